@@ -1,0 +1,136 @@
+"""Cross-validate an image classifier: ``python -m distributed.cv --folds 5``.
+
+Trains a timm backbone on k stratified folds spread over Ray workers, records every fold in MLflow
+and registers the best model. Without flags it runs on rendered blood cells.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from folds import cli
+from folds.config import Config, read_yaml
+from folds.errors import UserError
+
+PROG = "python -m distributed.cv"
+
+
+@dataclass
+class Command:
+    """What to do."""
+
+    config: str | None = None
+    """YAML file of settings by flag name; flags given as well win."""
+    plan: bool = False
+    """Print how the folds would be laid over the cluster, and stop."""
+    resume: str | None = None
+    """Go on with an interrupted run: its name, or without one the latest. Its settings are kept;
+    only the cluster's and the tracker's may be given anew."""
+    verbose: bool = False
+    """Show what Ray and MLflow print (also -v)."""
+
+
+def main() -> None:
+    """Read the command line and run."""
+    argv = _expanded(sys.argv[1:])
+    defaults, resumed = _defaults(argv)
+    config, command = cli.config_parser(
+        defaults, Command, argv, prog=PROG, description=__doc__ or ""
+    )
+    if resumed and config.digest != defaults.digest:
+        changed = [n for n, v in config.flat().items() if v != defaults.flat()[n]]
+        raise UserError(
+            f"--resume {resumed}: goes on with the run's own settings, and "
+            f"--{', --'.join(changed).replace('_', '-')} would change its results; leave it out"
+        )
+    _execute(config, command, resumed)
+
+
+def _expanded(argv: Sequence[str]) -> list[str]:
+    """Let ``--resume`` stand alone, and ``-v`` for ``--verbose``."""
+    words = ["--verbose" if word == "-v" else word for word in argv]
+    for index, word in enumerate(words):
+        if word == "--resume" and (index + 1 == len(words) or words[index + 1].startswith("-")):
+            return [*words[: index + 1], "latest", *words[index + 1 :]]
+    return words
+
+
+def _defaults(argv: list[str]) -> tuple[Config, str | None]:
+    """Settings before flags: of the run to go on with, of a YAML file, or the built-in ones."""
+    if (name := _value(argv, "--resume")) is not None:
+        import json
+
+        from distributed.workspace import find
+
+        space = find(name)
+        stored = json.loads((space.folder / "run.json").read_text(encoding="utf-8"))
+        return Config.from_flat(stored["config"]), space.name
+    if (path := _value(argv, "--config")) is not None:
+        return Config.from_flat(read_yaml(path)), None
+    return Config(), None
+
+
+def _value(argv: list[str], flag: str) -> str | None:
+    for index, word in enumerate(argv):
+        if word == flag and index + 1 < len(argv):
+            return argv[index + 1]
+        if word.startswith(flag + "="):
+            return word.removeprefix(flag + "=")
+    return None
+
+
+def _execute(config: Config, command: Command, resumed: str | None) -> None:
+    """Check, plan and run; the heavy imports wait until the command line is known to be good."""
+    import os
+
+    if command.verbose:
+        os.environ["CROSSFOLD_VERBOSE"] = "1"
+    console = Console(stderr=False)
+    start = time.perf_counter()
+    from distributed import cluster, job, workspace
+    from distributed.prepare import prepare
+
+    prepared = prepare(config)
+    for notice in prepared.notices:
+        console.print(f"notice: {notice}", highlight=False, markup=False, soft_wrap=True)
+    images = prepared.problem.images
+    console.print(
+        f"{len(images)} images of {len(images.class_names)} classes at {prepared.problem.size} px, "
+        f"{config.model.backbone} from {prepared.weights} weights", highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    loaded = time.perf_counter() - start
+    address = cluster.address_of(config.cluster.address)
+    if address:
+        cluster.start(address, cluster.local_resources(), verbose=command.verbose)
+    plan = job.plan_for(config, len(prepared.tasks))
+    console.print(f"plan: {plan.describe()}", highlight=False, soft_wrap=True)
+    if command.plan:
+        return
+    from tracking import store as tracking_store
+    from tracking.recorder import Recorder
+
+    store = tracking_store.connect(config.tracking.tracking_uri)
+    space = workspace.open_run(resumed, config, prepared.digests)
+    recorder = Recorder(
+        store, space.folder / "mlflow.json",
+        class_names=images.class_names, names=prepared.names,
+    )  # fmt: skip
+    this = job.Job(config, prepared, plan, space, recorder, console, command.verbose)
+    this.seconds["images and weights"] = loaded
+    if not address:
+        with this.phase("start"):
+            cluster.start(None, cluster.local_resources(), verbose=command.verbose)
+    try:
+        summary = job.run(this)
+    finally:
+        import ray
+
+        ray.shutdown()
+    job.show(this, summary)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,132 @@
+"""A lane: one Ray Train worker group through which folds flow one after another."""
+
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import torch
+import torch.distributed as dist
+from ray.actor import ActorHandle
+
+from distributed.ledger import Claim
+from distributed.plan import Plan
+from distributed.workspace import vars_of
+from folds.device import Runtime
+from folds.errors import DivergenceError
+from folds.fit import fit_fold
+from folds.problem import Problem
+from folds.team import Team
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What the workers of a lane are given.
+
+    Parameters
+    ----------
+    number : int
+        From 0.
+    problem : ObjectRef
+        Of a `folds.problem.Problem`, in the object store once a node.
+    ledger : ActorHandle
+        The `distributed.ledger.Ledger`.
+    plan : Plan
+        Device and threads.
+    """
+
+    number: int
+    problem: Any
+    ledger: ActorHandle
+    plan: Plan
+
+
+def run_lane(lane: Lane, *, storage: str, name: str) -> None:
+    """Start the workers of a lane and wait until there are no folds left; blocks.
+
+    Parameters
+    ----------
+    storage : str
+        Folder for Ray Train's own small files.
+    name : str
+        Unique for each start, since Ray Train would go on from an older trainer of that name.
+
+    Raises
+    ------
+    Exception
+        What Ray raises when the workers cannot be kept alive.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"lane": lane},
+        torch_config=TorchConfig(backend="nccl" if lane.plan.device == "cuda" else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=lane.plan.workers,
+            use_gpu=lane.plan.device == "cuda",
+            resources_per_worker=lane.plan.resources_per_worker,
+        ),
+        run_config=RunConfig(
+            name=name, storage_path=storage, failure_config=FailureConfig(max_failures=100)
+        ),
+    )
+    trainer.fit()
+
+
+def _work(config: dict[str, Lane]) -> None:
+    """The loop of one worker; the ledger bounds how often a fold is tried."""
+    lane = config["lane"]
+    torch.set_num_threads(lane.plan.threads)
+    problem: Problem = ray.get(lane.problem)
+    runtime = Runtime.choose(lane.plan.device, problem.config.train.precision)
+    team = Team.current()
+    while (claim := _next_claim(lane, team)) is not None:
+        _train(lane, problem, claim, runtime, team)
+
+
+def _next_claim(lane: Lane, team: Team) -> Claim | None:
+    """Rank 0 asks, the others hear."""
+    claim = ray.get(lane.ledger.claim.remote(lane.number)) if team.rank == 0 else None
+    if team.size == 1:
+        return claim
+    box = [claim]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def _train(lane: Lane, problem: Problem, claim: Claim, runtime: Runtime, team: Team) -> None:
+    ledger, task, chief = lane.ledger, claim.task, team.rank == 0
+    if chief:
+        train, held_out = problem.splits.parts(claim.repeat, claim.fold, problem.images.ids)
+        where = {"lane": lane.number, "host": socket.gethostname(), "precision": runtime.precision}
+        ledger.tell.remote("started", task, train=len(train), held_out=len(held_out), **where)
+    try:
+        result = fit_fold(
+            problem,
+            claim.repeat,
+            claim.fold,
+            runtime=runtime,
+            team=team,
+            checkpoint=ray.get(ledger.checkpoint.remote(task)),
+            on_epoch=lambda report: ledger.tell.remote("epoch", task, **vars_of(report)),
+            on_checkpoint=lambda content: ledger.save_checkpoint.remote(task, content),
+        )
+    except DivergenceError as error:  # raised on all workers alike, so all go on to the next fold
+        if chief:
+            ray.get(ledger.fail.remote(lane.number, task, str(error)))
+    except Exception as error:
+        ray.get(ledger.trouble.remote(task, _cause(error)))
+        raise
+    else:
+        if chief:
+            ray.get(ledger.finish.remote(lane.number, task, result))
+
+
+def _cause(error: Exception) -> str:
+    """One line for people, with the remedy where it is known."""
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"the GPU's memory is full ({reason}): lower --batch-size or --image-size"
+    return reason

@@ -1,0 +1,127 @@
+"""Who trains which fold, and what has happened: one actor beside the driver.
+
+Lanes ask it for their next fold and tell it everything; it writes to the run's folder, so no
+shared file system is needed and a restarted driver or worker goes on from there.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distributed.workspace import Workspace
+from folds.bundle import ModelCard
+from folds.fit import FoldResult
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A fold that a lane shall train now."""
+
+    task: int
+    repeat: int
+    fold: int
+
+
+class Ledger:
+    """The book of a run.
+
+    Parameters
+    ----------
+    folder : str
+        The workspace.
+    tasks : list of (repeat, fold)
+        What is to be trained; finished ones are known from the folder.
+    card : ModelCard
+        Written beside each fold's weights.
+    max_failures : int
+        How often a fold may lose its workers.
+
+    Notes
+    -----
+    An event is in the journal once: (kind, fold, epoch) names it, so what a restarted worker
+    tells again is dropped.
+    """
+
+    def __init__(
+        self, folder: str, tasks: list[tuple[int, int]], card: ModelCard, max_failures: int
+    ) -> None:
+        self._space = Workspace(Path(folder))
+        self._tasks, self._card, self._max_failures = tasks, card, max_failures
+        self._events = read_journal(self._space.events)
+        self._pending = [t for t in range(len(tasks)) if not self._space.finished(t)]
+        again = {_key({"kind": "failed", "task": task}) for task in self._pending}
+        self._keys = {_key(event) for event in self._events} - again
+        self._at: dict[int, int] = {}
+        self._losses: dict[int, int] = {}
+        self._trouble: dict[int, str] = {}
+
+    def claim(self, lane: int) -> Claim | None:
+        """Give a lane its next fold, or None when none is left.
+
+        A lane that asks while it still has a fold has lost its workers, and gets it again.
+        """
+        if lane in self._at:
+            task = self._at[lane]
+            self._losses[task] = self._losses.get(task, 0) + 1
+            if self._losses[task] <= self._max_failures:
+                return Claim(task, *self._tasks[task])
+            cause = self._trouble.get(task, "its workers were lost")
+            self.fail(lane, task, f"{cause} ({self._losses[task]} times)")
+        if not self._pending:
+            return None
+        task = self._at[lane] = self._pending.pop(0)
+        return Claim(task, *self._tasks[task])
+
+    def checkpoint(self, task: int) -> bytes | None:
+        """The last checkpoint of a fold."""
+        path = self._space.checkpoint(task)
+        return path.read_bytes() if path.exists() else None
+
+    def save_checkpoint(self, task: int, content: bytes) -> None:
+        """Keep a checkpoint."""
+        self._space.write_checkpoint(task, content)
+
+    def tell(self, kind: str, task: int, **facts: Any) -> None:
+        """Add an event to the journal."""
+        event = {"kind": kind, "task": task, "time": int(time.time() * 1000), **facts}
+        if _key(event) in self._keys:
+            return
+        self._keys.add(_key(event))
+        self._events.append(event)
+        with self._space.events.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
+
+    def trouble(self, task: int, cause: str) -> None:
+        """Remember why a worker is about to die."""
+        self._trouble[task] = cause
+
+    def finish(self, lane: int, task: int, result: FoldResult) -> None:
+        """Keep a finished fold."""
+        self._space.write_result(task, result, self._card)
+        self._at.pop(lane, None)
+        self.tell("finished", task, best_epoch=result.best_epoch, scores=result.scores)
+
+    def fail(self, lane: int, task: int, cause: str) -> None:
+        """Give a fold up."""
+        self._at.pop(lane, None)
+        self.tell("failed", task, cause=cause)
+
+    def events(self, first: int) -> list[Event]:
+        """The journal from an event on."""
+        return self._events[first:]
+
+
+def read_journal(path: Path) -> list[Event]:
+    """Read all whole lines of a journal; a line cut off by a crash is dropped."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+def _key(event: Event) -> tuple[Any, ...]:
+    return event["kind"], event["task"], event.get("epoch")

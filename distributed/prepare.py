@@ -1,0 +1,91 @@
+"""From a configuration to everything the folds need: checks first, cheapest first."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from folds.backbone import input_size, native_size
+from folds.bundle import ModelCard
+from folds.config import Config
+from folds.errors import UserError
+from folds.images import load
+from folds.problem import Problem
+from folds.splits import make_splits, tasks
+from folds.stages import without_pretraining
+from folds.weights import check_backbone, load_pretrained
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked run, ready to be planned.
+
+    Parameters
+    ----------
+    problem : Problem
+        What the folds share.
+    tasks : list of (repeat, fold)
+        What is to be trained.
+    weights : str
+        Source of the first weights.
+    notices : tuple of str
+        What the user must be told.
+    """
+
+    problem: Problem
+    tasks: list[tuple[int, int]]
+    weights: str
+    notices: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the folds, from 1, as people see them."""
+        if self.problem.splits.repeats == 1:
+            return [f"fold {fold + 1}" for _, fold in self.tasks]
+        return [f"repeat {repeat + 1} fold {fold + 1}" for repeat, fold in self.tasks]
+
+    @property
+    def card(self) -> ModelCard:
+        """What a model of this run needs beside its weights."""
+        problem = self.problem
+        return ModelCard(
+            problem.config.model.backbone, problem.images.class_names, problem.size
+        )
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Digests of settings, images and splits, and the source of the weights."""
+        problem = self.problem
+        return {
+            "config_digest": problem.config.digest,
+            "data_digest": problem.images.digest,
+            "splits_digest": problem.splits.digest,
+            "weights": self.weights,
+        }
+
+
+def prepare(config: Config) -> Prepared:
+    """Load and check everything that a run depends on.
+
+    Raises
+    ------
+    UserError
+        Something in it is wrong.
+    """
+    backbone = config.model.backbone
+    check_backbone(backbone)
+    _check_output(config.tracking.output)
+    images = load(config.data, seed=config.split.seed, largest=native_size(backbone))
+    splits = make_splits(images, config.split)
+    size = input_size(backbone, config.data.image_size, min(images.pixels.shape[1:3]))
+    weights = load_pretrained(backbone, config.model.weights)
+    stages = config.train.stages
+    notices = [*images.notices, *([weights.notice] if weights.notice else [])]
+    if weights.state is None and stages != without_pretraining(stages):
+        stages = without_pretraining(stages)
+        notices.append(f"without pretrained weights: one stage, everything unfrozen ({stages[0]})")
+    problem = Problem(config, images, splits, size, stages, weights.state)
+    return Prepared(problem, list(tasks(splits)), weights.source, tuple(notices))
+
+
+def _check_output(output: str | None) -> None:
+    if output is not None and Path(output).exists() and not Path(output).is_dir():
+        raise UserError(f"--output {output}: is a file; name a folder")

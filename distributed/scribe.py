@@ -1,0 +1,87 @@
+"""Feeds the journal to the Recorder in order, and waits when the tracker is away."""
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from folds.errors import RunError
+from tracking.recorder import FoldFiles, Recorder
+
+Event = dict[str, Any]
+RETRY_S = 5.0
+PATIENCE_S = 60.0
+
+
+class Scribe:
+    """A thread beside the driver, so that neither training nor the screen waits for MLflow.
+
+    Parameters
+    ----------
+    recorder : Recorder
+        Where events go.
+    files : callable
+        Gives the `FoldFiles` of a finished fold by its number.
+    notify : callable
+        Tells the user one line.
+    """
+
+    def __init__(
+        self, recorder: Recorder, files: Callable[[int], FoldFiles], notify: Callable[[str], None]
+    ) -> None:
+        self._recorder, self._files, self._notify = recorder, files, notify
+        self._queue: queue.Queue[Event | None] = queue.Queue()
+        self._closing = threading.Event()
+        self._unwritten: list[Event] = []
+        self._reason = ""
+        self._thread = threading.Thread(target=self._run, name="scribe", daemon=True)
+        self._thread.start()
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Put events behind the others."""
+        for event in events:
+            self._queue.put(event)
+
+    def close(self) -> None:
+        """Wait until everything is written.
+
+        Raises
+        ------
+        RunError
+            The tracker stayed away for a minute; the events stay in the journal.
+        """
+        self._queue.put(None)
+        self._closing.set()
+        self._thread.join()
+        if self._unwritten:
+            raise RunError(
+                f"{len(self._unwritten)} events could not be written to {self._recorder.store.uri} "
+                f"({self._reason}); they are kept: --resume sends them when it answers again"
+            )
+
+    def _run(self) -> None:
+        away = False
+        while (event := self._queue.get()) is not None:
+            if away or not self._write(event):
+                away = True
+                self._unwritten.append(event)
+
+    def _write(self, event: Event) -> bool:
+        """Write one event, trying for as long as the run goes on, and a minute more."""
+        waited = 0.0
+        while True:
+            try:
+                task = event["task"]
+                files = self._files(task) if event["kind"] == "finished" else None
+                self._recorder.write(event, files)
+                return True
+            except Exception as error:  # MlflowException, or what the store's driver raises
+                self._reason = " ".join(str(error).split())[:160]
+            if not waited:
+                self._notify(f"the tracker does not take events ({self._reason}); trying again")
+            if self._closing.is_set() and waited >= PATIENCE_S:
+                return False
+            waited += RETRY_S
+            self._closing.wait(RETRY_S)
+            if self._closing.is_set():
+                threading.Event().wait(RETRY_S)

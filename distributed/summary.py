@@ -1,0 +1,147 @@
+"""``summary.json``: what a run was and what came out; its schema is docs/summary.schema.json."""
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
+from rich.table import Table
+
+from folds.evaluate import mean_and_std
+
+SHOWN = {"accuracy": "accuracy", "macro_f1": "macro-F1", "roc_auc": "AUC", "log_loss": "log loss"}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Scores(_Part):
+    """Scores of predictions; null where a score is not defined."""
+
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    roc_auc: float | None = Field(description="One against rest, mean over classes.")
+    log_loss: float
+
+
+class FoldSummary(_Part):
+    """One trained fold."""
+
+    repeat: int
+    fold: int
+    mlflow_run: str
+    best_epoch: int = Field(description="From 1.")
+    epochs: int = Field(description="Epochs trained.")
+    scores: Scores = Field(description="Of the best epoch, on the fold's validation part.")
+
+
+class Spread(_Part):
+    """Mean and sample standard deviation over the folds."""
+
+    mean: float
+    std: float
+
+
+class MlflowIds(_Part):
+    """Where the run is in MLflow."""
+
+    tracking_uri: str
+    experiment_id: str
+    parent_run: str
+
+
+class Registered(_Part):
+    """The model that was registered."""
+
+    name: str
+    version: str
+    alias: str
+    fold: int
+    repeat: int
+
+
+class Summary(_Part):
+    """A finished run."""
+
+    format: str = "crossfold-summary/1"
+    name: str
+    config: dict[str, Any] = Field(description="All settings by flag name.")
+    config_digest: str
+    data_digest: str
+    splits_digest: str
+    weights: str = Field(description="hub:NAME, file:NAME or random.")
+    stages: list[str] = Field(description="The schedule that was trained.")
+    image_size: int
+    images: int
+    class_names: list[str]
+    plan: str
+    folds: list[FoldSummary]
+    over_folds: dict[str, Spread]
+    oof: Scores = Field(description="Of all out-of-fold predictions pooled.")
+    mlflow: MlflowIds
+    registered: Registered
+    notices: list[str]
+    seconds: dict[str, float] = Field(description="Wall time by phase.")
+
+
+def to_scores(values: dict[str, float]) -> Scores:
+    """Scores with null for what is not a number."""
+    return Scores(**{n: None if v != v else v for n, v in values.items()})  # type: ignore[arg-type]
+
+
+def over_folds(scores: list[Scores]) -> dict[str, Spread]:
+    """Mean and standard deviation of each score that all folds have."""
+    spread = {}
+    for name in Scores.model_fields:
+        values = [getattr(one, name) for one in scores]
+        if None not in values:
+            mean, std = mean_and_std(values)
+            spread[name] = Spread(mean=mean, std=std)
+    return spread
+
+
+def schema() -> str:
+    """The JSON schema of a summary, as docs/summary.schema.json holds it."""
+    return json.dumps(Summary.model_json_schema(), indent=2) + "\n"
+
+
+def print_summary(console: Console, summary: Summary, names: list[str], look: str) -> None:
+    """Show the folds, their mean, the pooled scores, and what to type next."""
+    table = Table(title="out-of-fold scores", title_justify="left")
+    table.add_column("fold")
+    for name in ("best epoch", *SHOWN.values()):
+        table.add_column(name, justify="right")
+    for name, fold in zip(names, summary.folds, strict=True):
+        table.add_row(name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores))
+    table.add_section()
+    mean = [summary.over_folds.get(key) for key in SHOWN]
+    table.add_row("mean ± std", "", *(f"{s.mean:.3f} ± {s.std:.3f}" if s else "-" for s in mean))
+    table.add_row("all pooled", "", *_row(summary.oof), style="bold")
+    console.print(table)
+    model = summary.registered
+    console.print(
+        f"model     {model.name} version {model.version} (alias {model.alias}) is the best fold\n"
+        f"look      {look}\n"
+        f"promote   python -m tracking.promote --model-name {model.name}\n"
+        f"predict   python -m tracking.predict --model models:/{model.name}@champion "
+        "--data SOURCE --out preds.csv",
+        highlight=False, soft_wrap=True, markup=False,
+    )  # fmt: skip
+
+
+def markdown(summary: Summary, names: list[str]) -> str:
+    """The parent run's description in the MLflow UI."""
+    lines = ["| fold | best epoch | " + " | ".join(SHOWN.values()) + " |", "|---" * 6 + "|"]
+    for name, fold in zip(names, summary.folds, strict=True):
+        lines.append(f"| {name} | {fold.best_epoch} | " + " | ".join(_row(fold.scores)) + " |")
+    lines.append("| **pooled** | | " + " | ".join(_row(summary.oof)) + " |")
+    model = summary.registered
+    lines.append(f"\nBest fold registered as `{model.name}` version {model.version}.")
+    return "\n".join(lines)
+
+
+def _row(scores: Scores) -> list[str]:
+    values = [getattr(scores, key) for key in SHOWN]
+    return ["-" if value is None else f"{value:.3f}" for value in values]

@@ -1,0 +1,160 @@
+"""The folder of a run while it is not finished: what ``--resume`` goes on from.
+
+::
+
+    .crossfold/NAME/run.json        configuration, digests, MLflow ids, how far the Recorder is
+                    splits.json
+                    events.jsonl    everything that happened, in order
+                    fold-0/         checkpoint.pt while it is trained, then the result:
+                                    model.safetensors, model.json, result.npz, result.json
+"""
+
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from folds.bundle import ModelCard, write_bundle
+from folds.config import Config
+from folds.errors import UserError, nearest
+from folds.fit import FoldResult
+
+ROOT = Path(".crossfold")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths of one run."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.folder.name
+
+    @property
+    def events(self) -> Path:
+        """The journal."""
+        return self.folder / "events.jsonl"
+
+    def fold(self, task: int) -> Path:
+        """The folder of a fold."""
+        return self.folder / f"fold-{task}"
+
+    def checkpoint(self, task: int) -> Path:
+        """A fold's checkpoint."""
+        return self.fold(task) / "checkpoint.pt"
+
+    def finished(self, task: int) -> bool:
+        """Whether a fold's result is complete; its last file is written last."""
+        return (self.fold(task) / "result.json").exists()
+
+    def write_checkpoint(self, task: int, content: bytes) -> None:
+        """Replace a fold's checkpoint."""
+        self.fold(task).mkdir(parents=True, exist_ok=True)
+        write_whole(self.checkpoint(task), content)
+
+    def write_result(self, task: int, result: FoldResult, card: ModelCard) -> None:
+        """Keep a finished fold."""
+        write_bundle(self.fold(task) / "bundle", card, result.weights)
+        np.savez(
+            self.fold(task) / "result.npz", rows=result.rows, probabilities=result.probabilities
+        )
+        content = {
+            "best_epoch": result.best_epoch,
+            "scores": result.scores,
+            "history": [vars_of(report) for report in result.history],
+        }
+        write_whole(self.fold(task) / "result.json", json.dumps(content).encode())
+        self.checkpoint(task).unlink(missing_ok=True)
+
+    def read_result(self, task: int) -> dict[str, Any]:
+        """Read best_epoch, scores, history, rows and probabilities of a finished fold."""
+        content: dict[str, Any] = json.loads((self.fold(task) / "result.json").read_text())
+        with np.load(self.fold(task) / "result.npz", allow_pickle=False) as arrays:
+            return content | {name: arrays[name] for name in arrays.files}
+
+    def remove(self) -> None:
+        """Delete the folder, and the root when it is the last."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if ROOT.is_dir() and not any(ROOT.iterdir()):
+            ROOT.rmdir()
+
+
+def vars_of(report: Any) -> dict[str, Any]:
+    """Fields of a slotted or plain dataclass."""
+    return {name: getattr(report, name) for name in report.__dataclass_fields__}
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file in one step, so that no reader and no crash sees half of it."""
+    scratch = path.with_name(path.name + ".part")
+    scratch.write_bytes(content)
+    os.replace(scratch, path)
+
+
+def find(name: str) -> Workspace:
+    """Find an unfinished run by name, beginning of a name, or ``latest``.
+
+    Raises
+    ------
+    UserError
+        There is none, or several fit.
+    """
+    there = sorted(
+        (path for path in ROOT.glob("*") if (path / "run.json").exists()),
+        key=lambda path: (path / "run.json").stat().st_mtime,
+    )
+    if not there:
+        raise UserError(f"--resume: no interrupted run in {ROOT.resolve()}; start one without it")
+    if name == "latest":
+        return Workspace(there[-1])
+    fitting = [path for path in there if path.name.startswith(name)]
+    if len(fitting) != 1:
+        known = [path.name for path in there]
+        raise UserError(
+            f"--resume {name}: {'several runs fit' if fitting else 'no such interrupted run'}"
+            f"{nearest(name, known) or '; there are: ' + ', '.join(known)}"
+        )
+    return Workspace(fitting[0])
+
+
+def open_run(resumed: str | None, config: Config, digests: dict[str, str]) -> Workspace:
+    """Make the folder of a new run, or check that of an interrupted one.
+
+    Parameters
+    ----------
+    resumed : str, optional
+        Name of the run to go on with.
+    config : Config
+        Its settings.
+    digests : dict
+        Of settings, images, splits and weights.
+
+    Raises
+    ------
+    UserError
+        The images, splits or weights are no longer those the run began with.
+    """
+    if resumed is not None:
+        space = Workspace(ROOT / resumed)
+        stored = json.loads((space.folder / "run.json").read_text(encoding="utf-8"))["digests"]
+        changed = [name for name, value in digests.items() if stored[name] != value]
+        if changed:
+            raise UserError(
+                f"--resume {resumed}: {', '.join(changed)} differ from when the run began; "
+                "restore them, or start a new run"
+            )
+        return space
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    space = Workspace(ROOT / f"{config.model.backbone.split('.')[0]}-{stamp}-{os.getpid()}")
+    space.folder.mkdir(parents=True)
+    content = {"config": config.flat(), "digests": digests}
+    write_whole(space.folder / "run.json", json.dumps(content, indent=2).encode())
+    return space

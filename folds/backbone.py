@@ -1,0 +1,198 @@
+"""The network: a timm backbone without its classifier, and a fresh head."""
+
+import math
+import warnings
+from typing import Any
+
+import timm
+import torch
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from folds.weights import State
+
+
+class Classifier(nn.Module):
+    """Backbone, normalisation of its input, dropout and a linear head.
+
+    Parameters
+    ----------
+    backbone : str
+        A timm model.
+    classes : int
+        C, the number of classes.
+    size : int
+        Side of the input in pixels.
+    dropout : float
+        Probability that a feature is dropped before the head while training.
+
+    Notes
+    -----
+    - a fresh head gives a loss near log(C): its weights are small and its bias 0;
+    - dropout is a function of (seed, image, feature), not of the batch or the worker, see `keep`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: str, *, classes: int, size: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.backbone = create_backbone(backbone, size)
+        settings = timm.data.resolve_model_data_config(self.backbone)
+        for name in ("mean", "std"):
+            value = torch.tensor(settings[name]).view(1, 3, 1, 1)
+            self.register_buffer(name, value, persistent=False)
+        self.dropout = dropout
+        self.head = nn.Linear(self.backbone.head_hidden_size, classes)
+        nn.init.trunc_normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, image: Tensor, rows: Tensor | None = None, seed: int = 0) -> Tensor:
+        """Logits of images.
+
+        Parameters
+        ----------
+        image : Tensor of float32, shape (B, 3, size, size)
+            In [0, 1].
+        rows : Tensor of int64, shape (B,), optional
+            Numbers of the images; with them features are dropped.
+        seed : int
+            Seed of the dropout, another one each epoch.
+
+        Returns
+        -------
+        Tensor, shape (B, C)
+        """
+        image = ((image - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone_trains):
+            features = self.backbone(image)
+        if rows is not None and self.dropout > 0:
+            features = features * keep(rows, features.shape[1], self.dropout, seed)
+        return self.head(features)
+
+    @property
+    def backbone_trains(self) -> bool:
+        """Whether any layer of the backbone is unfrozen."""
+        return any(parameter.requires_grad for parameter in self.backbone.parameters())
+
+
+def create_backbone(name: str, size: int) -> nn.Module:
+    """Make a timm model without classifier for a size of input."""
+    options: dict[str, Any] = {"pretrained": False, "num_classes": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # timm's notes on renamed models
+        if fixed_input(name):
+            options["img_size"] = size
+        return timm.create_model(name, **options)
+
+
+def fixed_input(name: str) -> bool:
+    """Whether a model is built for one size of input (vision transformers)."""
+    return bool(_settings(name).get("fixed_input_size", False))
+
+
+def native_size(name: str) -> int:
+    """Side in pixels that timm's configuration gives for a model."""
+    return int(_settings(name)["input_size"][-1])
+
+
+def input_size(name: str, requested: int | str, images_side: int) -> int:
+    """Side of the network's input: as requested, or the images' own but at most the backbone's."""
+    if requested != "auto":
+        return int(requested)
+    return native_size(name) if fixed_input(name) else min(images_side, native_size(name))
+
+
+def _settings(name: str) -> dict[str, Any]:
+    found = timm.get_pretrained_cfg(name) or timm.get_pretrained_cfg(name.split(".")[0])
+    return found.to_dict() if found is not None else {"input_size": (3, 224, 224)}
+
+
+def build(
+    backbone: str, *, classes: int, size: int, dropout: float, pretrained: State | None, seed: int
+) -> Classifier:
+    """Make the network of a fold, its random parts drawn from a seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Classifier(backbone, classes=classes, size=size, dropout=dropout)
+    if pretrained is not None:
+        model.backbone.load_state_dict(resized(pretrained, model.backbone))
+    return model
+
+
+def resized(state: State, backbone: nn.Module) -> State:
+    """Adapt position embeddings to another input size by the model's own filter, if it has one."""
+    wanted = backbone.state_dict()
+    if all(state[name].shape == tensor.shape for name, tensor in wanted.items()):
+        return state
+    module = __import__(type(backbone).__module__, fromlist=["checkpoint_filter_fn"])
+    return dict(module.checkpoint_filter_fn(dict(state), backbone))
+
+
+def layer_groups(model: Classifier) -> list[list[nn.Parameter]]:
+    """The backbone's parameters in timm's layer groups, from the input to the head."""
+    matcher = model.backbone.group_matcher(coarse=False)
+    numbers = group_parameters(model.backbone, matcher, reverse=True)
+    groups: dict[int, list[nn.Parameter]] = {}
+    for name, parameter in model.backbone.named_parameters():
+        groups.setdefault(numbers[name], []).append(parameter)
+    return [groups[number] for number in sorted(groups)]
+
+
+def unfreeze(model: Classifier, share: float) -> int:
+    """Let the head and the last layer groups train, and no others.
+
+    Parameters
+    ----------
+    share : float
+        Share of the layer groups, 0 to 1; rounded up, so that any share above 0 has one.
+
+    Returns
+    -------
+    int
+        Trainable parameters (numbers, not tensors).
+    """
+    groups = layer_groups(model)
+    first = len(groups) - math.ceil(share * len(groups) - 1e-9)
+    for index, group in enumerate(groups):
+        for parameter in group:
+            parameter.requires_grad_(index >= first)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def train_mode(model: Classifier, frozen_norm: str) -> None:
+    """Set layers to training mode, frozen ones to evaluation.
+
+    Parameters
+    ----------
+    frozen_norm : {"frozen", "train"}
+        Whether batch norm in frozen layers keeps its statistics or updates them.
+    """
+    model.train()
+    if not model.backbone_trains:
+        model.backbone.eval()
+    for module in model.backbone.modules():
+        own = list(module.parameters(recurse=False))
+        if not own or any(parameter.requires_grad for parameter in own):
+            continue
+        norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        module.train(norm and frozen_norm == "train")
+
+
+def keep(rows: Tensor, features: int, probability: float, seed: int) -> Tensor:
+    """Dropout factors of (image, feature) by a counter-based hash.
+
+    Returns
+    -------
+    Tensor of float32, shape (B, features)
+        0 with `probability`, else 1 / (1 - probability); row b depends on ``rows[b]`` alone.
+
+    References
+    ----------
+    The mixing steps are the finaliser of MurmurHash3 (Appleby), in 32 bits.
+    """
+    columns = torch.arange(features, device=rows.device)
+    value = (rows[:, None] * 0x9E3779B1 + columns * 0x85EBCA77 + seed * 0xC2B2AE3D) & 0xFFFFFFFF
+    for factor, shift in ((0x85EBCA6B, 16), (0xC2B2AE35, 13), (1, 16)):
+        value = ((value ^ (value >> shift)) * factor) & 0xFFFFFFFF
+    return (value >= int(probability * 2**32)).float() / (1 - probability)

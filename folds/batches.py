@@ -1,0 +1,58 @@
+"""Which images make up each global batch, and which part of it a worker takes.
+
+Everything here is a function of seeds and counts, so it is the same for 1 worker and for 8, and
+after a restart.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ORDER, _TABLE, _MODEL = 1, 2, 3  # streams of one seed that never meet
+
+
+def stream(seed: int, purpose: int, *numbers: int) -> np.random.Generator:
+    """Counter-based random stream (Philox) for one purpose."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, purpose, *numbers])))
+
+
+def uniform_table(seed: int, epoch: int, rows: int, columns: int) -> NDArray[np.float32]:
+    """Draw the table of uniform numbers that decides an epoch's augmentation.
+
+    Returns
+    -------
+    ndarray of float32, shape (rows, columns)
+        In [0, 1). Row i belongs to image i of the whole image set: folds share it.
+
+    Notes
+    -----
+    Row i does not depend on the number of rows, nor on folds, workers or batches.
+    """
+    return stream(seed, _TABLE, epoch).random((rows, columns), dtype=np.float32)
+
+
+def model_seed(seed: int, repeat: int, fold: int) -> int:
+    """Seed of a fold's random weights and dropout."""
+    return int(stream(seed, _MODEL, repeat, fold).integers(2**31))
+
+
+def epoch_batches(
+    rows: NDArray[np.int64], batch_size: int, *, seed: int, epoch: int
+) -> Iterator[NDArray[np.int64]]:
+    """Shuffle training rows and cut them into global batches of equal size.
+
+    Yields
+    ------
+    ndarray of int64, shape (batch_size,)
+        ``len(rows) // batch_size`` of them; the rest of this epoch's order is left out, another
+        rest each epoch.
+    """
+    order = rows[stream(seed, _ORDER, epoch).permutation(len(rows))]
+    for first in range(0, len(order) - batch_size + 1, batch_size):
+        yield order[first : first + batch_size]
+
+
+def worker_slice(batch: NDArray[np.int64], rank: int, workers: int) -> NDArray[np.int64]:
+    """The part of a global batch that one worker takes; sizes differ by at most one."""
+    return np.array_split(batch, workers)[rank]

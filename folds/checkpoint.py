@@ -1,0 +1,84 @@
+"""A fold's state while it is trained, and the same as bytes."""
+
+import io
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor
+
+from folds.backbone import Classifier
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch of a fold gave.
+
+    Parameters
+    ----------
+    epoch, stage : int
+        From 0.
+    train_loss, first_loss : float
+        Mean over the epoch, and of its first batch (with label smoothing, on augmented images).
+    val_loss, val_accuracy, val_macro_f1 : float
+        On the validation part in its plain view.
+    learning_rate : float
+        Of the first step.
+    images_per_second : float
+        Training alone, all workers of the fold together.
+    seconds : float
+        Training and validation.
+    """
+
+    epoch: int
+    stage: int
+    train_loss: float
+    first_loss: float
+    val_loss: float
+    val_accuracy: float
+    val_macro_f1: float
+    learning_rate: float
+    images_per_second: float
+    seconds: float
+
+
+@dataclass
+class FoldState:
+    """What changes while a fold is trained; `epoch` is the next one."""
+
+    model: Classifier
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+    best_epoch: int = -1
+    best_score: float | None = None
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best_logits: Tensor | None = None
+    history: list[EpochReport] = field(default_factory=list)
+
+
+def dump(state: FoldState) -> bytes:
+    """Write a state as bytes that hold tensors and plain values only."""
+    buffer = io.BytesIO()
+    content = {
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "epoch": state.epoch,
+        "best_epoch": state.best_epoch,
+        "best_score": state.best_score,
+        "best_weights": state.best_weights,
+        "best_logits": state.best_logits,
+        "history": [asdict(report) for report in state.history],
+    }
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def restore(state: FoldState, content: bytes, device: torch.device) -> None:
+    """Put what `dump` wrote into a fresh state; nothing in it is executed."""
+    saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    state.model.load_state_dict(saved["model"])
+    state.optimizer.load_state_dict(saved["optimizer"])
+    state.epoch, state.best_epoch = saved["epoch"], saved["best_epoch"]
+    state.best_score = saved["best_score"]
+    state.best_weights = {name: tensor.cpu() for name, tensor in saved["best_weights"].items()}
+    state.best_logits = saved["best_logits"].cpu()
+    state.history = [EpochReport(**report) for report in saved["history"]]

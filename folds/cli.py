@@ -1,0 +1,116 @@
+"""Command lines from typed options, and what a user sees when something is wrong."""
+
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import tyro
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from folds.config import Config, groups
+from folds.errors import RunError, UserError
+
+T = TypeVar("T")
+_TYRO = (tyro.conf.OmitArgPrefixes,)
+
+
+def parse(options: Callable[..., T], argv: Sequence[str], *, prog: str, description: str) -> T:
+    """Fill a dataclass of options from a command line; exits with status 2 on a wrong flag."""
+    return tyro.cli(options, args=argv, prog=prog, description=description, config=_TYRO)
+
+
+def config_parser(
+    defaults: Config, extra: type, argv: Sequence[str], *, prog: str, description: str
+) -> tuple[Config, Any]:
+    """Read a command line whose flags are the settings of `Config` and of one more dataclass.
+
+    tyro reads the words, pydantic judges the values.
+
+    Parameters
+    ----------
+    defaults : Config
+        Values of flags that are not given.
+    extra : type
+        A dataclass of options that are not part of the configuration.
+    argv : sequence of str
+        The command line without the program.
+
+    Raises
+    ------
+    UserError
+        A value is not allowed.
+    """
+    parts = {n: _draft(n, model, getattr(defaults, n)) for n, model in groups().items()}
+    parts["command"] = extra()
+    whole = dataclasses.make_dataclass("Options", [(n, type(part)) for n, part in parts.items()])
+    found = tyro.cli(
+        whole, args=argv, prog=prog, description=description, config=_TYRO, default=whole(**parts)
+    )
+    values = {k: v for n in groups() for k, v in vars(getattr(found, n)).items()}
+    return Config.from_flat(values), found.command
+
+
+def run(command: Callable[[], None]) -> int:
+    """Run a command and turn its end into an exit status.
+
+    Returns
+    -------
+    int
+        0; 2 for bad input and 1 for a run that failed, each with one line on stderr; 130 when
+        interrupted (Ctrl-C, or SIGTERM).
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except RunError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as stop:
+        print(f"interrupted{': ' + str(stop) if str(stop) else ''}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _draft(name: str, model: type[BaseModel], defaults: BaseModel) -> Any:
+    """An unchecked twin of a group of settings, with its words for ``--help``."""
+    fields = []
+    for field, info in model.model_fields.items():
+        value = getattr(defaults, field)
+        if field == "stages":
+            value = tuple(str(stage) for stage in value)
+        fields.append((field, _annotation(info), dataclasses.field(default=value)))
+    kind = dataclasses.make_dataclass(name.capitalize(), fields)
+    kind.__doc__ = model.__doc__
+    return kind()
+
+
+def _annotation(info: FieldInfo) -> Any:
+    """The type that tyro shall parse, with its help; bounds are left to pydantic."""
+    kind: Any = _plain(info.annotation)
+    about = tyro.conf.arg(
+        help=info.description, metavar="SHARE:EPOCHS:LR" if kind == tuple[str, ...] else None
+    )
+    kind = tyro.conf.FlagCreatePairsOff[kind] if kind is bool else kind
+    return Annotated[kind, about]
+
+
+def _plain(annotation: Any) -> Any:
+    if get_origin(annotation) is tuple:
+        return tuple[str, ...]
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Literal or not arguments:
+        return annotation
+    if hasattr(annotation, "__metadata__"):
+        return _plain(annotation.__origin__)
+    return Union[tuple(_plain(argument) for argument in arguments)]  # noqa: UP007

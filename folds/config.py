@@ -1,0 +1,247 @@
+"""The configuration of a run: one typed, frozen object.
+
+A YAML file fills it, flags override it (see `folds.cli`), the run records it whole. Checks that
+need only the configuration are here; checks that need the images or the cluster are made where
+these are known.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from folds.errors import UserError, nearest
+from folds.stages import Stage
+
+Auto = Literal["auto"]
+Stages = Annotated[
+    tuple[Annotated[Stage, BeforeValidator(Stage.parse), PlainSerializer(str)], ...],
+    Field(min_length=1),
+]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(_Group):
+    """Which images."""
+
+    data: str = Field(
+        "demo",
+        description="Images: an .npz file (AN2DL or MedMNIST layout), a folder of class folders, "
+        "'demo' (rendered blood cells) or 'digits' (scikit-learn's).",
+    )
+    limit: int | None = Field(
+        None, ge=1, description="Use a stratified subset of this many images."
+    )
+    skip_broken: bool = Field(
+        False, description="Leave out image files that cannot be read, and record them."
+    )
+    image_size: Auto | Annotated[int, Field(ge=8, le=4096)] = Field(
+        "auto",
+        description="Side of the network's input in pixels; auto: the images' own size, at most "
+        "the backbone's.",
+    )
+
+
+class SplitConfig(_Group):
+    """How the images are divided."""
+
+    folds: int = Field(5, ge=2, description="Number of folds (k).")
+    repeats: int = Field(1, ge=1, description="Repetitions of the k folds, each with other splits.")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="Seed of splits, weights, batches and augmentation."
+    )
+    splits: str | None = Field(
+        None, description="A splits.json of an earlier run, used instead of new splits."
+    )
+
+
+class ModelConfig(_Group):
+    """The network."""
+
+    backbone: str = Field("resnet10t", description="Name of a timm classifier.")
+    weights: str = Field(
+        "auto",
+        description="Pretrained weights: auto (the hub if it answers, else random), hub, none, or "
+        "a .safetensors or torch file.",
+    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the head (probability).")
+
+
+class TrainConfig(_Group):
+    """How a fold is trained."""
+
+    batch_size: int = Field(
+        32, ge=2, description="Global batch in images, whatever the number of workers."
+    )
+    stages: Stages = Field(
+        (Stage(0.0, 3, 1e-3), Stage(0.5, 3, 3e-4), Stage(1.0, 6, 1e-4)),
+        description="Gradual unfreezing, a stage each: unfrozen share of the backbone from its "
+        "head (0 to 1), epochs, learning rate.",
+    )
+    weight_decay: float = Field(0.05, ge=0, description="AdamW's decoupled weight decay.")
+    label_smoothing: float = Field(
+        0.1, ge=0, lt=1, description="Share of the target spread over all classes."
+    )
+    metric: Literal["accuracy", "macro_f1", "loss"] = Field(
+        "macro_f1", description="Validation metric that picks the best epoch and the best fold."
+    )
+    patience: int = Field(
+        10, ge=1, description="Stop after this many epochs of the last stage without improvement."
+    )
+    frozen_norm: Literal["frozen", "train"] = Field(
+        "frozen", description="Batch norm of frozen layers: keep its statistics, or update them."
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="Arithmetic of the network; auto: bf16 on a GPU that has it, else fp32."
+    )
+
+
+class AugmentConfig(_Group):
+    """Augmentation of training images, drawn per image and epoch."""
+
+    flip_horizontal: float = Field(0.5, ge=0, le=1, description="Probability of a mirror image.")
+    flip_vertical: float = Field(0.5, ge=0, le=1, description="Probability of an upside-down one.")
+    rotate: float = Field(180.0, ge=0, le=180, description="Largest rotation in degrees.")
+    translate: float = Field(0.05, ge=0, le=0.5, description="Largest shift, as share of a side.")
+    scale: float = Field(0.1, ge=0, lt=1, description="Largest zoom: factors 1-x to 1+x.")
+    shear: float = Field(5.0, ge=0, le=45, description="Largest shear in degrees.")
+    brightness: float = Field(0.1, ge=0, lt=1, description="Factors 1-x to 1+x.")
+    contrast: float = Field(0.1, ge=0, lt=1, description="Factors 1-x to 1+x.")
+    saturation: float = Field(0.1, ge=0, lt=1, description="Factors 1-x to 1+x.")
+    hue: float = Field(0.02, ge=0, le=0.5, description="Largest turn of the hue, in full turns.")
+
+
+class ClusterConfig(_Group):
+    """Where the folds run. Changes nothing in their results."""
+
+    address: str | None = Field(
+        None, description="Ray cluster to join ('auto', host:port); default: RAY_ADDRESS, or local."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device of the workers.")
+    workers_per_fold: Auto | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="Data-parallel (DDP) workers that share one fold."
+    )
+    concurrent_folds: Auto | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="Folds trained at the same time (lanes)."
+    )
+    checkpoint_every: int = Field(1, ge=1, description="Epochs between a fold's checkpoints.")
+    max_failures: int = Field(2, ge=0, description="Lost workers a fold may survive.")
+
+
+class TrackingConfig(_Group):
+    """What is remembered, and where."""
+
+    experiment: str = Field("crossfold", min_length=1, description="MLflow experiment.")
+    tracking_uri: str | None = Field(
+        None,
+        description="MLflow store; default: MLFLOW_TRACKING_URI, or sqlite:///mlflow.db here.",
+    )
+    model_name: str = Field(
+        "crossfold", pattern=r"^[^/:]+$", description="Registered model that gets a new version."
+    )
+    output: str | None = Field(
+        None, description="Folder that receives summary.json, splits.json and oof.npz."
+    )
+
+
+class Config(_Group):
+    """Everything that defines a run.
+
+    Notes
+    -----
+    `digest` covers the groups that may change a fold's result and none of the others, so two
+    runs with equal digests on equal data give equal results whatever they ran on (law 1).
+    """
+
+    data: DataConfig = DataConfig()
+    split: SplitConfig = SplitConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    augment: AugmentConfig = AugmentConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @property
+    def science(self) -> dict[str, Any]:
+        """The part of the configuration that results depend on, as plain data."""
+        return self.model_dump(mode="json", exclude={"cluster", "tracking"})
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of `science`, first 16 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self.science, sort_keys=True).encode()).hexdigest()[:16]
+
+    def flat(self) -> dict[str, Any]:
+        """All settings by flag name (``batch_size``), without their groups."""
+        groups = self.model_dump(mode="json").values()
+        return {name: value for group in groups for name, value in group.items()}
+
+    @classmethod
+    def from_flat(cls, values: dict[str, Any]) -> Self:
+        """Build and check a configuration from settings by flag name.
+
+        Raises
+        ------
+        UserError
+            A name is unknown or a value is not allowed; names the flag, value and remedy.
+        """
+        home = {name: group for group, model in groups().items() for name in model.model_fields}
+        nested: dict[str, dict[str, Any]] = {group: {} for group in groups()}
+        for name, value in values.items():
+            if name not in home:
+                raise UserError(f"unknown setting {name!r}{nearest(name, home)}")
+            nested[home[name]][name] = value
+        try:
+            return cls.model_validate(nested)
+        except pydantic.ValidationError as error:
+            raise UserError(_explain(error)) from None
+
+
+def groups() -> dict[str, type[BaseModel]]:
+    """The groups of `Config` by name, in the order of ``--help``."""
+    return {
+        name: field.annotation
+        for name, field in Config.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+
+
+def read_yaml(path: str) -> dict[str, Any]:
+    """Read settings by flag name from a YAML file; sections are only for the eye.
+
+    Raises
+    ------
+    UserError
+        The file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--config {path}: {error.strerror}; give a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"--config {path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict | None):
+        raise UserError(f"--config {path}: must be a mapping of settings, such as 'folds: 5'")
+    flat: dict[str, Any] = {}
+    for name, value in (content or {}).items():
+        flat.update(value if name in groups() and isinstance(value, dict) else {name: value})
+    return {str(name).replace("-", "_"): value for name, value in flat.items()}
+
+
+def _explain(error: pydantic.ValidationError) -> str:
+    """Turn the first of pydantic's complaints into one line.
+
+    Of the complaints about "'auto' or a number", the one about the number says more.
+    """
+    errors = error.errors()
+    first = next((e for e in errors if e["type"] != "literal_error"), errors[0])
+    flag = str(first["loc"][1] if len(first["loc"]) > 1 else first["loc"][0]).replace("_", "-")
+    reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"--{flag} {first['input']!r}: {reason}"

@@ -1,0 +1,124 @@
+"""Scores of predictions: of an epoch, of a fold, of all folds pooled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    roc_auc_score,
+)
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+def softmax(logits: Floats) -> Floats:
+    """Probabilities (N, C) of logits (N, C), in float64 inside."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def quick_scores(labels: Ints, logits: Floats) -> dict[str, float]:
+    """The scores of every epoch: accuracy, macro_f1 and loss (cross-entropy, no smoothing)."""
+    predicted = logits.argmax(axis=1)
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    chosen = shifted[np.arange(len(labels)), labels]
+    return {
+        "accuracy": float((predicted == labels).mean()),
+        "macro_f1": _macro_f1(labels, predicted, logits.shape[1]),
+        "loss": float((np.log(np.exp(shifted).sum(axis=1)) - chosen).mean()),
+    }
+
+
+def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
+    """All scores of a set of predictions.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (N,)
+    probabilities : ndarray of float32, shape (N, C)
+        Rows sum to 1.
+
+    Returns
+    -------
+    dict
+        accuracy, balanced_accuracy, macro_f1, roc_auc (one against rest, mean over the classes
+        that are there), log_loss.
+    """
+    predicted = probabilities.argmax(axis=1)
+    classes = probabilities.shape[1]
+    sure = probabilities.astype(np.float64)
+    return {
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "balanced_accuracy": float(balanced_accuracy_score(labels, predicted)),
+        "macro_f1": _macro_f1(labels, predicted, classes),
+        "roc_auc": _roc_auc(labels, sure),
+        "log_loss": float(
+            log_loss(labels, sure / sure.sum(axis=1, keepdims=True), labels=range(classes))
+        ),
+    }
+
+
+def confusion(labels: Ints, probabilities: Floats) -> Ints:
+    """Counts (C, C): rows are the true classes, columns the predicted ones."""
+    classes = range(probabilities.shape[1])
+    counts: Ints = confusion_matrix(labels, probabilities.argmax(axis=1), labels=classes)
+    return counts
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Predictions for images that the predicting model had not seen.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (M,)
+        M = images times repeats.
+    labels, fold, repeat : ndarray of int64, shape (M,)
+    probabilities : ndarray of float32, shape (M, C)
+    """
+
+    ids: NDArray[np.str_]
+    labels: Ints
+    fold: Ints
+    repeat: Ints
+    probabilities: Floats
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """`scores` of all predictions pooled."""
+        return scores(self.labels, self.probabilities)
+
+
+def better(metric: str, new: float, old: float | None) -> bool:
+    """Whether a value of a metric beats the best so far; losses are better when smaller."""
+    if old is None:
+        return True
+    return new < old if metric in ("loss", "log_loss") else new > old
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation (0 for a single value)."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def _macro_f1(labels: Ints, predicted: Ints, classes: int) -> float:
+    return float(
+        f1_score(labels, predicted, labels=range(classes), average="macro", zero_division=0.0)
+    )
+
+
+def _roc_auc(labels: Ints, probabilities: NDArray[np.float64]) -> float:
+    present = np.unique(labels)
+    each = [
+        roc_auc_score(labels == label, probabilities[:, label])
+        for label in present
+        if 0 < (labels == label).sum() < len(labels)
+    ]
+    return float(np.mean(each)) if each else float("nan")

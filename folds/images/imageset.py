@@ -1,0 +1,119 @@
+"""The image set: what every later step is given."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from folds.errors import UserError
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Labelled images in memory.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (N, H, W, 3)
+        RGB values, 0 to 255.
+    labels : ndarray of int64, shape (N,)
+        Index into `class_names`.
+    class_names : tuple of str
+        At least two, each with at least one image.
+    ids : ndarray of str, shape (N,)
+        Stable, unique names: a path inside the source, or a row number.
+    groups : ndarray of str, shape (N,)
+        Images of one group (patient, slide) are never divided between folds; by default each
+        image is its own group.
+    notices : tuple of str
+        What was left out or changed while reading; told to the user and kept with the run.
+
+    Raises
+    ------
+    UserError
+        The parts do not fit together.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    ids: NDArray[np.str_]
+    groups: NDArray[np.str_]
+    notices: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        size = len(self.pixels)
+        for name in ("labels", "ids", "groups"):
+            if len(getattr(self, name)) != size:
+                found = len(getattr(self, name))
+                raise UserError(f"{found} {name} for {size} images: give one for each image")
+        if len(self.class_names) < 2:
+            raise UserError(
+                f"only one class ({', '.join(self.class_names)}): classification needs at least two"
+            )
+        if len(np.unique(self.ids)) != size:
+            raise UserError("image ids are not unique: rename the images that share a name")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images of each class."""
+        number = np.bincount(self.labels, minlength=len(self.class_names))
+        return dict(zip(self.class_names, number.tolist(), strict=True))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over ids, labels, class names and pixels, first 16 hexadecimal digits."""
+        hasher = hashlib.sha256()
+        for part in (self.ids, np.array(self.class_names)):
+            hasher.update("\n".join(part.tolist()).encode())
+        hasher.update(self.labels.tobytes())
+        hasher.update(np.ascontiguousarray(self.pixels).data)
+        return hasher.hexdigest()[:16]
+
+    def take(self, rows: NDArray[np.int64]) -> "ImageSet":
+        """The images of these rows, in this order."""
+        return ImageSet(
+            self.pixels[rows],
+            self.labels[rows],
+            self.class_names,
+            self.ids[rows],
+            self.groups[rows],
+            self.notices,
+        )
+
+    def limited(self, size: int | None, *, seed: int) -> "ImageSet":
+        """A stratified subset of `size` images, in the order they have here.
+
+        Each class keeps its share to within one image.
+
+        Raises
+        ------
+        UserError
+            The subset would hold fewer images than classes.
+        """
+        if size is None or size >= len(self):
+            return self
+        if size < len(self.class_names):
+            raise UserError(
+                f"--limit {size}: fewer images than the {len(self.class_names)} classes; "
+                "raise the limit"
+            )
+        share = np.bincount(self.labels, minlength=len(self.class_names)) * size / len(self)
+        quota = np.maximum(np.floor(share).astype(int), 1)
+        for label in np.argsort(quota - share, kind="stable")[: max(0, size - quota.sum())]:
+            quota[label] += 1
+        rng = np.random.default_rng(seed)
+        rows = [
+            rng.permutation(np.flatnonzero(self.labels == label))[:count]
+            for label, count in enumerate(quota)
+        ]
+        return self.take(np.sort(np.concatenate(rows)))
+
+
+def singletons(ids: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Groups of one image each."""
+    return ids.copy()

@@ -1,0 +1,98 @@
+"""One function for every source of images."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from folds.config import DataConfig
+from folds.errors import UserError, nearest
+from folds.images import demo, folder, npz
+from folds.images.imageset import ImageSet
+
+_BUILT_IN = {"demo": demo.load, "digits": demo.load_digits}
+
+
+def load(config: DataConfig, *, seed: int, largest: int) -> ImageSet:
+    """Read the labelled images that a configuration names.
+
+    Parameters
+    ----------
+    config : DataConfig
+        Source, limit and image size.
+    seed : int
+        Seed of the stratified subset.
+    largest : int
+        Side in pixels that image files of mixed or greater size are reduced to when
+        ``config.image_size`` is ``"auto"``.
+
+    Returns
+    -------
+    ImageSet
+        At most ``config.limit`` images.
+
+    Raises
+    ------
+    UserError
+        The source is missing, empty, damaged, or not in a known layout.
+
+    Notes
+    -----
+    The result does not depend on the order in which a file system lists files.
+    """
+    size = largest if config.image_size == "auto" else config.image_size
+    if config.data in _BUILT_IN:
+        images = _BUILT_IN[config.data]()
+    else:
+        path = _existing(config.data)
+        if path.is_dir():
+            images = folder.load(path, size, skip_broken=config.skip_broken, limit=config.limit, seed=seed)
+        else:
+            images = npz.load(path, size)
+    return images.limited(config.limit, seed=seed)
+
+
+def load_unlabelled(source: str, *, size: int) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
+    """Read images for prediction; labels are not needed and not looked at.
+
+    Parameters
+    ----------
+    source : str
+        Any source of `load`, or a folder with image files at any depth.
+    size : int
+        Side in pixels for image files of mixed or greater size.
+
+    Returns
+    -------
+    pixels : ndarray of uint8, shape (N, H, W, 3)
+    ids : ndarray of str, shape (N,)
+
+    Raises
+    ------
+    UserError
+        As `load`.
+    """
+    if source in _BUILT_IN:
+        images = _BUILT_IN[source]()
+        return images.pixels, images.ids
+    path = _existing(source)
+    return folder.load_unlabelled(path, size) if path.is_dir() else npz.load_unlabelled(path)
+
+
+def _existing(source: str) -> Path:
+    path = Path(source).expanduser()
+    if path.is_dir() or (path.is_file() and path.suffix == ".npz"):
+        return path
+    if path.is_file():
+        raise UserError(
+            f"--data {source}: not an .npz file; give one, a folder of class folders, "
+            f"or {' or '.join(_BUILT_IN)}"
+        )
+    near = nearest(source, [*_BUILT_IN, *_siblings(path)])
+    raise UserError(f"--data {source}: no such file or folder{near}")
+
+
+def _siblings(path: Path) -> list[str]:
+    if not path.parent.is_dir():
+        return []
+    return [str(path.parent / entry.name) for entry in path.parent.iterdir()]

@@ -1,0 +1,68 @@
+"""The workers that share one fold, through torch.distributed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+
+from folds.batches import worker_slice
+
+
+@dataclass(frozen=True)
+class Team:
+    """This worker's place among the workers of its fold.
+
+    Parameters
+    ----------
+    rank : int
+        0 to size - 1; rank 0 speaks for the team.
+    size : int
+        Number of workers.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def current(cls) -> "Team":
+        """The process group that is set up, or a team of one."""
+        if not dist.is_initialized():
+            return cls()
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum of a tensor over all workers, in place."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def slice(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This worker's part of some rows."""
+        return worker_slice(rows, self.rank, self.size)
+
+    def gather(self, mine: Tensor, rows: int) -> Tensor:
+        """Put the parts that `slice` divided together again, on every worker.
+
+        Parameters
+        ----------
+        mine : Tensor, shape (n, C)
+            This worker's part.
+        rows : int
+            Rows of all parts.
+
+        Returns
+        -------
+        Tensor, shape (rows, C)
+        """
+        if self.size == 1:
+            return mine
+        longest = -(-rows // self.size)
+        padded = mine.new_zeros(longest, mine.shape[1])
+        padded[: len(mine)] = mine
+        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        dist.all_gather(parts, padded)
+        lengths = [len(worker_slice(np.arange(rows), rank, self.size)) for rank in range(self.size)]
+        return torch.cat([part[:n] for part, n in zip(parts, lengths, strict=True)])

@@ -1,0 +1,167 @@
+"""Pretrained weights from the hub or a file, or a plain word that there are none."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import timm
+import torch
+from huggingface_hub import constants
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from folds.errors import UserError, listed, nearest
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Where the backbone's first weights come from.
+
+    Parameters
+    ----------
+    state : dict of str to Tensor, or None
+        Backbone without classifier; None: random weights.
+    source : str
+        ``"hub:NAME"``, ``"file:NAME"`` or ``"random"``; kept as a tag of the run.
+    notice : str or None
+        What the user must be told.
+    """
+
+    state: State | None
+    source: str
+    notice: str | None = None
+
+
+def check_backbone(name: str) -> None:
+    """Refuse a backbone that timm does not have.
+
+    Raises
+    ------
+    UserError
+        Names the nearest models.
+    """
+    if not timm.is_model(name.split(".")[0]):
+        near = nearest(name, timm.list_models()) or "; `timm.list_models()` lists them"
+        raise UserError(f"--backbone {name}: timm has no such model{near}")
+
+
+def load_pretrained(backbone: str, weights: str) -> Pretrained:
+    """Fetch the backbone's first weights.
+
+    Parameters
+    ----------
+    backbone : str
+        A timm model.
+    weights : str
+        ``auto``, ``hub``, ``none`` or a file, see ``--weights``.
+
+    Raises
+    ------
+    UserError
+        The file is missing, damaged or fits another model; or the hub failed under ``hub``.
+    """
+    if weights == "none":
+        return Pretrained(None, "random")
+    if weights not in ("auto", "hub"):
+        return Pretrained(_from_file(backbone, weights), f"file:{Path(weights).name}")
+    try:
+        return Pretrained(_from_hub(backbone), f"hub:{backbone}")
+    except Exception as error:  # the hub's client raises dozens of types, its own and httpx's
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        if weights == "hub":
+            raise UserError(
+                f"--weights hub: no pretrained {backbone} from the hub ({reason}); "
+                "check the network, or pass a file or 'none'"
+            ) from None
+    return Pretrained(
+        None,
+        "random",
+        f"no pretrained weights for {backbone} from the hub ({reason}): starting from random "
+        "weights, everything unfrozen; --weights FILE uses a local file",
+    )
+
+
+def _from_hub(backbone: str) -> State:
+    """Let timm fetch the weights; without a network only the hub's cache on disk is asked."""
+    if not timm.is_model_pretrained(backbone):
+        raise LookupError("timm lists no weights for it")
+    offline = not _hub_answers()
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, offline or constants.HF_HUB_OFFLINE
+    try:
+        model = timm.create_model(backbone, pretrained=True, num_classes=0)
+    except Exception as error:
+        raise ConnectionError("it cannot be reached") from error if offline else error
+    finally:
+        constants.HF_HUB_OFFLINE = before
+    return dict(model.state_dict())
+
+
+def _hub_answers() -> bool:
+    """Whether the hub's host takes a connection; its client would try for a minute."""
+    if any(name in os.environ for name in ("HTTPS_PROXY", "https_proxy")):
+        return True
+    address = urlsplit(constants.ENDPOINT)
+    try:
+        with socket.create_connection((address.hostname, address.port or 443), timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def _from_file(backbone: str, weights: str) -> State:
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        near = nearest(weights, ["auto", "hub", "none"])
+        raise UserError(f"--weights {weights}: no such file; give one, or auto, hub, none{near}")
+    model = timm.create_model(backbone, pretrained=False, num_classes=0)
+    state = _without_head(_read(path), model)
+    wanted = model.state_dict()
+    optional = {name for name in wanted if name.endswith("num_batches_tracked")}
+    wrong = [f"{name} is missing" for name in wanted if name not in state and name not in optional]
+    wrong += [
+        f"{name} is {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    wrong += [f"{name} is not part of it" for name in state if name not in wanted]
+    if wrong:
+        raise UserError(
+            f"--weights {weights}: does not fit {backbone}: {listed(wrong)}; "
+            "name the backbone that the file was made for"
+        )
+    return {name: state.get(name, tensor).to(tensor.dtype) for name, tensor in wanted.items()}
+
+
+def _read(path: Path) -> State:
+    """Read tensors only: nothing in the file is executed."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
+        raise UserError(f"--weights {path}: cannot be read ({str(error)[:120]})") from None
+    except Exception as error:  # pickle.UnpicklingError and what a damaged pickle may raise
+        raise UserError(
+            f"--weights {path}: holds more than tensors, or is damaged ({type(error).__name__}); "
+            "save a plain state_dict or a .safetensors file"
+        ) from None
+    for key in ("state_dict", "model"):
+        content = content.get(key, content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
+        raise UserError(f"--weights {path}: not a state_dict; save model.state_dict()")
+    return content
+
+
+def _without_head(state: State, model: nn.Module) -> State:
+    """Drop the classifier and the prefixes of DDP and of crossfold's own models."""
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    if any(name.startswith("backbone.") for name in state):
+        state = {n.removeprefix("backbone."): t for n, t in state.items() if n.startswith("backbone.")}
+    classifier = model.pretrained_cfg.get("classifier") or ()
+    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    return {n: t for n, t in state.items() if not any(n.startswith(f"{head}.") for head in heads)}

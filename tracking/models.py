@@ -1,0 +1,83 @@
+"""Logging a fold's bundle as an MLflow model, and loading one back."""
+
+import importlib.metadata
+import json
+import os
+from pathlib import Path
+
+import mlflow
+import numpy as np
+from mlflow.models import ModelSignature
+from mlflow.pyfunc import PyFuncModel
+from mlflow.types import Schema, TensorSpec
+
+import folds
+import tracking
+from folds.errors import UserError
+
+_NEEDED = ("kornia", "numpy", "pillow", "pydantic", "pyyaml", "safetensors", "scikit-learn",
+           "scipy", "timm", "torch", "torchvision")  # fmt: skip
+
+
+def log_model(bundle: Path, *, name: str) -> str:
+    """Log a bundle into the active run.
+
+    Parameters
+    ----------
+    bundle : Path
+        Folder written by `folds.bundle.write_bundle`.
+    name : str
+        Name of the model within the run.
+
+    Returns
+    -------
+    str
+        Its id; ``models:/ID`` loads it.
+    """
+    card = json.loads((bundle / "model.json").read_text(encoding="utf-8"))
+    classes = len(card["class_names"])
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), "images")]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, classes), "probabilities")]),
+    )
+    info = mlflow.pyfunc.log_model(
+        name=name,
+        loader_module="tracking.flavor",
+        data_path=str(bundle),
+        code_paths=[str(Path(package.__file__ or "").parent) for package in (folds, tracking)],
+        signature=signature,
+        metadata=card,
+        pip_requirements=[f"{p}=={_version(p)}" for p in _NEEDED],
+    )
+    return str(info.model_id)
+
+
+def load_model(uri: str) -> tuple[PyFuncModel, dict[str, object]]:
+    """Load a logged or registered model and its card.
+
+    Parameters
+    ----------
+    uri : str
+        ``models:/NAME@ALIAS``, ``models:/NAME/VERSION`` or ``models:/ID``.
+
+    Raises
+    ------
+    UserError
+        There is no such model, or it is not one of crossfold's.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_SCHEMA_DETAILS", "false")
+    try:
+        model = mlflow.pyfunc.load_model(uri)
+    except (mlflow.MlflowException, OSError) as error:
+        raise UserError(
+            f"--model {uri}: cannot be loaded ({' '.join(str(error).split())[:160]}); "
+            "names look like models:/NAME@champion or models:/NAME/1"
+        ) from None
+    card = model.metadata.metadata or {}
+    if "class_names" not in card:
+        raise UserError(f"--model {uri}: is not a model of crossfold; it has no class names")
+    return model, card
+
+
+def _version(package: str) -> str:
+    return importlib.metadata.version(package).split("+")[0]

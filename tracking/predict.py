@@ -1,0 +1,51 @@
+"""``python -m tracking.predict``: classify images with a registered model."""
+
+import csv
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from folds.cli import parse, run
+from folds.errors import UserError
+
+
+@dataclass
+class Options:
+    """Which model, which images, which file."""
+
+    data: str
+    """Images: an .npz file, a folder with image files at any depth, 'demo' or 'digits'."""
+    model: str = "models:/crossfold@champion"
+    """Model: models:/NAME@ALIAS, models:/NAME/VERSION or models:/ID."""
+    out: Path = Path("predictions.csv")
+    """CSV file to write: id, predicted_class, then the probability of each class."""
+    tracking_uri: str | None = None
+    """MLflow store; default: MLFLOW_TRACKING_URI, or sqlite:///mlflow.db here."""
+
+
+def main() -> None:
+    """Write a line an image."""
+    options = parse(Options, sys.argv[1:], prog="python -m tracking.predict", description=__doc__)
+    if not options.out.resolve().parent.is_dir():
+        raise UserError(f"--out {options.out}: no folder {options.out.resolve().parent}; make it")
+    from folds.images import load_unlabelled
+    from tracking import store
+    from tracking.models import load_model
+
+    store.connect(options.tracking_uri)
+    model, card = load_model(options.model)
+    pixels, ids = load_unlabelled(options.data, size=card["size"])
+    probabilities = model.predict(pixels)
+    classes = card["class_names"]
+    scratch = options.out.with_name(options.out.name + ".part")
+    with scratch.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "predicted_class", *classes])
+        for name, row in zip(ids, probabilities, strict=True):
+            writer.writerow([name, classes[row.argmax()], *(f"{p:.6f}" for p in row)])
+    scratch.replace(options.out)
+    print(f"{len(ids)} predictions of {options.model} are in {options.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,227 @@
+"""The only code that writes to MLflow while folds are trained (law 4).
+
+It is fed the events of a run in order and keeps, in a small file, the ids of its runs and how
+many events it has written. After a restart it goes on behind the last of them.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+
+from folds.evaluate import confusion
+from tracking.figures import confusion_figure, curves_figure
+from tracking.models import log_model
+from tracking.registry import register
+from tracking.store import Store
+
+Event = Mapping[str, Any]
+_EPOCH_METRICS = (
+    "train_loss", "val_loss", "val_accuracy", "val_macro_f1", "learning_rate", "images_per_second",
+)  # fmt: skip
+
+
+@dataclass
+class Runs:
+    """What the Recorder remembers between starts."""
+
+    experiment_id: str = ""
+    parent: str = ""
+    folds: dict[str, str] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    version: str | None = None
+    written: int = 0
+
+
+@dataclass(frozen=True)
+class FoldFiles:
+    """A finished fold, as the Recorder logs it.
+
+    Parameters
+    ----------
+    bundle : Path
+        Folder of `folds.bundle.write_bundle`.
+    labels : ndarray of int64, shape (V,)
+    probabilities : ndarray of float32, shape (V, C)
+    history : sequence of mappings
+        Epoch reports.
+    """
+
+    bundle: Path
+    labels: np.ndarray
+    probabilities: np.ndarray
+    history: Sequence[Mapping[str, float]]
+
+
+class Recorder:
+    """Writes one parent run, and a child run a fold.
+
+    Parameters
+    ----------
+    store : Store
+        Where to.
+    memory : Path
+        The small file.
+    class_names : sequence of str
+        For the pictures.
+    names : sequence of str
+        Names of the folds, in the order of their numbers.
+    """
+
+    def __init__(
+        self, store: Store, memory: Path, *, class_names: Sequence[str], names: Sequence[str]
+    ) -> None:
+        self.store, self._memory = store, memory
+        self._classes, self._names = class_names, names
+        self._client = MlflowClient(store.uri, store.uri)
+        self._tags: dict[str, str] = {}
+        self.runs = Runs()
+        if memory.exists():
+            self.runs = Runs(**json.loads(memory.read_text(encoding="utf-8")))
+
+    def open(
+        self, experiment: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> None:
+        """Make the parent run, or go on with the one in memory."""
+        self._tags = dict(tags)
+        if self.runs.parent:
+            for run in (self.runs.parent, *self._unfinished()):
+                self._client.update_run(run, status="RUNNING")
+            return
+        self.runs.experiment_id = self._experiment(experiment)
+        run = self._client.create_run(
+            self.runs.experiment_id, run_name=name, tags={**tags, "crossfold.kind": "parent"}
+        )
+        self.runs.parent = run.info.run_id
+        self._client.log_batch(self.runs.parent, params=[_param(*item) for item in params.items()])
+        self._remember()
+
+    def write(self, event: Event, files: FoldFiles | None = None) -> None:
+        """Write one event; the next one comes only when this one has been written.
+
+        Parameters
+        ----------
+        event : mapping
+            ``kind`` (started, epoch, finished, failed), ``task``, ``time`` in ms and its facts.
+        files : FoldFiles, optional
+            With ``finished``.
+        """
+        task = str(event["task"])
+        match event["kind"]:
+            case "started":
+                self._start(task, event)
+            case "epoch":
+                self._metrics(task, event["time"], event["epoch"] + 1, _EPOCH_METRICS, event)
+            case "finished":
+                assert files is not None
+                self._finish(task, event, files)
+            case "failed":
+                self._client.set_tag(self.runs.folds[task], "crossfold.cause", event["cause"])
+                self._client.set_terminated(self.runs.folds[task], "FAILED")
+        self.runs.written += 1
+        self._remember()
+
+    def log_parent(
+        self, metrics: Mapping[str, float], files: Sequence[Path], figure: Any, note: str
+    ) -> None:
+        """Write the parent's metrics, files, confusion matrix and description."""
+        now = int(time.time() * 1000)
+        points = [Metric(n, v, now, 0) for n, v in metrics.items() if np.isfinite(v)]
+        self._client.log_batch(self.runs.parent, metrics=points)
+        for path in files:
+            self._client.log_artifact(self.runs.parent, str(path))
+        self._client.log_figure(self.runs.parent, figure, "confusion.png")
+        self._client.set_tag(self.runs.parent, "mlflow.note.content", note)
+
+    def register(self, task: int, name: str) -> str:
+        """Make a fold's model the newest version and the candidate; once."""
+        if self.runs.version is None:
+            self.runs.version = register(self.runs.models[str(task)], name)
+            self._remember()
+        for run in (self.runs.parent, self.runs.folds[str(task)]):
+            self._client.set_tag(run, "crossfold.registered", f"{name} v{self.runs.version}")
+        return self.runs.version
+
+    def close(self, status: str) -> None:
+        """End the parent, and every fold that has not ended, as FINISHED, FAILED or KILLED."""
+        for run in (*self._unfinished(), self.runs.parent):
+            if run:
+                self._client.set_terminated(run, status)
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            return str(self._client.create_experiment(name, self.store.artifact_root))
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _start(self, task: str, event: Event) -> None:
+        if task in self.runs.folds:
+            return
+        tags = self._tags | {
+            "mlflow.parentRunId": self.runs.parent,
+            "crossfold.kind": "fold",
+            "crossfold.fold": self._names[int(task)],
+            "crossfold.lane": str(event["lane"]),
+            "crossfold.host": event["host"],
+            "crossfold.precision": event["precision"],
+        }
+        run = self._client.create_run(
+            self.runs.experiment_id, event["time"], tags, self._names[int(task)]
+        )
+        self.runs.folds[task] = run.info.run_id
+        self._remember()
+        sizes = [_param("train_images", event["train"]), _param("held_out", event["held_out"])]
+        parent = self._client.get_run(self.runs.parent).data.params
+        params = [*(_param(*item) for item in parent.items()), *sizes]
+        self._client.log_batch(run.info.run_id, params=params)
+
+    def _finish(self, task: str, event: Event, files: FoldFiles) -> None:
+        run = self.runs.folds[task]
+        best = event["best_epoch"]
+        facts = {**event["scores"], "best_epoch": best + 1}
+        facts["initial_loss"] = files.history[0]["first_loss"]
+        self._metrics(task, event["time"], best + 1, tuple(facts), facts)
+        title = f"{self._names[int(task)]}, epoch {best + 1}"
+        counts = confusion(files.labels, files.probabilities)
+        picture = confusion_figure(counts, self._classes, title)
+        self._client.log_figure(run, picture, "confusion.png")
+        self._client.log_figure(run, curves_figure(files.history, best, title), "curves.png")
+        if task not in self.runs.models:
+            with mlflow.start_run(run_id=run):
+                name = self._names[int(task)].replace(" ", "-")
+                self.runs.models[task] = log_model(files.bundle, name=name)
+            self._remember()
+        self._client.set_terminated(run, "FINISHED", event["time"])
+
+    def _metrics(
+        self, task: str, when: int, step: int, names: Sequence[str], values: Mapping[str, Any]
+    ) -> None:
+        """Log metrics with the event's own time: MLflow keeps a point written twice once."""
+        points = [Metric(name, float(values[name]), when, step) for name in names]
+        self._client.log_batch(
+            self.runs.folds[task], metrics=[p for p in points if np.isfinite(p.value)]
+        )
+
+    def _unfinished(self) -> list[str]:
+        """Folds without a model; those are the ones that have not ended well."""
+        return [run for task, run in self.runs.folds.items() if task not in self.runs.models]
+
+    def _remember(self) -> None:
+        scratch = self._memory.with_suffix(".part")
+        scratch.write_text(json.dumps(asdict(self.runs)), encoding="utf-8")
+        os.replace(scratch, self._memory)
+
+
+def _param(name: str, value: Any) -> Param:
+    text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return Param(name, text[:6000])
