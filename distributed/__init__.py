@@ -17,9 +17,9 @@ def _refuse_dask(here: Path) -> None:
         return
     if Path(str(other.locate_file("distributed"))).resolve() == here.resolve():
         sys.exit(
-            f"error: dask's package 'distributed' {other.version} and crossfold's lie in one folder "
-            f"({here}): use an environment of its own for crossfold, or `pip uninstall distributed` "
-            "and install crossfold again"
+            f"error: dask's package 'distributed' {other.version} and crossfold's lie in one "
+            f"folder ({here}): use an environment of its own for crossfold, or "
+            "`pip uninstall distributed` and install crossfold again"
         )
 
 

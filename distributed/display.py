@@ -69,13 +69,15 @@ class Display:
             case kind:
                 row.state = kind
         if not self._console.is_terminal:
-            self._console.print(self._line(row, event), highlight=False, markup=False)
+            line = self._line(row, event)
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _line(self, row: _Row, event: Event) -> str:
         head = row.name.ljust(self._width)
         match event["kind"]:
             case "started":
-                return f"{head}  starts: {event['train']} images to train on, {event['held_out']} to validate"
+                parts = f"{event['train']} images to train on, {event['held_out']} to validate"
+                return f"{head}  starts: {parts}"
             case "finished":
                 scores = event["scores"]
                 return (

@@ -179,18 +179,18 @@ def _train(job: Job) -> None:
             )
         )
         old = len(ray.get(ledger.events.remote(0)))
-        lanes = _start_lanes(job, ledger)
+        to_do = sum(not job.space.finished(task) for task in range(len(job.prepared.tasks)))
+        lanes = _start_lanes(job, ledger, to_do)
     with job.phase("training"):
-        failed = _follow(job, ledger, lanes, old)
+        failed = _follow(job, ledger, lanes, old, to_do)
     if failed:
         raise RunError("; ".join(failed))
 
 
-def _start_lanes(job: Job, ledger: Any) -> "list[_LaneThread]":
+def _start_lanes(job: Job, ledger: Any, to_do: int) -> "list[_LaneThread]":
     import ray
 
     problem = ray.put(job.prepared.problem)
-    to_do = sum(not job.space.finished(task) for task in range(len(job.prepared.tasks)))
     threads = [
         _LaneThread(number, problem, ledger, job) for number in range(min(job.plan.lanes, to_do))
     ]
@@ -220,7 +220,7 @@ class _LaneThread(threading.Thread):
             self.error = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def _follow(job: Job, ledger: Any, lanes: "list[_LaneThread]", old: int) -> list[str]:
+def _follow(job: Job, ledger: Any, lanes: "list[_LaneThread]", old: int, to_do: int) -> list[str]:
     """Show and record events until all lanes have ended.
 
     Returns
@@ -231,26 +231,29 @@ def _follow(job: Job, ledger: Any, lanes: "list[_LaneThread]", old: int) -> list
     import ray
 
     names, problem = job.prepared.names, job.prepared.problem
-    seen, failed = 0, []
+    seen, failed, ended = 0, [], set[int]()
     scribe = Scribe(job.recorder, job.fold_files, lambda text: job.console.print(f"notice: {text}"))
     with Display(job.console, names, problem.stages, job.plan.lanes) as display:
         alive = True
         while alive:
-            alive = any(thread.is_alive() for thread in lanes)
+            alive = any(thread.is_alive() for thread in lanes) and to_do > len(ended)
             events = ray.get(ledger.events.remote(seen))
             for number, event in enumerate(events, start=seen):
                 if number >= old or event["kind"] != "failed":
                     display.show(event)
                 if number >= old and event["kind"] == "failed":
                     failed.append(f"{names[event['task']]}: {event['cause']}")
+                if number >= old and event["kind"] in ("failed", "finished"):
+                    ended.add(event["task"])
             scribe.take(events[max(0, job.recorder.runs.written - seen) :] if not seen else events)
             seen += len(events)
             if alive:
                 time.sleep(POLL_S)
     scribe.close()
     failed += [f"lane {n + 1}: {t.error}" for n, t in enumerate(lanes) if t.error]
-    ended = all(job.space.finished(task) for task in range(len(names)))
-    return failed if failed or ended else ["the lanes ended before all folds were trained"]
+    if not failed and len(ended) < to_do:
+        failed = ["the lanes ended before all folds were trained"]
+    return failed
 
 
 def _finish(job: Job) -> Summary:

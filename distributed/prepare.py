@@ -46,9 +46,7 @@ class Prepared:
     def card(self) -> ModelCard:
         """What a model of this run needs beside its weights."""
         problem = self.problem
-        return ModelCard(
-            problem.config.model.backbone, problem.images.class_names, problem.size
-        )
+        return ModelCard(problem.config.model.backbone, problem.images.class_names, problem.size)
 
     @property
     def digests(self) -> dict[str, str]:

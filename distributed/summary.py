@@ -88,7 +88,7 @@ class Summary(_Part):
 
 def to_scores(values: dict[str, float]) -> Scores:
     """Scores with null for what is not a number."""
-    return Scores(**{n: None if v != v else v for n, v in values.items()})  # type: ignore[arg-type]
+    return Scores(**{n: None if v != v else v for n, v in values.items()})
 
 
 def over_folds(scores: list[Scores]) -> dict[str, Spread]:
@@ -116,8 +116,9 @@ def print_summary(console: Console, summary: Summary, names: list[str], look: st
     for name, fold in zip(names, summary.folds, strict=True):
         table.add_row(name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores))
     table.add_section()
-    mean = [summary.over_folds.get(key) for key in SHOWN]
-    table.add_row("mean ± std", "", *(f"{s.mean:.3f} ± {s.std:.3f}" if s else "-" for s in mean))
+    spread = [summary.over_folds.get(key) for key in SHOWN]
+    table.add_row("mean", "", *(f"{s.mean:.3f}" if s else "-" for s in spread))
+    table.add_row("std", "", *(f"{s.std:.3f}" if s else "-" for s in spread))
     table.add_row("all pooled", "", *_row(summary.oof), style="bold")
     console.print(table)
     model = summary.registered

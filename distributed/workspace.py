@@ -96,7 +96,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """Replace a file in one step, so that no reader and no crash sees half of it."""
     scratch = path.with_name(path.name + ".part")
     scratch.write_bytes(content)
-    os.replace(scratch, path)
+    scratch.replace(path)
 
 
 def find(name: str) -> Workspace:

@@ -114,8 +114,8 @@ def colour(numbers: Tensor, config: AugmentConfig) -> tuple[Tensor, Tensor, Tens
 
     Notes
     -----
-    Hue is the linear rotation about the grey axis, not the HSV shift of `kornia.enhance.adjust_hue`;
-    the two agree at multiples of a third of a turn and, for saturated colours, closely between.
+    Hue is the linear rotation about the grey axis, not the HSV shift of Kornia's `adjust_hue`; the
+    two agree at multiples of a third of a turn and, for saturated colours, closely between.
     """
     spread = 2 * numbers - 1
     brightness = 1 + config.brightness * spread[:, 8]

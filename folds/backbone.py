@@ -37,13 +37,14 @@ class Classifier(nn.Module):
 
     def __init__(self, backbone: str, *, classes: int, size: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.backbone = create_backbone(backbone, size)
-        settings = timm.data.resolve_model_data_config(self.backbone)
+        network: Any = create_backbone(backbone, size)
+        self.backbone = network
+        settings = timm.data.resolve_model_data_config(network)
         for name in ("mean", "std"):
             value = torch.tensor(settings[name]).view(1, 3, 1, 1)
             self.register_buffer(name, value, persistent=False)
         self.dropout = dropout
-        self.head = nn.Linear(self.backbone.head_hidden_size, classes)
+        self.head = nn.Linear(network.head_hidden_size, classes)
         nn.init.trunc_normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
 
@@ -131,8 +132,8 @@ def resized(state: State, backbone: nn.Module) -> State:
 
 def layer_groups(model: Classifier) -> list[list[nn.Parameter]]:
     """The backbone's parameters in timm's layer groups, from the input to the head."""
-    matcher = model.backbone.group_matcher(coarse=False)
-    numbers = group_parameters(model.backbone, matcher, reverse=True)
+    network: Any = model.backbone
+    numbers = group_parameters(network, network.group_matcher(coarse=False), reverse=True)
     groups: dict[int, list[nn.Parameter]] = {}
     for name, parameter in model.backbone.named_parameters():
         groups.setdefault(numbers[name], []).append(parameter)

@@ -67,7 +67,7 @@ class Predictor:
             self.card.backbone, classes=len(self.card.class_names), size=self.card.size
         )
         model.load_state_dict(load_file(folder / "model.safetensors"))
-        self.model = model.to(self.device, memory_format=torch.channels_last).eval()
+        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @torch.inference_mode()
     def predict(self, images: NDArray[np.uint8], *, batch: int = 128) -> NDArray[np.float32]:

@@ -78,7 +78,7 @@ def run(command: Callable[[], None]) -> int:
     return 0
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
@@ -101,8 +101,11 @@ def _annotation(info: FieldInfo) -> Any:
     about = tyro.conf.arg(
         help=info.description, metavar="SHARE:EPOCHS:LR" if kind == tuple[str, ...] else None
     )
-    kind = tyro.conf.FlagCreatePairsOff[kind] if kind is bool else kind
-    return Annotated[kind, about]
+    return (
+        Annotated[kind, about, tyro.conf.FlagCreatePairsOff]
+        if kind is bool
+        else Annotated[kind, about]
+    )
 
 
 def _plain(annotation: Any) -> Any:

@@ -129,9 +129,7 @@ def fit_fold(
     return _result(place, state)
 
 
-def _surroundings(
-    problem: Problem, repeat: int, fold: int, runtime: Runtime, team: Team
-) -> _Fold:
+def _surroundings(problem: Problem, repeat: int, fold: int, runtime: Runtime, team: Team) -> _Fold:
     train, held_out = problem.splits.parts(repeat, fold, problem.images.ids)
     pixels = _tensor(problem.images.pixels).to(runtime.device)
     labels = _tensor(problem.images.labels).to(runtime.device)
@@ -148,14 +146,18 @@ def _tensor(array: NDArray) -> Tensor:
 def _first_state(place: _Fold) -> FoldState:
     problem = place.problem
     config = problem.config
-    model = build(
-        config.model.backbone,
-        classes=len(problem.images.class_names),
-        size=problem.size,
-        dropout=config.model.dropout,
-        pretrained=problem.pretrained,
-        seed=model_seed(config.split.seed, place.repeat, place.number),
-    ).to(place.runtime.device, memory_format=torch.channels_last)
+    model = (
+        build(
+            config.model.backbone,
+            classes=len(problem.images.class_names),
+            size=problem.size,
+            dropout=config.model.dropout,
+            pretrained=problem.pretrained,
+            seed=model_seed(config.split.seed, place.repeat, place.number),
+        )
+        .to(place.runtime.device)
+        .to(memory_format=torch.channels_last)
+    )
     return FoldState(model, _optimizer(model, config.train.weight_decay))
 
 
@@ -269,7 +271,8 @@ def _step(
     )
     loss = total / config.train.batch_size
     state.optimizer.zero_grad(set_to_none=True)
-    (loss * place.team.size).backward()  # DDP averages over workers, whose slices may differ
+    # DDP averages over the workers, whose slices may differ in size
+    torch.autograd.backward(loss * place.team.size)
     state.optimizer.step()
     return loss
 

@@ -45,7 +45,9 @@ class Problem:
 
     def __post_init__(self) -> None:
         held_out = max(
-            (number == fold).sum() for number in self.splits.fold for fold in range(self.splits.folds)
+            (number == fold).sum()
+            for number in self.splits.fold
+            for fold in range(self.splits.folds)
         )
         smallest = len(self.images) - int(held_out)
         if self.config.train.batch_size > smallest:

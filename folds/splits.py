@@ -57,8 +57,12 @@ class SplitManifest:
             raise UserError("splits: an id stands in two parts; keep one line an image")
         for number in self.fold:
             if set(np.unique(number).tolist()) != set(range(self.folds)):
-                raise UserError(f"splits: the folds are not 0 to {self.folds - 1}, all of them used")
-            pairs = {(group, f) for group, f in zip(self.groups.tolist(), number.tolist(), strict=True)}
+                raise UserError(
+                    f"splits: the folds are not 0 to {self.folds - 1}, all of them used"
+                )
+            pairs = {
+                (group, f) for group, f in zip(self.groups.tolist(), number.tolist(), strict=True)
+            }
             if len(pairs) != len(set(self.groups.tolist())):
                 raise UserError("splits: a group stands in two folds; keep each group in one")
 
@@ -120,7 +124,9 @@ class SplitManifest:
                 f"--splits {path}: not a splits.json of crossfold ({error!r}); make a new one"
             ) from None
         if manifest.digest != stored:
-            raise UserError(f"--splits {path}: its digest does not fit; the file was changed by hand")
+            raise UserError(
+                f"--splits {path}: its digest does not fit; the file was changed by hand"
+            )
         return manifest
 
     def _assignments(self) -> list[dict[str, Any]]:
@@ -156,7 +162,9 @@ def make_splits(images: ImageSet, config: SplitConfig) -> SplitManifest:
     fold = np.empty((config.repeats, len(ids)), dtype=np.int64)
     for repeat in range(config.repeats):
         splitter = kind(config.folds, shuffle=True, random_state=config.seed + repeat)
-        for number, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):
+        for number, (_, held_out) in enumerate(
+            splitter.split(labels, labels, groups if grouped else None)
+        ):
             fold[repeat, held_out] = number
     method = f"{kind.__name__}(shuffle, seed {config.seed})"
     return SplitManifest(ids, groups, fold, config.folds, method)

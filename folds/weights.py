@@ -4,6 +4,7 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import timm
@@ -95,7 +96,9 @@ def _from_hub(backbone: str) -> State:
     try:
         model = timm.create_model(backbone, pretrained=True, num_classes=0)
     except Exception as error:
-        raise ConnectionError("it cannot be reached") from error if offline else error
+        if offline:
+            raise ConnectionError("it cannot be reached") from error
+        raise
     finally:
         constants.HF_HUB_OFFLINE = before
     return dict(model.state_dict())
@@ -161,7 +164,9 @@ def _without_head(state: State, model: nn.Module) -> State:
     """Drop the classifier and the prefixes of DDP and of crossfold's own models."""
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     if any(name.startswith("backbone.") for name in state):
-        state = {n.removeprefix("backbone."): t for n, t in state.items() if n.startswith("backbone.")}
-    classifier = model.pretrained_cfg.get("classifier") or ()
+        state = {
+            n.removeprefix("backbone."): t for n, t in state.items() if n.startswith("backbone.")
+        }
+    classifier: Any = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     return {n: t for n, t in state.items() if not any(n.startswith(f"{head}.") for head in heads)}

@@ -1,6 +1,7 @@
 """Pictures of a fold: confusion matrix and learning curves."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -54,7 +55,7 @@ def curves_figure(history: Sequence[Mapping[str, float]], best_epoch: int, title
         axes.plot(epochs, [r[name] for r in history], color=colour, label=label, marker="o", ms=3)
     for axes, name in ((loss, "loss"), (score, "validation score")):
         axes.axvline(best_epoch + 1, color=_INK, lw=0.8, ls=":", label="best epoch")
-        for before, after in zip(history, history[1:], strict=False):
+        for before, after in pairwise(history):
             if before["stage"] != after["stage"]:
                 axes.axvspan(after["epoch"] + 0.48, after["epoch"] + 0.52, color="0.7", lw=0)
         axes.set(xlabel="epoch", ylabel=name)

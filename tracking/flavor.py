@@ -19,7 +19,7 @@ class _Scorer:
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
 
-    def predict(self, images: Any, params: Any = None) -> NDArray[np.float32]:
+    def predict(self, images: Any) -> NDArray[np.float32]:
         return self._predictor.predict(np.asarray(images))
 
 

@@ -3,7 +3,9 @@
 import importlib.metadata
 import json
 import os
+import warnings
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -40,19 +42,21 @@ def log_model(bundle: Path, *, name: str) -> str:
         inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), "images")]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, classes), "probabilities")]),
     )
-    info = mlflow.pyfunc.log_model(
-        name=name,
-        loader_module="tracking.flavor",
-        data_path=str(bundle),
-        code_paths=[str(Path(package.__file__ or "").parent) for package in (folds, tracking)],
-        signature=signature,
-        metadata=card,
-        pip_requirements=[f"{p}=={_version(p)}" for p in _NEEDED],
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*input example", UserWarning)
+        info = mlflow.pyfunc.log_model(
+            name=name,
+            loader_module="tracking.flavor",
+            data_path=str(bundle),
+            code_paths=[str(Path(package.__file__ or "").parent) for package in (folds, tracking)],
+            signature=signature,
+            metadata=card,
+            pip_requirements=[f"{p}=={_version(p)}" for p in _NEEDED],
+        )
     return str(info.model_id)
 
 
-def load_model(uri: str) -> tuple[PyFuncModel, dict[str, object]]:
+def load_model(uri: str) -> tuple[PyFuncModel, dict[str, Any]]:
     """Load a logged or registered model and its card.
 
     Parameters

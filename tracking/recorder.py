@@ -5,7 +5,6 @@ many events it has written. After a restart it goes on behind the last of them.
 """
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -219,7 +218,7 @@ class Recorder:
     def _remember(self) -> None:
         scratch = self._memory.with_suffix(".part")
         scratch.write_text(json.dumps(asdict(self.runs)), encoding="utf-8")
-        os.replace(scratch, self._memory)
+        scratch.replace(self._memory)
 
 
 def _param(name: str, value: Any) -> Param:

@@ -1,5 +1,6 @@
 """The model registry: versions and the aliases candidate, champion and previous."""
 
+import contextlib
 from dataclasses import dataclass
 
 import mlflow
@@ -26,8 +27,16 @@ def register(model_id: str, name: str) -> str:
     str
         The version.
     """
-    version = str(mlflow.register_model(f"models:/{model_id}", name).version)
-    MlflowClient().set_registered_model_alias(name, CANDIDATE, version)
+    client = MlflowClient()
+    with contextlib.suppress(mlflow.MlflowException):  # it exists, as it does after the first run
+        client.create_registered_model(name)
+    model = client.get_logged_model(model_id)
+    version = str(
+        client.create_model_version(
+            name, f"models:/{model_id}", model.source_run_id, model_id=model_id
+        ).version
+    )
+    client.set_registered_model_alias(name, CANDIDATE, version)
     return version
 
 

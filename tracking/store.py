@@ -53,7 +53,9 @@ def connect(uri: str | None) -> Store:
     _quiet()
     path = _sqlite_path(chosen)
     if path is not None and not path.resolve().parent.is_dir():
-        raise UserError(f"--tracking-uri {chosen}: no folder {path.resolve().parent}; make it first")
+        raise UserError(
+            f"--tracking-uri {chosen}: no folder {path.resolve().parent}; make it first"
+        )
     import mlflow
 
     mlflow.set_tracking_uri(chosen)

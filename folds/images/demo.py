@@ -19,7 +19,7 @@ COUNT = 1200
 _SEED = 20201
 _ROWS, _COLUMNS = np.mgrid[:SIDE, :SIDE].astype(np.float32)
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Colour = tuple[float, float, float]
 Lobe = tuple[float, float, float]  # x, y, radius, in cell radii
 
@@ -111,7 +111,7 @@ def load_digits() -> ImageSet:
 def _render(name: str, rng: np.random.Generator) -> NDArray[np.uint8]:
     """One image: plasma, red cells, the cell itself, then stain, light, focus and noise."""
     look = _LOOKS[name]
-    image = np.ones((SIDE, SIDE, 3), np.float32) * np.float32([0.93, 0.88, 0.86])
+    image = np.tile(np.array([0.93, 0.88, 0.86], np.float32), (SIDE, SIDE, 1))
     for _ in range(rng.integers(2, 7)):
         _red_cell(image, rng)
     centre = SIDE / 2 + rng.uniform(-11, 11, 2)

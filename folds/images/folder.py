@@ -75,7 +75,7 @@ def _listing(root: Path) -> tuple[list[Path], NDArray[np.int64], tuple[str, ...]
     files: list[Path] = []
     labels: list[int] = []
     hidden = other = 0
-    names = []
+    names: list[str] = []
     for path in classes:
         entries = sorted(entry for entry in path.rglob("*") if entry.is_file())
         images = [entry for entry in entries if _is_image(entry, root)]
@@ -125,7 +125,9 @@ def _decode(
         keep = width == height <= size and set(shapes) <= {(width, height), None}
         decoded = list(pool.map(lambda file: _read(file, None if keep else size), files))
     good = np.array([image is not None for image in decoded])
-    broken = [file.relative_to(root).as_posix() for file, ok in zip(files, good, strict=True) if not ok]
+    broken = [
+        file.relative_to(root).as_posix() for file, ok in zip(files, good, strict=True) if not ok
+    ]
     if broken and not skip_broken:
         raise UserError(
             f"--data {root}: {len(broken)} of {len(files)} image files cannot be read "

@@ -119,12 +119,11 @@ def _labels(
         raw = raw[:, 0]
     if raw.ndim != 1:
         raise UserError(
-            f"--data {path}: labels have shape {raw.shape}; expected (N,) or (N, 1), one class an image"
+            f"--data {path}: labels have shape {raw.shape}; expected (N,) or (N, 1), one class "
+            "an image"
         )
     if not np.issubdtype(raw.dtype, np.integer) and raw.dtype.kind != "U":
-        raise UserError(
-            f"--data {path}: labels have dtype {raw.dtype}; save integers or strings"
-        )
+        raise UserError(f"--data {path}: labels have dtype {raw.dtype}; save integers or strings")
     values, labels = np.unique(raw, return_inverse=True)
     if names is None or raw.dtype.kind == "U":
         return labels.astype(np.int64), tuple(str(value) for value in values)

@@ -46,7 +46,9 @@ def load(config: DataConfig, *, seed: int, largest: int) -> ImageSet:
     else:
         path = _existing(config.data)
         if path.is_dir():
-            images = folder.load(path, size, skip_broken=config.skip_broken, limit=config.limit, seed=seed)
+            images = folder.load(
+                path, size, skip_broken=config.skip_broken, limit=config.limit, seed=seed
+            )
         else:
             images = npz.load(path, size)
     return images.limited(config.limit, seed=seed)
