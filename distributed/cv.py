@@ -90,8 +90,9 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
         os.environ["CROSSFOLD_VERBOSE"] = "1"
     console = Console(stderr=False)
     start = time.perf_counter()
-    from distributed import cluster, job, workspace
+    from distributed import cluster, finish, job, workspace
     from distributed.prepare import prepare
+    from distributed.run import Run
 
     prepared = prepare(config)
     for notice in prepared.notices:
@@ -118,18 +119,18 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
         store, space.folder / "mlflow.json",
         class_names=images.class_names, names=prepared.names,
     )  # fmt: skip
-    this = job.Job(config, prepared, plan, space, recorder, console, command.verbose)
-    this.seconds["images and weights"] = loaded
+    this = Run(config, prepared, plan, space, recorder, console, command.verbose)
+    this.began, this.seconds["images and weights"] = start, loaded
     if not address:
         with this.phase("start"):
             cluster.start(None, cluster.local_resources(), verbose=command.verbose)
     try:
-        summary = job.run(this)
+        summary = job.execute(this)
     finally:
         import ray
 
         ray.shutdown()
-    job.show(this, summary)
+    finish.show(this, summary)
 
 
 if __name__ == "__main__":

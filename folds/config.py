@@ -25,7 +25,7 @@ Stages = Annotated[
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataConfig(_Group):
@@ -231,7 +231,8 @@ def read_yaml(path: str) -> dict[str, Any]:
         raise UserError(f"--config {path}: must be a mapping of settings, such as 'folds: 5'")
     flat: dict[str, Any] = {}
     for name, value in (content or {}).items():
-        flat.update(value if name in groups() and isinstance(value, dict) else {name: value})
+        section = name in groups() and isinstance(value, dict | None)
+        flat.update((value or {}) if section else {name: value})
     return {str(name).replace("-", "_"): value for name, value in flat.items()}
 
 

@@ -33,7 +33,7 @@ class Stage:
             raise ValueError(f"learning rate {self.learning_rate:g} is not above 0")
 
     def __str__(self) -> str:
-        return f"{self.share:g}:{self.epochs}:{self.learning_rate:g}"
+        return f"{_short(self.share)}:{self.epochs}:{_short(self.learning_rate)}"
 
     @classmethod
     def parse(cls, text: Any) -> Self:
@@ -53,6 +53,12 @@ class Stage:
         except ValueError:
             raise ValueError("a stage is SHARE:EPOCHS:LEARNING_RATE, such as 0.5:3:3e-4") from None
         return cls(*numbers)
+
+
+def _short(number: float) -> str:
+    """The shortest text that reads back as the same number."""
+    text = f"{number:g}"
+    return text if float(text) == number else repr(float(number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -39,8 +38,8 @@ def log_model(bundle: Path, *, name: str) -> str:
     card = json.loads((bundle / "model.json").read_text(encoding="utf-8"))
     classes = len(card["class_names"])
     signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), "images")]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, classes), "probabilities")]),
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*input example", UserWarning)
@@ -69,7 +68,6 @@ def load_model(uri: str) -> tuple[PyFuncModel, dict[str, Any]]:
     UserError
         There is no such model, or it is not one of crossfold's.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_SCHEMA_DETAILS", "false")
     try:
         model = mlflow.pyfunc.load_model(uri)
     except (mlflow.MlflowException, OSError) as error:

@@ -88,7 +88,8 @@ class ImageSet:
     def limited(self, size: int | None, *, seed: int) -> "ImageSet":
         """A stratified subset of `size` images, in the order they have here.
 
-        Each class keeps its share to within one image.
+        Each class keeps its share to within one image; classes too rare for one get one, from
+        the greatest classes' share.
 
         Raises
         ------
@@ -106,6 +107,8 @@ class ImageSet:
         quota = np.maximum(np.floor(share).astype(int), 1)
         for label in np.argsort(quota - share, kind="stable")[: max(0, size - quota.sum())]:
             quota[label] += 1
+        while quota.sum() > size:  # rare classes were given one image
+            quota[np.argmax(np.where(quota > 1, quota - share, -np.inf))] -= 1
         rng = np.random.default_rng(seed)
         rows = [
             rng.permutation(np.flatnonzero(self.labels == label))[:count]

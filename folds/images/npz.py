@@ -31,9 +31,8 @@ def load(path: Path, size: int) -> ImageSet:
     if "images" in arrays:
         raw = _array(path, arrays, "labels")
     else:
-        raw = np.concatenate(
-            [_array(path, arrays, f"{part}_labels") for part in _parts(path, arrays)]
-        )
+        parts = [_array(path, arrays, f"{part}_labels") for part in _parts(path, arrays)]
+        raw = np.concatenate([_column(path, part) for part in parts])
     labels, names = _labels(path, raw, arrays.get("class_names"))
     if len(labels) != len(pixels):
         raise UserError(
@@ -49,18 +48,20 @@ def load_unlabelled(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
 
 
 def _read(path: Path) -> dict[str, NDArray]:
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"--data {path}: not a readable .npz file (no zip archive, or cut short)")
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise UserError(f"--data {path}: not a readable .npz file ({error})") from None
-    except ValueError as error:
-        if "pickle" not in str(error):
-            raise UserError(f"--data {path}: not a readable .npz file ({error})") from None
-        raise UserError(
-            f"--data {path}: holds object arrays, which could run code when read; "
-            "save plain uint8 and integer arrays"
-        ) from None
+            arrays = {name: file[name] for name in file.files}
+    except Exception as error:  # of zlib, struct, zipfile and numpy: a damaged zip raises any
+        if isinstance(error, ValueError) and "pickle" in str(error):
+            raise UserError(
+                f"--data {path}: holds object arrays, which could run code when read; "
+                "save plain uint8 and integer arrays"
+            ) from None
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(f"--data {path}: not a readable .npz file ({reason})") from None
+    return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
 
 
 def _parts(path: Path, arrays: dict[str, NDArray], parts: tuple[str, ...] = _PARTS) -> list[str]:
@@ -86,6 +87,12 @@ def _images(
         return pixels, _row_names("", len(pixels)), ()
     found = _parts(path, arrays, parts)
     blocks = [_pixels(path, f"{part}_images", arrays[f"{part}_images"]) for part in found]
+    for part, block in zip(found, blocks, strict=True):
+        if block.shape[1:] != blocks[0].shape[1:]:
+            raise UserError(
+                f"--data {path}: {part}_images has shape {block.shape}, {found[0]}_images "
+                f"{blocks[0].shape}; save all parts in one size"
+            )
     ids = [_row_names(f"{part}/", len(block)) for part, block in zip(found, blocks, strict=True)]
     left_out = "test" not in parts and "test_images" in arrays
     count = len(arrays["test_images"]) if left_out else 0
@@ -112,9 +119,7 @@ def _pixels(path: Path, name: str, array: NDArray) -> NDArray[np.uint8]:
     return np.broadcast_to(array, (*array.shape[:3], 3)) if array.shape[-1] == 1 else array
 
 
-def _labels(
-    path: Path, raw: NDArray, names: NDArray | None
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def _column(path: Path, raw: NDArray) -> NDArray:
     if raw.ndim == 2 and raw.shape[1] == 1:
         raw = raw[:, 0]
     if raw.ndim != 1:
@@ -122,6 +127,13 @@ def _labels(
             f"--data {path}: labels have shape {raw.shape}; expected (N,) or (N, 1), one class "
             "an image"
         )
+    return raw
+
+
+def _labels(
+    path: Path, raw: NDArray, names: NDArray | None
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    raw = _column(path, raw)
     if not np.issubdtype(raw.dtype, np.integer) and raw.dtype.kind != "U":
         raise UserError(f"--data {path}: labels have dtype {raw.dtype}; save integers or strings")
     values, labels = np.unique(raw, return_inverse=True)

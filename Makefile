@@ -1,0 +1,40 @@
+# What people do with this project. Each target sets up what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test test-slow lint format bench schema clean
+
+demo: $(VENV)/ready          ## cross-validate on the built-in demo images
+	$(BIN)/python -m distributed.cv --folds 5 --output demo-run
+
+test: $(VENV)/ready          ## the tests, under ten minutes on two cores
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/ready     ## the tests that take minutes each
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/ready          ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/ready        ## bring the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/ready         ## the plain loop against the main job, on images of your own
+	$(BIN)/python benchmarks/plain_cv.py --help
+
+schema: $(VENV)/ready        ## write the schema of summary.json anew
+	$(BIN)/python -c "from distributed.summary import schema; print(schema(), end='')" > docs/summary.schema.json
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

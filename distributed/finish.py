@@ -1,0 +1,129 @@
+"""The end of the main job: predictions pooled, the best fold registered, all of it told."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distributed.prepare import Prepared
+from distributed.run import Run
+from distributed.summary import (
+    FoldSummary,
+    MlflowIds,
+    Registered,
+    Summary,
+    markdown,
+    over_folds,
+    print_summary,
+    to_scores,
+)
+from folds.evaluate import OutOfFold, better, confusion
+from tracking.figures import confusion_figure
+
+
+def finish(run: Run) -> Summary:
+    """Pool the predictions, register the best fold, write and show the summary."""
+    prepared, images = run.prepared, run.prepared.problem.images
+    results = [run.space.read_result(task) for task in range(len(prepared.tasks))]
+    pooled = _pool(prepared, results)
+    best = _best(run.config.train.metric, results)
+    version = run.recorder.register(best, run.config.tracking.model_name)
+    summary = _summarise(run, results, pooled, best, version)
+    files = _write_files(run, summary, pooled)
+    metrics = {f"oof_{name}": value for name, value in pooled.scores.items()}
+    for name, spread in summary.over_folds.items():
+        metrics |= {f"mean_{name}": spread.mean, f"std_{name}": spread.std}
+    counts = confusion(pooled.labels, pooled.probabilities)
+    figure = confusion_figure(counts, images.class_names, "all out-of-fold predictions")
+    run.recorder.log_parent(metrics, files, figure, markdown(summary, prepared.names))
+    return summary
+
+
+def _pool(prepared: Prepared, results: list[dict[str, Any]]) -> OutOfFold:
+    images = prepared.problem.images
+    rows = np.concatenate([result["rows"] for result in results])
+    sizes = [len(result["rows"]) for result in results]
+    repeat, fold = (np.repeat([task[i] for task in prepared.tasks], sizes) for i in (0, 1))
+    probabilities = np.concatenate([result["probabilities"] for result in results])
+    order = np.lexsort((rows, repeat))
+    return OutOfFold(
+        images.ids[rows][order], images.labels[rows][order], fold[order], repeat[order],
+        probabilities[order],
+    )  # fmt: skip
+
+
+def _best(metric: str, results: list[dict[str, Any]]) -> int:
+    """The fold with the best score; the first of equals."""
+    name = "log_loss" if metric == "loss" else metric
+    best, value = 0, None
+    for task, result in enumerate(results):
+        if better(name, result["scores"][name], value):
+            best, value = task, result["scores"][name]
+    return best
+
+
+def _summarise(
+    run: Run, results: list[dict[str, Any]], pooled: OutOfFold, best: int, version: str
+) -> Summary:
+    prepared, runs = run.prepared, run.recorder.runs
+    seconds = run.seconds | {"total": time.perf_counter() - run.began}
+    problem = prepared.problem
+    folds = [
+        FoldSummary(
+            repeat=repeat,
+            fold=fold,
+            mlflow_run=runs.folds[str(task)],
+            best_epoch=result["best_epoch"] + 1,
+            epochs=len(result["history"]),
+            scores=to_scores(result["scores"]),
+        )
+        for task, ((repeat, fold), result) in enumerate(zip(prepared.tasks, results, strict=True))
+    ]
+    return Summary(
+        name=run.space.name,
+        config=run.config.flat(),
+        **prepared.digests,
+        stages=[str(stage) for stage in problem.stages],
+        image_size=problem.size,
+        images=len(problem.images),
+        class_names=list(problem.images.class_names),
+        plan=run.plan.describe(),
+        folds=folds,
+        over_folds=over_folds([fold.scores for fold in folds]),
+        oof=to_scores(pooled.scores),
+        mlflow=MlflowIds(
+            tracking_uri=run.recorder.store.uri,
+            experiment_id=runs.experiment_id,
+            parent_run=runs.parent,
+        ),
+        registered=Registered(
+            name=run.config.tracking.model_name,
+            version=version,
+            alias="candidate",
+            repeat=prepared.tasks[best][0],
+            fold=prepared.tasks[best][1],
+        ),
+        notices=list(prepared.notices),
+        seconds={name: round(value, 2) for name, value in seconds.items()},
+    )
+
+
+def _write_files(run: Run, summary: Summary, pooled: OutOfFold) -> list[Path]:
+    """Write summary.json, splits.json and oof.npz to the output, or else to the workspace."""
+    folder = Path(run.config.tracking.output or run.space.folder / "output")
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in ("summary.json", "splits.json", "oof.npz")]
+    text = json.dumps(summary.model_dump(mode="json"), indent=2)
+    paths[0].write_text(text + "\n", encoding="utf-8")
+    run.prepared.problem.splits.write(paths[1])
+    np.savez(paths[2], **{name: getattr(pooled, name) for name in pooled.__dataclass_fields__})
+    return paths
+
+
+def show(run: Run, summary: Summary) -> None:
+    """Print the end of a run."""
+    print_summary(run.console, summary, run.prepared.names, run.recorder.store.look)
+    if run.config.tracking.output:
+        run.console.print(f"files     {run.config.tracking.output}", highlight=False, markup=False)

@@ -1,0 +1,41 @@
+"""Fixtures that the tests of all three packages share."""
+
+import sys
+from pathlib import Path
+
+# pytest puts this folder first on the path, where tests/folds would hide an editable `folds`
+sys.path[:] = [entry for entry in sys.path if entry != str(Path(__file__).parent)]
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from folds.images import ImageSet  # noqa: E402
+
+_SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real images and weights beside the checkout."""
+    if not _SHARED.is_dir():
+        pytest.skip("no ../shared beside the checkout: real images and weights are not there")
+    return _SHARED
+
+
+@pytest.fixture
+def make_images():
+    """Factory of small image sets, see `small_images`."""
+    return small_images
+
+
+def small_images(counts=(24, 20, 20), *, side=32, groups=None, seed=0):
+    """Noisy images whose mean colour tells the class; ids are shuffled over the classes."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.int64)
+    colours = np.random.default_rng(99).integers(60, 196, (len(counts), 3))
+    noise = rng.normal(0, 25, (len(labels), side, side, 3))
+    pixels = np.clip(colours[labels][:, None, None] + noise, 0, 255).astype(np.uint8)
+    ids = np.array([f"image{row:04d}" for row in range(len(labels))])
+    names = tuple(f"class{number}" for number in range(len(counts)))
+    groups = ids.copy() if groups is None else np.asarray(groups).astype(np.str_)
+    return ImageSet(pixels, labels, names, ids, groups)

@@ -1,0 +1,238 @@
+import io
+import os
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from folds.config import DataConfig
+from folds.errors import UserError
+from folds.images import load, load_unlabelled
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+LABELS = np.array([0, 1, 2, 0, 1, 2])
+
+
+class Trap:
+    """Unpickling makes a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.fixture
+def read(tmp_path):
+    def save_and_load(*, largest=64, **arrays):
+        path = tmp_path / "set.npz"
+        np.savez(path, **arrays)
+        return load(DataConfig(data=str(path)), seed=0, largest=largest)
+
+    return save_and_load
+
+
+class TestAn2dl:
+    @pytest.mark.parametrize("shape", [(6,), (6, 1)])
+    @pytest.mark.parametrize("kind", [np.uint8, np.int64])
+    def test_labels_flat_or_in_a_column(self, read, shape, kind):
+        images = read(images=PIXELS, labels=LABELS.reshape(shape).astype(kind))
+        assert images.labels.tolist() == LABELS.tolist()
+        assert images.labels.dtype == np.int64
+        assert images.class_names == ("0", "1", "2")
+        assert (images.pixels == PIXELS).all()
+        assert images.ids[0] == "0000000"
+        assert images.notices == ()
+
+    @pytest.mark.parametrize("grey", [PIXELS[..., 0], PIXELS[..., :1]])
+    def test_grey_is_repeated(self, read, grey):
+        images = read(images=grey, labels=LABELS)
+        assert images.pixels.shape == (6, 8, 8, 3)
+        assert (images.pixels == PIXELS[..., :1]).all()
+
+    def test_class_names_of_the_file(self, read):
+        names = np.array(["ant", "bee", "cat"])
+        assert read(images=PIXELS, labels=LABELS, class_names=names).class_names == tuple(names)
+
+    def test_class_names_without_images_are_left_out(self, read):
+        names = np.array(["ant", "bee", "cat"])
+        images = read(images=PIXELS, labels=np.array([0, 2, 2, 0, 2, 2]), class_names=names)
+        assert images.class_names == ("ant", "cat")
+        assert images.counts == {"ant": 2, "cat": 4}
+
+    def test_text_labels_are_class_names(self, read):
+        images = read(images=PIXELS, labels=np.array(list("babbab")))
+        assert images.class_names == ("a", "b")
+        assert images.labels.tolist() == [1, 0, 1, 1, 0, 1]
+
+    def test_gaps_between_labels_close(self, read):
+        images = read(images=PIXELS, labels=LABELS * 10)
+        assert images.class_names == ("0", "10", "20")
+        assert images.labels.max() == 2
+
+    def test_large_images_are_reduced(self, read):
+        assert read(largest=4, images=PIXELS, labels=LABELS).pixels.shape == (6, 4, 4, 3)
+
+    def test_real_challenge_file(self, shared):
+        images = load(DataConfig(data=str(shared / "data/an2dl_like.npz")), seed=0, largest=96)
+        assert images.pixels.shape[1:] == (96, 96, 3)
+        assert len(images.class_names) == 8
+        assert len(images) == 820
+
+
+class TestMedmnist:
+    ARRAYS = {
+        "train_images": PIXELS[:3], "train_labels": LABELS[:3, None],
+        "val_images": PIXELS[3:5], "val_labels": LABELS[3:5, None],
+        "test_images": PIXELS[5:], "test_labels": LABELS[5:, None],
+    }  # fmt: skip
+
+    def test_train_and_val_are_pooled_and_test_is_left_out_with_a_notice(self, read):
+        images = read(**self.ARRAYS)
+        assert (images.pixels == PIXELS[:5]).all()
+        assert images.labels.tolist() == [0, 1, 2, 0, 1]
+        assert images.ids.tolist() == [
+            "train/0000000", "train/0000001", "train/0000002", "val/0000000", "val/0000001",
+        ]  # fmt: skip
+        assert images.notices == ("the file's test part (1 images) is left out",)
+
+    def test_train_alone_has_no_notice(self, read):
+        images = read(train_images=PIXELS, train_labels=LABELS)
+        assert len(images) == 6
+        assert images.notices == ()
+
+    def test_every_part_is_predicted(self, tmp_path):
+        np.savez(tmp_path / "set.npz", **self.ARRAYS)
+        pixels, ids = load_unlabelled(str(tmp_path / "set.npz"), size=64)
+        assert (pixels == PIXELS).all()
+        assert ids[-1] == "test/0000000"
+
+    def test_parts_of_other_sizes_are_refused(self, read):
+        with pytest.raises(UserError, match="val_images"):
+            read(**{**self.ARRAYS, "val_images": PIXELS[3:5, :4, :4]})
+
+    def test_labels_of_other_shapes_are_refused_or_read(self, read):
+        assert len(read(**{**self.ARRAYS, "val_labels": LABELS[3:5]})) == 5
+
+    def test_labels_missing_in_a_part_are_refused(self, read):
+        arrays = {k: v for k, v in self.ARRAYS.items() if k != "val_labels"}
+        with pytest.raises(UserError, match="no array 'val_labels'; found"):
+            read(**arrays)
+
+
+def test_prediction_needs_no_labels(tmp_path):
+    np.savez(tmp_path / "set.npz", images=PIXELS)
+    pixels, ids = load_unlabelled(str(tmp_path / "set.npz"), size=4)
+    assert pixels.shape == (6, 8, 8, 3)
+    assert len(ids) == 6
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("arrays", "reason"),
+        [
+            ({"images": PIXELS / 255, "labels": LABELS}, "dtype float64; save uint8"),
+            ({"images": PIXELS.astype(np.int64), "labels": LABELS}, "dtype int64; save uint8"),
+            ({"images": PIXELS[0], "labels": LABELS}, "8 images but 6 labels"),
+            ({"images": PIXELS[..., :2], "labels": LABELS}, r"shape \(6, 8, 8, 2\); expected"),
+            ({"images": PIXELS[:0], "labels": LABELS[:0]}, "N at least 1"),
+            ({"images": PIXELS[0, 0], "labels": LABELS}, r"shape \(8, 3\); expected"),
+            ({"images": PIXELS, "labels": LABELS[:5]}, "6 images but 5 labels"),
+            ({"images": PIXELS, "labels": LABELS * 1.0}, "labels have dtype float64; save int"),
+            ({"images": PIXELS, "labels": np.eye(6, dtype=int)}, r"labels have shape \(6, 6\)"),
+            ({"images": PIXELS, "labels": LABELS * 0}, r"only one class \(0\)"),
+            ({"images": PIXELS}, "no array 'labels'; found images"),
+            ({"pictures": PIXELS, "labels": LABELS}, "expected arrays 'images'.*found pictures"),
+            ({"test_images": PIXELS, "test_labels": LABELS}, "expected arrays"),
+            (
+                {"images": PIXELS, "labels": LABELS, "class_names": np.array(["a", "b"])},
+                "labels run from 0 to 2 but there are 2 class_names; number the classes from 0",
+            ),
+            (
+                {"images": PIXELS, "labels": LABELS - 1, "class_names": np.array(list("abc"))},
+                "labels run from -1",
+            ),
+        ],
+    )
+    def test_wrong_arrays_are_told(self, read, arrays, reason):
+        with pytest.raises(UserError, match=reason) as caught:
+            read(**arrays)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["images", "labels", "class_names"])
+    def test_object_arrays_are_never_unpickled(self, read, tmp_path, name):
+        trap = np.empty(6, dtype=object)
+        trap[:] = [Trap(tmp_path / "sprung")] * 6
+        with pytest.raises(UserError, match="holds object arrays, which could run code"):
+            read(**{"images": PIXELS, "labels": LABELS, name: trap})
+        assert not (tmp_path / "sprung").exists()
+
+    def test_missing_file_names_the_nearest(self, tmp_path):
+        np.savez(tmp_path / "cells.npz", images=PIXELS, labels=LABELS)
+        with pytest.raises(UserError, match=r"no such file or folder; nearest: .*/cells\.npz"):
+            load(DataConfig(data=str(tmp_path / "cell.npz")), seed=0, largest=8)
+
+    def test_misspelt_built_in_names_the_nearest(self):
+        with pytest.raises(UserError, match="--data dem: no such file or folder; nearest: demo"):
+            load(DataConfig(data="dem"), seed=0, largest=8)
+
+    def test_another_kind_of_file_is_refused(self, tmp_path):
+        (tmp_path / "set.csv").write_text("a,b\n")
+        with pytest.raises(UserError, match=r"set\.csv: not an \.npz file; give one, a folder"):
+            load(DataConfig(data=str(tmp_path / "set.csv")), seed=0, largest=8)
+
+
+def whole(compressed):
+    buffer = io.BytesIO()
+    save = np.savez_compressed if compressed else np.savez
+    save(buffer, images=PIXELS // 32, labels=LABELS)
+    return buffer.getvalue()
+
+
+class TestDamaged:
+    def refused(self, path, content):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"not a readable|holds object|expected|no array"):
+            load(DataConfig(data=str(path)), seed=0, largest=8)
+
+    @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04" + bytes(99)])
+    def test_no_zip_is_refused(self, tmp_path, content):
+        self.refused(tmp_path / "set.npz", content)
+
+    @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+    def test_cut_file_is_refused(self, tmp_path, share):
+        content = whole(compressed=True)
+        self.refused(tmp_path / "set.npz", content[: int(len(content) * share)])
+
+    def test_a_lone_array_is_refused(self, tmp_path):
+        buffer = io.BytesIO()
+        np.save(buffer, PIXELS)
+        self.refused(tmp_path / "set.npz", buffer.getvalue())
+
+    def test_a_zip_of_other_files_is_refused(self, tmp_path):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as file:
+            file.writestr("images", b"text")
+        self.refused(tmp_path / "set.npz", buffer.getvalue())
+
+    @settings(
+        max_examples=150,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(st.booleans(), st.floats(0, 1, exclude_max=True), st.integers(1, 255))
+    def test_a_flipped_byte_is_read_or_refused(self, tmp_path, compressed, place, change):
+        content = bytearray(whole(compressed))
+        content[int(place * len(content))] ^= change
+        path = tmp_path / "set.npz"
+        path.write_bytes(content)
+        try:
+            images = load(DataConfig(data=str(path)), seed=0, largest=8)
+        except UserError as error:
+            assert "\n" not in str(error)
+        else:
+            assert (images.pixels == PIXELS // 32).all()
