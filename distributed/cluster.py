@@ -2,16 +2,20 @@
 
 import logging
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 import distributed
 import folds
 from distributed.plan import Resources
 from folds.errors import UserError
 
+LANE_THREAD = "lane-"  # beginning of the names of threads that wait inside Ray
+_END_S = 30.0
 _ENV = {
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # how soon an ended worker is noticed
@@ -71,13 +75,41 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
             logging.getLogger(name).setLevel(logging.ERROR)
 
 
+def stop() -> None:
+    """Wait until the lanes have put their workers away, then shut Ray down."""
+    import ray
+
+    for thread in threading.enumerate():
+        if thread.name.startswith(LANE_THREAD):
+            thread.join(_END_S)
+            if thread.is_alive():
+                return
+    ray.shutdown()
+
+
 def cluster_resources() -> Resources:
     """What the joined cluster has, or may grow to when it scales itself."""
     import ray
-    from ray._private.state import state
 
-    now = ray.cluster_resources()
-    most = state.get_max_resources_from_cluster_config() or {}
+    now, most = ray.cluster_resources(), _launched_with()
     nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
     cpus, gpus = (int(max(now.get(k, 0), most.get(k, 0))) for k in ("CPU", "GPU"))
     return Resources(cpus, gpus, int(min((n for n in nodes if n), default=1)))
+
+
+def _launched_with() -> dict[str, float]:
+    """What the cluster may grow to, from the file that `ray up` leaves on the head node.
+
+    Workers that only start on demand are not there yet when the folds are planned.
+    """
+    path = Path("~/ray_bootstrap_config.yaml").expanduser()
+    if not path.exists():
+        return {}
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    head = config.get("head_node_type")
+    total: dict[str, float] = {}
+    for name, kind in config.get("available_node_types", {}).items():
+        count = 1 if name == head else kind.get("max_workers", 0)
+        for resource, amount in kind.get("resources", {}).items():
+            total[resource] = total.get(resource, 0) + count * amount
+    return total

@@ -4,7 +4,9 @@ Trains a timm backbone on k stratified folds spread over Ray workers, records ev
 and registers the best model. Without flags it runs on rendered blood cells.
 """
 
+import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,8 +86,6 @@ def _value(argv: list[str], flag: str) -> str | None:
 
 def _execute(config: Config, command: Command, resumed: str | None) -> None:
     """Check, plan and run; the heavy imports wait until the command line is known to be good."""
-    import os
-
     if command.verbose:
         os.environ["CROSSFOLD_VERBOSE"] = "1"
     console = Console(stderr=False)
@@ -124,14 +124,25 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     if not address:
         with this.phase("start"):
             cluster.start(None, cluster.local_resources(), verbose=command.verbose)
-    try:
-        summary = job.execute(this)
-    finally:
-        import ray
-
-        ray.shutdown()
+    summary = job.execute(this)
     finish.show(this, summary)
+    cluster.stop()
+
+
+def _leave(status: int) -> None:
+    """End the process.
+
+    After Ctrl-C or a failure lanes are still waiting inside Ray, which cannot be shut down under
+    them; then the process ends at once, and Ray ends what it had started for it.
+    """
+    from distributed import cluster
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if any(thread.name.startswith(cluster.LANE_THREAD) for thread in threading.enumerate()):
+        os._exit(status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main))
+    _leave(cli.run(main))

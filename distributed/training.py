@@ -7,6 +7,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from distributed.cluster import LANE_THREAD
 from distributed.display import Display
 from distributed.lane import Lane, run_lane
 from distributed.ledger import Event, Ledger
@@ -62,7 +63,7 @@ class _LaneThread(threading.Thread):
     """Waits for one lane; `error` says why it ended early."""
 
     def __init__(self, lane: Lane, storage: str) -> None:
-        super().__init__(name=f"lane-{lane.number}", daemon=True)
+        super().__init__(name=f"{LANE_THREAD}{lane.number}", daemon=True)
         self._lane, self._storage = lane, storage
         self.error: str | None = None
 

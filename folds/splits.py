@@ -119,7 +119,7 @@ class SplitManifest:
             stored = content["digest"]
         except OSError as error:
             raise UserError(f"--splits {path}: {error.strerror}; give a splits.json") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise UserError(
                 f"--splits {path}: not a splits.json of crossfold ({error!r}); make a new one"
             ) from None

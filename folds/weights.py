@@ -155,7 +155,9 @@ def _read(path: Path) -> State:
         ) from None
     for key in ("state_dict", "model"):
         content = content.get(key, content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
+    ):
         raise UserError(f"--weights {path}: not a state_dict; save model.state_dict()")
     return content
 

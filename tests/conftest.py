@@ -9,7 +9,10 @@ sys.path[:] = [entry for entry in sys.path if entry != str(Path(__file__).parent
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+from folds.config import Config  # noqa: E402
 from folds.images import ImageSet  # noqa: E402
+from folds.problem import Problem  # noqa: E402
+from folds.splits import make_splits  # noqa: E402
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -39,3 +42,24 @@ def small_images(counts=(24, 20, 20), *, side=32, groups=None, seed=0):
     names = tuple(f"class{number}" for number in range(len(counts)))
     groups = ids.copy() if groups is None else np.asarray(groups).astype(np.str_)
     return ImageSet(pixels, labels, names, ids, groups)
+
+
+@pytest.fixture
+def make_problem():
+    """Factory of small problems, see `small_problem`."""
+    return small_problem
+
+
+def small_problem(images=None, *, size=32, pretrained=None, **settings):
+    """A problem of two folds that trains in about a second; `settings` by flag name."""
+    settings = {
+        "backbone": "test_vit",
+        "folds": 2,
+        "batch_size": 16,
+        "stages": ["0:1:1e-2", "1:2:1e-3"],
+        **settings,
+    }
+    config = Config.from_flat(settings)
+    images = small_images() if images is None else images
+    splits = make_splits(images, config.split)
+    return Problem(config, images, splits, size, config.train.stages, pretrained)

@@ -1,5 +1,6 @@
 """One function for every source of images."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from folds.config import DataConfig
 from folds.errors import UserError, nearest
 from folds.images import demo, folder, npz
 from folds.images.imageset import ImageSet
+from folds.images.resize import shrink
 
 _BUILT_IN = {"demo": demo.load, "digits": demo.load_digits}
 
@@ -43,6 +45,7 @@ def load(config: DataConfig, *, seed: int, largest: int) -> ImageSet:
     size = largest if config.image_size == "auto" else config.image_size
     if config.data in _BUILT_IN:
         images = _BUILT_IN[config.data]()
+        images = replace(images, pixels=shrink(images.pixels, size))
     else:
         path = _existing(config.data)
         if path.is_dir():

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from distributed import cluster
+from distributed.plan import Resources
+from folds.config import Config
+from folds.images import ImageSet
+from folds.problem import Problem
+from folds.splits import make_splits
+
+
+@pytest.fixture(scope="session")
+def local_ray(tmp_path_factory):
+    """The one Ray of the session, of its own and with two cores."""
+    import ray
+
+    patch = pytest.MonkeyPatch()
+    patch.delenv("RAY_ADDRESS", raising=False)
+    cluster.start(None, Resources(2, 0, 2), verbose=False)
+    yield ray
+    ray.shutdown()
+    patch.undo()
+
+
+@pytest.fixture
+def make_problem():
+    """A small problem with classes that differ in brightness; settings by flag name."""
+
+    def make(count=64, **settings):
+        rng = np.random.default_rng(0)
+        labels = np.arange(count, dtype=np.int64) % 2
+        pixels = rng.integers(0, 128, (count, 32, 32, 3), dtype=np.uint8)
+        pixels += (labels * 100).astype(np.uint8)[:, None, None, None]
+        ids = np.array([f"{row:04d}" for row in range(count)])
+        images = ImageSet(pixels, labels, ("dark", "bright"), ids, ids)
+        defaults = {
+            "backbone": "test_vit", "stages": ["1:2:1e-3"], "folds": 2, "batch_size": 8,
+            "weights": "none",
+        }  # fmt: skip
+        config = Config.from_flat(defaults | settings)
+        splits = make_splits(images, config.split)
+        return Problem(config, images, splits, 160, config.train.stages, None)
+
+    return make

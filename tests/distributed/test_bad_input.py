@@ -1,0 +1,128 @@
+"""Every kind of bad input: exit status 2, one line with a remedy, nothing left behind."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from distributed import cv
+from folds import cli
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def refused(monkeypatch, capsys, *argv):
+    """Run the command in this process and return its one line of error."""
+    base = ["--weights", "none", "--backbone", "test_resnet", "--stages", "1:1:1e-3"]
+    monkeypatch.setattr(sys, "argv", ["cv", *base, *argv])
+    status = cli.run(cv.main)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert status == 2
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def npz(path, **arrays):
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def pixels(count=20, dtype=np.uint8):
+    return np.zeros((count, 8, 8, 3), dtype)
+
+
+LABELS = np.arange(20) % 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--data", "nowhere"], "no such file or folder"),
+        (["--data", "demos"], "nearest: demo"),
+        (["--folds", "1"], "--folds 1: must be greater than or equal to 2"),
+        (["--stages", "0:0:1"], "a stage has at least 1"),
+        (["--image-size", "4"], "--image-size 4: must be greater than or equal to 8"),
+        (["--data", "digits", "--backbone", "resnet19"], "nearest: resnet"),
+        (["--data", "digits", "--batch-size", "5000"], "--batch-size 5000: larger than"),
+        (["--data", "digits", "--weights", "missing.pt"], "no such file"),
+        (["--data", "digits", "--workers-per-fold", "4096"], "the cluster has"),
+        (["--data", "digits", "--device", "cuda", "--plan"], "no GPU"),
+        (["--data", "digits", "--limit", "5"], "fewer images than the 10 classes"),
+        (["--data", "digits", "--folds", "200"], "fewer than --folds 200"),
+        (["--data", "digits", "--splits", "none.json"], "give a splits.json"),
+        (["--config", "none.yaml"], "give a YAML file"),
+        (["--resume"], "no interrupted run"),
+        (["--data", "digits", "--tracking-uri", "http://127.0.0.1:9"], "does not answer"),
+        (["--data", "digits", "--tracking-uri", "sqlite:///no/such/folder/x.db"], "no folder"),
+    ],
+)  # fmt: skip
+def test_wrong_flags(here, monkeypatch, capsys, argv, words):
+    before = set(here.iterdir())
+    if "cuda" in argv:
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert words in refused(monkeypatch, capsys, *argv)
+    assert set(here.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"images": pixels(), "labels": LABELS[:9]}, "20 images but 9 labels"),
+        ({"images": pixels(dtype=np.float32), "labels": LABELS}, "dtype float32"),
+        ({"images": pixels()[..., :2], "labels": LABELS}, "shape (20, 8, 8, 2)"),
+        ({"images": pixels(), "labels": LABELS.astype(float)}, "save integers"),
+        ({"images": pixels(), "labels": LABELS.astype(object)}, "object arrays"),
+        ({"images": pixels(), "labels": LABELS * 0}, "only one class"),
+        ({"images": pixels()}, "no array 'labels'"),
+        ({"pictures": pixels()}, "expected arrays"),
+    ],
+)
+def test_wrong_arrays(here, monkeypatch, capsys, arrays, words):
+    path = npz(here / "x.npz", **arrays)
+    assert words in refused(monkeypatch, capsys, "--data", path)
+
+
+def test_wrong_folders(here, monkeypatch, capsys):
+    (here / "empty").mkdir()
+    assert "no class folders" in refused(monkeypatch, capsys, "--data", "empty")
+    (here / "one" / "a").mkdir(parents=True)
+    assert "'a' has no images" in refused(monkeypatch, capsys, "--data", "one")
+
+
+def test_truncated_files_are_named_and_counted(here, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (here / "set" / name).mkdir(parents=True)
+        for number in range(3):
+            image = Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8))
+            image.save(here / "set" / name / f"{number}.png")
+    broken = here / "set" / "a" / "1.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    line = refused(monkeypatch, capsys, "--data", "set", "--folds", "2", "--batch-size", "2")
+    assert "1 of 6 image files cannot be read (a/1.png)" in line
+    assert "--skip-broken" in line
+
+
+@pytest.mark.parametrize("argv", [["--fodls", "5"], ["--precision", "fp23"], ["--folds", "five"]])
+def test_the_parser_names_what_is_allowed(here, monkeypatch, capsys, argv):
+    monkeypatch.setattr(sys, "argv", ["cv", *argv])
+    with pytest.raises(SystemExit) as stop:
+        cli.run(cv.main)
+    assert stop.value.code == 2
+    words = "".join(capsys.readouterr())
+    assert {"--fodls": "--folds", "--precision": "bf16", "--folds": "five"}[argv[0]] in words
+
+
+def test_a_plan_starts_nothing(here, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["cv", "--data", "digits", "--weights", "none", "--plan"])
+    assert cli.run(cv.main) == 0
+    assert "plan: 5 folds through" in capsys.readouterr().out
+    assert not list(here.iterdir())

@@ -1,0 +1,97 @@
+import json
+
+import pytest
+import torch
+
+from distributed.ledger import Claim, Ledger, read_journal
+from distributed.workspace import Workspace
+from folds.bundle import ModelCard
+from folds.checkpoint import EpochReport
+from folds.fit import FoldResult
+
+CARD = ModelCard("test_resnet", ("a", "b"), 32)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path
+
+
+def ledger(folder, tasks=2, failures=1):
+    return Ledger(str(folder), [(0, fold) for fold in range(tasks)], CARD, failures)
+
+
+def result(fold):
+    import numpy as np
+
+    report = EpochReport(0, 0, 1.0, 1.0, 1.0, 0.5, 0.5, 1e-3, 10.0, 1.0)
+    probabilities = np.full((2, 2), 0.5, np.float32)
+    weights = {"w": torch.ones(2)}
+    return FoldResult(
+        0, fold, np.arange(2), probabilities, weights, (report,), 0, {"accuracy": 0.5}
+    )
+
+
+def test_lanes_get_every_fold_once(folder):
+    book = ledger(folder, tasks=3)
+    first, second = book.claim(0), book.claim(1)
+    book.finish(0, first.task, result(0))
+    third = book.claim(0)
+    book.finish(1, second.task, result(1))
+    book.finish(0, third.task, result(2))
+    assert [first, second, third] == [Claim(0, 0, 0), Claim(1, 0, 1), Claim(2, 0, 2)]
+    assert book.claim(0) is None
+    assert book.claim(1) is None
+
+
+def test_a_lane_that_lost_its_workers_gets_its_fold_again(folder):
+    book = ledger(folder)
+    assert book.claim(0) == book.claim(0)
+
+
+def test_a_fold_that_keeps_losing_workers_is_given_up_with_its_cause(folder):
+    book = ledger(folder, failures=1)
+    book.claim(0)
+    book.trouble(0, "MemoryError: no memory")
+    book.claim(0)
+    assert book.claim(0) == Claim(1, 0, 1)
+    failed = [event for event in book.events(0) if event["kind"] == "failed"]
+    assert [event["task"] for event in failed] == [0]
+    assert "MemoryError" in failed[0]["cause"]
+
+
+def test_an_event_told_twice_is_in_the_journal_once(folder):
+    book = ledger(folder)
+    book.tell("epoch", 0, epoch=3, val_loss=0.5)
+    book.tell("epoch", 0, epoch=3, val_loss=0.5)
+    book.tell("epoch", 0, epoch=4, val_loss=0.4)
+    assert [event["epoch"] for event in read_journal(folder / "events.jsonl")] == [3, 4]
+
+
+def test_a_new_ledger_goes_on_where_the_old_one_ended(folder):
+    book = ledger(folder)
+    book.finish(0, book.claim(0).task, result(0))
+    book.fail(0, book.claim(0).task, "nan")
+    again = ledger(folder)
+    assert again.claim(0) == Claim(1, 0, 1)
+    again.fail(0, 1, "nan again")
+    kinds = [(event["kind"], event["task"]) for event in again.events(0)]
+    assert kinds == [("finished", 0), ("failed", 1), ("failed", 1)]
+
+
+def test_a_line_cut_off_by_a_crash_is_dropped(folder):
+    path = folder / "events.jsonl"
+    path.write_text(json.dumps({"kind": "epoch"}) + '\n{"kind": "ep')
+    assert read_journal(path) == [{"kind": "epoch"}]
+
+
+def test_a_checkpoint_lasts_until_the_fold_is_finished(folder):
+    book = ledger(folder)
+    task = book.claim(0).task
+    book.save_checkpoint(task, b"state")
+    assert ledger(folder).checkpoint(task) == b"state"
+    book.finish(0, task, result(0))
+    assert book.checkpoint(task) is None
+    found = Workspace(folder).read_result(task)
+    assert found["scores"] == {"accuracy": 0.5}
+    assert found["probabilities"].shape == (2, 2)

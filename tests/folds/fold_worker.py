@@ -1,0 +1,69 @@
+"""One worker of a team that trains folds, as a program: FOLDER RANK SIZE.
+
+Trains what ``FOLDER/jobs.json`` names (settings by flag name) on ``FOLDER/images.npz`` and writes
+``FOLDER/SIZE-RANK.pt``: for each job the loss of each step, the global batches and the result.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from folds import fit
+from folds.config import Config
+from folds.device import Runtime
+from folds.images import load
+from folds.problem import Problem
+from folds.splits import make_splits
+from folds.team import Team
+
+
+def main(folder, rank, size):
+    torch.set_num_threads(1)
+    if size > 1:
+        dist.init_process_group(
+            "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size
+        )
+    jobs = json.loads((folder / "jobs.json").read_text())
+    found = {name: train(str(folder / "images.npz"), job) for name, job in jobs.items()}
+    torch.save(found, folder / f"{size}-{rank}.pt")
+    if size > 1:
+        dist.destroy_process_group()
+
+
+def train(data, job):
+    config = Config.from_flat({"data": data, **job})
+    images = load(config.data, seed=0, largest=32)
+    splits = make_splits(images, config.split)
+    problem = Problem(config, images, splits, 32, config.train.stages, None)
+    losses, batches = [], []
+    plain_epoch, plain_slice = fit._train_epoch, Team.slice
+
+    def watched_epoch(*arguments):
+        found = plain_epoch(*arguments)
+        losses.append(found[0])
+        return found
+
+    def watched_slice(self, rows):
+        batches.append(rows.tolist())
+        return plain_slice(self, rows)
+
+    fit._train_epoch, Team.slice = watched_epoch, watched_slice
+    try:
+        result = fit.fit_fold(problem, 0, 0, runtime=Runtime.choose("cpu", "fp32"))
+    finally:
+        fit._train_epoch, Team.slice = plain_epoch, plain_slice
+    return {
+        "losses": torch.cat(losses),
+        "batches": batches,
+        "rows": torch.from_numpy(result.rows),
+        "probabilities": torch.from_numpy(result.probabilities),
+        "weights": result.weights,
+        "best_epoch": result.best_epoch,
+    }
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

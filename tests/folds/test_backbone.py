@@ -1,0 +1,265 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from folds.backbone import (
+    build,
+    fixed_input,
+    input_size,
+    keep,
+    layer_groups,
+    native_size,
+    train_mode,
+    unfreeze,
+)
+from folds.errors import UserError
+from folds.weights import check_backbone, load_pretrained
+
+MODELS = ["test_resnet", "test_vit", "test_convnext", "mobilenetv3_small_050"]
+
+
+def make(name, classes=5, size=64, dropout=0.0, seed=0, pretrained=None):
+    return build(
+        name, classes=classes, size=size, dropout=dropout, pretrained=pretrained, seed=seed
+    )
+
+
+def trainable(model):
+    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request):
+    return make(request.param)
+
+
+class TestUnfreeze:
+    def test_nothing_leaves_the_head_alone(self, model):
+        count = unfreeze(model, 0)
+        assert trainable(model) == {"head.weight", "head.bias"}
+        assert count == sum(p.numel() for p in model.head.parameters())
+        assert not model.backbone_trains
+
+    def test_everything_leaves_nothing_frozen(self, model):
+        assert unfreeze(model, 1) == sum(p.numel() for p in model.parameters())
+        assert model.backbone_trains
+
+    def test_more_share_is_more_layers(self, model):
+        before = set()
+        for share in (0, 0.01, 0.25, 0.5, 0.75, 0.99, 1):
+            unfreeze(model, share)
+            now = trainable(model)
+            assert before <= now
+            assert {"head.weight", "head.bias"} <= now
+            before = now
+
+    def test_half_is_the_half_nearest_the_head(self, model):
+        groups = layer_groups(model)
+        unfreeze(model, 0.5)
+        state = [{p.requires_grad for p in group} for group in groups]
+        first = len(groups) // 2
+        assert state == [{False}] * first + [{True}] * (len(groups) - first)
+
+    def test_any_share_trains_a_layer(self, model):
+        unfreeze(model, 1e-6)
+        assert model.backbone_trains
+        assert len(trainable(model)) < len(list(model.parameters()))
+
+    def test_can_freeze_again(self, model):
+        unfreeze(model, 1)
+        unfreeze(model, 0)
+        assert trainable(model) == {"head.weight", "head.bias"}
+
+    def test_groups_hold_every_parameter_once_and_the_stem_first(self, model):
+        groups = layer_groups(model)
+        flat = [id(p) for group in groups for p in group]
+        assert len(groups) >= 3
+        assert sorted(flat) == sorted(id(p) for p in model.backbone.parameters())
+        assert id(next(iter(model.backbone.parameters()))) in {id(p) for p in groups[0]}
+
+
+class TestTrainMode:
+    def norms(self, model):
+        kind = torch.nn.modules.batchnorm._BatchNorm
+        return [m for m in model.backbone.modules() if isinstance(m, kind)]
+
+    def pass_on(self, model):
+        before = [norm.running_mean.clone() for norm in self.norms(model)]
+        model(torch.rand(4, 3, 64, 64))
+        after = [norm.running_mean for norm in self.norms(model)]
+        return [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
+
+    def test_frozen_statistics_stay(self):
+        model = make("test_resnet")
+        unfreeze(model, 0)
+        train_mode(model, "frozen")
+        assert model.head.training
+        assert not any(module.training for module in model.backbone.modules())
+        assert not any(self.pass_on(model))
+
+    def test_frozen_statistics_follow_on_demand(self):
+        model = make("test_resnet")
+        unfreeze(model, 0)
+        train_mode(model, "train")
+        assert all(self.pass_on(model))
+
+    def test_half_frozen_keeps_half(self):
+        model = make("test_resnet")
+        unfreeze(model, 0.5)
+        train_mode(model, "frozen")
+        changed = self.pass_on(model)
+        own = [next(norm.parameters()).requires_grad for norm in self.norms(model)]
+        assert changed == own
+        assert True in own
+        assert False in own
+
+    def test_unfrozen_is_training(self):
+        model = make("test_resnet")
+        unfreeze(model, 1)
+        model.eval()
+        train_mode(model, "frozen")
+        assert all(module.training for module in model.modules())
+        assert all(self.pass_on(model))
+
+
+class TestBuild:
+    @pytest.mark.parametrize("classes", [2, 8, 100])
+    def test_fresh_head_has_the_loss_of_guessing(self, model, classes):
+        fresh = make(self.name(model), classes=classes).train()
+        labels = torch.arange(32) % classes
+        with torch.no_grad():
+            loss = torch.nn.functional.cross_entropy(fresh(torch.rand(32, 3, 64, 64)), labels)
+        assert abs(loss.item() - math.log(classes)) < 0.15
+
+    def name(self, model):
+        return model.backbone.pretrained_cfg["architecture"]
+
+    def test_seed_decides_every_weight(self):
+        one, same, other = (make("test_vit", seed=seed).state_dict() for seed in (1, 1, 2))
+        assert all(torch.equal(one[name], same[name]) for name in one)
+        assert not torch.equal(one["head.weight"], other["head.weight"])
+        assert not torch.equal(
+            one["backbone.blocks.0.attn.qkv.weight"], other["backbone.blocks.0.attn.qkv.weight"]
+        )
+
+    def test_leaves_the_global_random_numbers_alone(self):
+        torch.manual_seed(7)
+        expected = torch.rand(3)
+        torch.manual_seed(7)
+        make("test_resnet")
+        assert torch.equal(torch.rand(3), expected)
+
+    def test_takes_pretrained_weights(self):
+        state = make("test_resnet", seed=9).backbone.state_dict()
+        model = make("test_resnet", seed=1, pretrained=state)
+        assert all(torch.equal(model.backbone.state_dict()[name], state[name]) for name in state)
+        assert torch.equal(model.head.weight, make("test_resnet", seed=1).head.weight)
+
+    def test_position_embeddings_follow_the_size(self):
+        state = make("test_vit", size=160, seed=9).backbone.state_dict()
+        model = make("test_vit", size=64, pretrained=state)
+        assert model.backbone.pos_embed.shape[1] < state["pos_embed"].shape[1]
+        name = "blocks.0.attn.qkv.weight"
+        assert torch.equal(model.backbone.state_dict()[name], state[name])
+        assert model(torch.rand(2, 3, 64, 64)).shape == (2, 5)
+
+    def test_normalises_with_the_backbones_statistics(self):
+        model = make("test_resnet").eval()
+        seen = []
+        model.backbone.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+        settings = model.backbone.pretrained_cfg
+        model(torch.tensor(settings["mean"]).view(1, 3, 1, 1).expand(1, 3, 64, 64))
+        assert seen[0].abs().max() < 1e-6
+
+
+class TestDropout:
+    IMAGE = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    ROWS = torch.tensor([8, 2, 5, 11])
+
+    def test_only_with_rows(self):
+        model = make("test_vit", dropout=0.5).eval()
+        plain = model(self.IMAGE)
+        assert not torch.equal(plain, model(self.IMAGE, self.ROWS, 3))
+        assert torch.equal(plain, make("test_vit").eval()(self.IMAGE, self.ROWS, 3))
+
+    def test_does_not_depend_on_the_rest_of_the_batch(self):
+        model = make("test_vit", dropout=0.5).eval()
+        whole = model(self.IMAGE, self.ROWS, 3)
+        parts = torch.cat([model(self.IMAGE[i : i + 2], self.ROWS[i : i + 2], 3) for i in (0, 2)])
+        torch.testing.assert_close(whole, parts, atol=1e-6, rtol=1e-4)
+
+
+class TestKeep:
+    @settings(max_examples=30, deadline=None)
+    @given(st.floats(0, 0.9), st.integers(0, 2**31 + 10**4))
+    def test_rate_and_mean(self, probability, seed):
+        factors = keep(torch.arange(400), 256, probability, seed)
+        assert abs((factors == 0).float().mean().item() - probability) < 0.015
+        assert abs(factors.mean().item() - 1) < 0.1
+        rest = factors[factors > 0]
+        torch.testing.assert_close(rest, torch.full_like(rest, 1 / (1 - probability)))
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.lists(st.integers(0, 2**31), min_size=2, max_size=9), st.integers(0, 2**31))
+    def test_a_row_depends_on_its_number_alone(self, numbers, seed):
+        rows = torch.tensor(numbers)
+        together = keep(rows, 40, 0.5, seed)
+        for row, factors in zip(rows, together, strict=True):
+            assert torch.equal(keep(row[None], 40, 0.5, seed)[0], factors)
+
+    def test_rows_features_and_seeds_are_unrelated(self):
+        patterns = torch.stack([keep(torch.arange(64), 256, 0.5, seed) for seed in range(20)])
+        flat = patterns.reshape(20 * 64, 256)
+        assert len(torch.unique(flat, dim=0)) == 20 * 64
+        assert torch.corrcoef(flat)[~torch.eye(len(flat), dtype=bool)].abs().max() < 0.45
+        assert torch.corrcoef(flat.T)[~torch.eye(256, dtype=bool)].abs().max() < 0.2
+
+
+class TestInputSize:
+    def test_request_wins(self):
+        assert input_size("test_resnet", 48, 500) == 48
+        assert input_size("test_vit", 48, 500) == 48
+
+    @pytest.mark.parametrize(("side", "expected"), [(64, 64), (160, 160), (500, 160)])
+    def test_auto_is_the_images_size_at_most_the_backbones(self, side, expected):
+        assert input_size("test_resnet", "auto", side) == expected
+
+    @pytest.mark.parametrize("side", [64, 500])
+    def test_auto_is_the_backbones_where_that_is_fixed(self, side):
+        assert input_size("test_vit", "auto", side) == 160
+
+    def test_fixed_or_not(self):
+        assert fixed_input("test_vit")
+        assert not fixed_input("test_resnet")
+        assert native_size("mobilenetv3_small_050.lamb_in1k") == 224
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", [*MODELS, "mobilenetv3_small_050.lamb_in1k", "resnet10t"])
+    def test_known_ones_pass(self, name):
+        check_backbone(name)
+
+    def test_unknown_one_names_the_nearest(self):
+        with pytest.raises(UserError, match=r"--backbone resnet81: .*nearest: resnet\d"):
+            check_backbone("resnet81")
+
+    def test_unlike_anything_tells_where_the_list_is(self):
+        with pytest.raises(UserError, match="timm.list_models"):
+            check_backbone("!!!!")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_reach_every_layer(name):
+    model = make(name)
+    unfreeze(model, 1)
+    train_mode(model, "frozen")
+    model(torch.rand(4, 3, 64, 64)).square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_no_weights_are_random_without_notice():
+    found = load_pretrained("test_resnet", "none")
+    assert (found.state, found.source, found.notice) == (None, "random", None)

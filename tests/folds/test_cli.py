@@ -1,0 +1,116 @@
+import dataclasses
+import os
+import signal
+
+import pytest
+
+from folds.cli import config_parser, parse, run
+from folds.config import Config
+from folds.errors import DivergenceError, RunError, UserError
+from folds.stages import Stage
+
+
+@pytest.fixture(autouse=True)
+def keep_handler():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+class TestRun:
+    @pytest.mark.parametrize(
+        ("error", "status", "line"),
+        [
+            (UserError("--folds 1: too few"), 2, "error: --folds 1: too few\n"),
+            (RunError("lost"), 1, "failed: lost\n"),
+            (DivergenceError("nan"), 1, "failed: nan\n"),
+            (KeyboardInterrupt(), 130, "interrupted\n"),
+            (KeyboardInterrupt("resume it"), 130, "interrupted: resume it\n"),
+        ],
+    )
+    def test_a_bad_end_is_one_line_and_a_status(self, capsys, error, status, line):
+        def command():
+            raise error
+
+        assert run(command) == status
+        out, err = capsys.readouterr()
+        assert err == line
+        assert out == ""
+
+    def test_a_good_end_is_0_and_silent(self, capsys):
+        assert run(lambda: None) == 0
+        assert capsys.readouterr() == ("", "")
+
+    def test_a_bug_is_not_hidden(self):
+        with pytest.raises(ZeroDivisionError):
+            run(lambda: 1 / 0)
+
+    def test_sigterm_is_an_interruption(self):
+        assert run(lambda: os.kill(os.getpid(), signal.SIGTERM)) == 130
+
+
+@dataclasses.dataclass
+class Extra:
+    """Options that are no settings."""
+
+    dry_run: bool = False
+
+
+def read(*argv, defaults=None):
+    return config_parser(defaults or Config(), Extra, argv, prog="cv", description="d")
+
+
+class TestConfigParser:
+    def test_nothing_given_is_the_defaults(self):
+        assert read() == (Config(), Extra())
+        changed = Config.from_flat(
+            {"folds": 3, "stages": ["1:2:0.1"], "limit": 9, "skip_broken": True, "image_size": 32}
+        )
+        assert read(defaults=changed)[0] == changed
+
+    def test_flags_override_defaults(self):
+        defaults = Config.from_flat({"folds": 3, "batch_size": 8})
+        config, _ = read("--folds", "4", defaults=defaults)
+        assert (config.split.folds, config.train.batch_size) == (4, 8)
+
+    def test_every_kind_of_value(self):
+        config, extra = read(
+            "--data", "x.npz", "--limit", "50", "--image-size", "32", "--skip-broken",
+            "--stages", "0:1:1e-3", "1:2:1e-4", "--metric", "loss", "--hue", "0.25",
+            "--workers-per-fold", "2", "--address", "auto", "--dry-run",
+        )  # fmt: skip
+        assert config == Config.from_flat(
+            {
+                "data": "x.npz", "limit": 50, "image_size": 32, "skip_broken": True,
+                "stages": [Stage(0, 1, 1e-3), Stage(1, 2, 1e-4)], "metric": "loss", "hue": 0.25,
+                "workers_per_fold": 2, "address": "auto",
+            }
+        )  # fmt: skip
+        assert extra.dry_run
+
+    def test_every_setting_has_a_flag_with_help(self, capsys):
+        with pytest.raises(SystemExit) as caught:
+            read("--help")
+        assert caught.value.code == 0
+        text = capsys.readouterr().out
+        for name in Config().flat():
+            assert f"--{name.replace('_', '-')}" in text
+
+    def test_limits_are_pydantics(self):
+        with pytest.raises(UserError, match="--folds 1: must be greater than or equal to 2"):
+            read("--folds", "1")
+        with pytest.raises(UserError, match="--stages '3:1:1': share 3"):
+            read("--stages", "3:1:1")
+
+    @pytest.mark.parametrize(
+        "argv", [["--fold", "3"], ["--folds", "many"], ["--metric", "f1"], ["--folds"], ["x"]]
+    )
+    def test_words_that_do_not_fit_exit_with_2(self, argv, capsys):
+        with pytest.raises(SystemExit) as caught:
+            read(*argv)
+        assert caught.value.code == 2
+        assert capsys.readouterr().err
+
+
+def test_parse_fills_a_dataclass():
+    assert parse(Extra, ["--dry-run"], prog="x", description="y") == Extra(dry_run=True)

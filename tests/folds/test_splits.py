@@ -1,0 +1,239 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from folds.config import SplitConfig
+from folds.errors import UserError
+from folds.images import ImageSet
+from folds.splits import SplitManifest, make_splits, tasks
+
+LAW = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def image_set(labels, groups=None):
+    labels = np.asarray(labels, dtype=np.int64)
+    ids = np.array([f"i{row:05d}" for row in range(len(labels))])
+    names = tuple(f"c{c}" for c in range(int(labels.max()) + 1))
+    groups = ids if groups is None else np.asarray(groups).astype(np.str_)
+    return ImageSet(np.zeros((len(ids), 1, 1, 3), np.uint8), labels, names, ids, groups)
+
+
+@st.composite
+def cases(draw, grouped=False):
+    """Images with enough of each class for the folds, and how to split them."""
+    folds = draw(st.integers(2, 6))
+    counts = draw(st.lists(st.integers(folds, 25), min_size=2, max_size=4))
+    labels = np.array(draw(st.permutations(np.repeat(range(len(counts)), counts).tolist())))
+    config = SplitConfig(
+        folds=folds, repeats=draw(st.integers(1, 3)), seed=draw(st.integers(0, 2**32 - 4))
+    )
+    groups = None
+    if grouped:  # per class, `folds` singletons and the rest in groups of up to 4
+        groups = np.arange(len(labels))
+        for label in range(len(counts)):
+            rows = np.flatnonzero(labels == label)[folds:]
+            size = draw(st.integers(1, 4))
+            groups[rows] = 10_000 * (label + 1) + np.arange(len(rows)) // size
+    return image_set(labels, groups), config
+
+
+EITHER = st.one_of(cases(), cases(grouped=True))
+
+
+@LAW
+@given(EITHER)
+def test_each_image_is_validated_exactly_once_a_repeat(case):
+    images, config = case
+    manifest = make_splits(images, config)
+    seen = np.zeros((config.repeats, len(images)), int)
+    for repeat, fold in tasks(manifest):
+        train, held_out = manifest.parts(repeat, fold, images.ids)
+        assert sorted([*train, *held_out]) == list(range(len(images)))
+        assert len(held_out)
+        seen[repeat, held_out] += 1
+    assert (seen == 1).all()
+
+
+@LAW
+@given(cases(grouped=True))
+def test_groups_are_never_cut(case):
+    images, config = case
+    manifest = make_splits(images, config)
+    for repeat, fold in tasks(manifest):
+        train, held_out = manifest.parts(repeat, fold, images.ids)
+        assert not set(images.groups[train]) & set(images.groups[held_out])
+
+
+@LAW
+@given(cases())
+def test_class_counts_differ_by_at_most_one_between_folds(case):
+    images, config = case
+    manifest = make_splits(images, config)
+    for repeat in range(config.repeats):
+        parts = [manifest.parts(repeat, fold, images.ids)[1] for fold in range(config.folds)]
+        counts = np.array([np.bincount(images.labels[p], minlength=9) for p in parts])
+        assert np.ptp(counts, axis=0).max() <= 1
+
+
+@LAW
+@given(EITHER, st.randoms(use_true_random=False))
+def test_order_of_the_images_does_not_matter(case, random):
+    images, config = case
+    order = list(range(len(images)))
+    random.shuffle(order)
+    shuffled = images.take(np.array(order))
+    one, two = make_splits(images, config), make_splits(shuffled, config)
+    assert one.digest == two.digest
+    for repeat, fold in tasks(one):
+        held_out = images.ids[one.parts(repeat, fold, images.ids)[1]]
+        also = shuffled.ids[two.parts(repeat, fold, shuffled.ids)[1]]
+        assert set(held_out) == set(also)
+
+
+@LAW
+@given(EITHER)
+def test_file_and_back(tmp_path, case):
+    images, config = case
+    manifest = make_splits(images, config)
+    manifest.write(tmp_path / "splits.json")
+    again = SplitManifest.read(str(tmp_path / "splits.json"))
+    assert again.digest == manifest.digest
+    assert (again.fold == manifest.fold).all()
+    assert (again.ids == manifest.ids).all()
+    assert (again.groups == manifest.groups).all()
+    assert (again.folds, again.repeats, again.method) == (
+        config.folds, config.repeats, manifest.method,
+    )  # fmt: skip
+
+
+class TestMakeSplits:
+    def test_seed_and_repeat_give_other_folds(self):
+        images = image_set([0, 1] * 30)
+        made = [make_splits(images, SplitConfig(folds=3, seed=seed)).fold[0] for seed in (0, 7)]
+        assert (made[0] != made[1]).any()
+        repeats = make_splits(images, SplitConfig(folds=3, repeats=2)).fold
+        assert (repeats[0] != repeats[1]).any()
+        assert (repeats[0] == made[0]).all()
+
+    def test_method_says_how(self):
+        plain = make_splits(image_set([0, 1] * 9), SplitConfig(folds=3, seed=4))
+        assert plain.method == "StratifiedKFold(shuffle, seed 4)"
+        grouped = make_splits(image_set([0, 1] * 9, np.arange(18) // 2), SplitConfig(folds=3))
+        assert grouped.method.startswith("StratifiedGroupKFold")
+
+    def test_too_few_images_of_a_class_are_refused(self):
+        with pytest.raises(UserError, match=r"class 'c1' has 2 images .*--folds 5: add images"):
+            make_splits(image_set([0] * 20 + [1] * 2), SplitConfig(folds=5))
+
+    def test_too_few_groups_of_a_class_are_refused(self):
+        images = image_set([0] * 6 + [1] * 6, [*range(6), *[7] * 6])
+        with pytest.raises(UserError, match="class 'c1' has 1 image "):
+            make_splits(images, SplitConfig(folds=2))
+
+    def test_tasks_are_all_folds_of_all_repeats(self):
+        manifest = make_splits(image_set([0, 1] * 9), SplitConfig(folds=3, repeats=2))
+        assert list(tasks(manifest)) == [(r, f) for r in range(2) for f in range(3)]
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Images, a config that names their splits.json, and an edit of that file."""
+    images = image_set([0, 1, 1] * 8, np.arange(24) // 2)
+    path = tmp_path / "splits.json"
+    make_splits(images, SplitConfig(folds=3, seed=5)).write(path)
+
+    def edit(change):
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+
+    return images, SplitConfig(folds=3, splits=str(path)), edit
+
+
+def turned(row):
+    return [(row["fold"][0] + 1) % 3]
+
+
+def rows(change):
+    return lambda content: change(content["images"])
+
+
+class TestGivenSplits:
+    def test_are_used_whatever_the_seed(self, saved):
+        images, config, _ = saved
+        expected = make_splits(images, SplitConfig(folds=3, seed=5)).digest
+        assert make_splits(images, config).digest == expected
+
+    def test_fit_images_in_any_order(self, saved):
+        images, config, _ = saved
+        manifest = make_splits(images, config)
+        backwards = images.take(np.arange(24)[::-1])
+        held_out = manifest.parts(0, 1, images.ids)[1]
+        also = manifest.parts(0, 1, backwards.ids)[1]
+        assert set(images.ids[held_out]) == set(backwards.ids[also])
+
+    def test_lines_in_another_order_are_another_file(self, saved):
+        images, config, edit = saved
+        edit(rows(list.reverse))
+        with pytest.raises(UserError, match="digest does not fit"):
+            make_splits(images, config)
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (rows(lambda r: [one.update(fold=turned(one)) for one in r[:2]]), "digest does not fit"),
+            (rows(lambda r: r.pop()), "digest does not fit"),
+            (rows(lambda r: r.append(r[0])), "an id stands in two parts"),
+            (rows(lambda r: r[0].update(fold=turned(r[0]))), "group stands in two"),
+            (rows(lambda r: [one.update(fold=[0]) for one in r]), "not 0 to 2, all of them used"),
+            (rows(lambda r: [one.update(fold=[9]) for one in r[:2]]), "not 0 to 2, all of them"),
+            (lambda c: c.pop("digest"), "not a splits.json of crossfold .*make a new one"),
+            (lambda c: c.pop("images"), "not a splits.json"),
+            (lambda c: c.update(images=[]), "splits"),
+            (lambda c: c.update(images=5), "not a splits.json"),
+            (lambda c: c.update(folds="x"), "not a splits.json"),
+            (rows(lambda r: r[0].update(fold=0)), "not a splits.json"),
+            (rows(lambda r: r[0].update(fold=[10**30])), "not a splits.json"),
+            (rows(lambda r: [one.update(fold=one["fold"][0]) for one in r]), "splits"),
+        ],
+    )
+    def test_a_file_changed_by_hand_is_refused(self, saved, change, reason):
+        images, config, edit = saved
+        edit(change)
+        with pytest.raises(UserError, match=reason):
+            make_splits(images, config)
+
+    @pytest.mark.parametrize("text", ["", "[]", "5", "{", "\x00"])
+    def test_no_splits_file_is_refused(self, saved, tmp_path, text):
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(UserError, match="not a splits.json"):
+            make_splits(saved[0], SplitConfig(splits=str(tmp_path / "x.json")))
+
+    def test_missing_file_is_refused(self, saved, tmp_path):
+        with pytest.raises(UserError, match=r"--splits .*: No such file or directory; give a"):
+            make_splits(saved[0], SplitConfig(splits=str(tmp_path / "x.json")))
+
+    def test_other_images_are_refused_and_counted(self, saved):
+        images, config, _ = saved
+        ids = images.ids.copy()
+        ids[0] = "new"
+        other = ImageSet(images.pixels, images.labels, images.class_names, ids, images.groups)
+        reason = r"1 images are not in it and 1 of its ids are not in --data \(new, i00000\)"
+        with pytest.raises(UserError, match=reason):
+            make_splits(other, config)
+
+    def test_missing_images_are_refused(self, saved):
+        images, config, _ = saved
+        with pytest.raises(UserError, match="0 images are not in it and 4 of its ids"):
+            make_splits(images.take(np.arange(20)), config)
+
+    @pytest.mark.parametrize("other", [{"folds": 4}, {"folds": 3, "repeats": 2}])
+    def test_other_numbers_are_refused_with_the_right_flags(self, saved, other):
+        images, config, _ = saved
+        with pytest.raises(UserError, match="holds 3 folds, 1 repeats; pass --folds 3 --repeats 1"):
+            make_splits(images, SplitConfig(**other, splits=config.splits))

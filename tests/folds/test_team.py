@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+import torch
+
+from folds import team as module
+from folds.team import Team
+
+
+def test_without_a_group_it_is_a_team_of_one():
+    assert Team.current() == Team(0, 1)
+
+
+def test_alone_everything_is_mine():
+    rows, values = np.arange(7), torch.rand(7, 3)
+    assert (Team().slice(rows) == rows).all()
+    assert Team().gather(values, 7) is values
+    assert Team().sum(values) is values
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("rows", [0, 1, 2, 5, 6, 13])
+class TestManyWorkers:
+    def test_slices_cover_all_rows_once(self, size, rows):
+        parts = [Team(rank, size).slice(np.arange(rows)) for rank in range(size)]
+        assert np.concatenate(parts).tolist() == list(range(rows))
+
+    def test_gather_undoes_slice(self, size, rows, monkeypatch):
+        """The wire is played by a function that has the padded part of every rank at hand."""
+        values = torch.arange(rows * 2.0).view(rows, 2) + 1
+        sent = []
+
+        def collect(rank):
+            def all_gather(parts, padded):
+                assert all(part.shape == padded.shape for part in parts)
+                sent.append(padded)
+                for part, other in zip(parts, wire, strict=True):
+                    part.copy_(other)
+
+            monkeypatch.setattr(module.dist, "all_gather", all_gather)
+            mine = torch.from_numpy(Team(rank, size).slice(values.numpy()))
+            return Team(rank, size).gather(mine, rows)
+
+        wire = [torch.zeros(-(-rows // size), 2)] * size
+        for rank in range(size):
+            collect(rank)
+        wire = sent[:]
+        for rank in range(size):
+            assert torch.equal(collect(rank), values)

@@ -1,0 +1,106 @@
+import mlflow
+import numpy as np
+import pytest
+
+from tracking.recorder import FoldFiles, Recorder
+
+HISTORY = [
+    {"epoch": e, "stage": e // 2, "train_loss": 2.0 - e / 2, "first_loss": 2.1, "val_loss": 1.5,
+     "val_accuracy": e / 4, "val_macro_f1": e / 5, "learning_rate": 1e-3,
+     "images_per_second": 100.0, "seconds": 1.0}
+    for e in range(3)
+]  # fmt: skip
+
+
+def events(tasks=1):
+    for task in range(tasks):
+        at = {"task": task, "time": 1_700_000_000_000 + task}
+        yield at | {"kind": "started", "train": 8, "held_out": 4, "lane": 0, "host": "here",
+                    "precision": "fp32"}  # fmt: skip
+        for report in HISTORY:
+            yield at | {"kind": "epoch", **report}
+        scores = {"accuracy": 0.5, "roc_auc": float("nan")}
+        yield at | {"kind": "finished", "best_epoch": 2, "scores": scores}
+
+
+@pytest.fixture
+def files(bundle):
+    chances = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]], np.float32)
+    return FoldFiles(bundle, np.array([0, 1, 1, 0]), chances, HISTORY)
+
+
+@pytest.fixture
+def recorder(store, tmp_path):
+    return recorder_in(store, tmp_path)
+
+
+def recorder_in(store, folder):
+    names = ["fold 1", "fold 2"]
+    made = Recorder(store, folder / "memory.json", class_names=["a", "b"], names=names)
+    made.open("cells", "run", {"folds": 2, "stages": ["1:3:0.001"]}, {"crossfold.data": "x"})
+    return made
+
+
+def write(recorder, some, files):
+    for event in some:
+        recorder.write(event, files if event["kind"] == "finished" else None)
+
+
+def runs_of(recorder):
+    return mlflow.MlflowClient().search_runs([recorder.runs.experiment_id])
+
+
+def test_a_fold_becomes_a_finished_child_run(recorder, files):
+    write(recorder, events(), files)
+    recorder.close("FINISHED")
+    parent, child = sorted(runs_of(recorder), key=lambda r: r.data.tags["crossfold.kind"] == "fold")
+    assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert child.data.params == parent.data.params | {"train_images": "8", "held_out": "4"}
+    assert child.data.params["stages"] == "1:3:0.001"
+    assert child.data.metrics["best_epoch"] == 3
+    assert child.data.metrics["initial_loss"] == 2.1
+    assert "roc_auc" not in child.data.metrics
+    client = mlflow.MlflowClient()
+    points = client.get_metric_history(child.info.run_id, "val_accuracy")
+    assert [(p.step, p.value) for p in points] == [(1, 0.0), (2, 0.25), (3, 0.5)]
+    assert {a.path for a in client.list_artifacts(child.info.run_id)} >= {
+        "confusion.png", "curves.png",
+    }  # fmt: skip
+
+
+def test_a_restarted_recorder_goes_on_with_the_same_runs(store, tmp_path, recorder, files):
+    some = list(events(2))
+    write(recorder, some[:7], files)
+    recorder.close("KILLED")
+    assert {run.info.status for run in runs_of(recorder)} == {"KILLED", "FINISHED"}
+    again = recorder_in(store, tmp_path)
+    assert again.runs == recorder.runs
+    write(again, some[again.runs.written :], files)
+    again.close("FINISHED")
+    runs = runs_of(again)
+    assert len(runs) == 3
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_an_event_written_twice_is_in_mlflow_once(recorder, files):
+    some = list(events())
+    write(recorder, some, files)
+    write(recorder, some[1:], files)
+    client = mlflow.MlflowClient()
+    child = recorder.runs.folds["0"]
+    assert len(client.get_metric_history(child, "val_loss")) == 3
+    assert len(client.search_logged_models([recorder.runs.experiment_id])) == 1
+
+
+def test_a_failed_fold_tells_its_cause_and_stays_failed(recorder, files):
+    first = next(events())
+    write(recorder, [first, {"kind": "failed", "task": 0, "time": 1, "cause": "nan"}], files)
+    child = mlflow.MlflowClient().get_run(recorder.runs.folds["0"])
+    assert child.info.status == "FAILED"
+    assert child.data.tags["crossfold.cause"] == "nan"
+
+
+def test_registering_twice_makes_one_version(recorder, files):
+    write(recorder, events(), files)
+    assert recorder.register(0, "cells") == recorder.register(0, "cells") == "1"
