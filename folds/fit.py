@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -183,7 +184,9 @@ def _enter_stage(place: _Fold, model: Classifier, now: Moment) -> nn.Module:
     """Freeze and unfreeze, then wrap anew: DDP fixes at its start what it reduces."""
     unfreeze(model, now.stage.share)
     model.zero_grad(set_to_none=True)
-    return DistributedDataParallel(model) if place.team.size > 1 else model
+    if place.team.size == 1:
+        return model
+    return DistributedDataParallel(model, broadcast_buffers=False)  # see _share_statistics
 
 
 def _patience_over(place: _Fold, state: FoldState) -> bool:
@@ -200,8 +203,14 @@ def _epoch(place: _Fold, state: FoldState, wrapped: nn.Module, now: Moment) -> E
     metric = place.problem.config.train.metric
     start = time.perf_counter()
     losses, rate = _train_epoch(place, state, wrapped, now)
+    _share_statistics(place, state.model)
     seconds = time.perf_counter() - start
     logits = _predict(place, state.model, place.held_out)
+    if not np.isfinite(logits).all():  # the last step broke it: no loss of training tells
+        raise DivergenceError(
+            f"the network's output is no finite number after epoch {state.epoch + 1} "
+            f"({_cause(place, now)}"
+        )
     found = quick_scores(place.problem.images.labels[place.held_out], logits)
     report = EpochReport(
         epoch=state.epoch,
@@ -277,6 +286,15 @@ def _step(
     return loss
 
 
+def _share_statistics(place: _Fold, model: Classifier) -> None:
+    """Average the batch norm statistics that each worker kept: the team validates one model."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+            for buffer in (module.running_mean, module.running_var):
+                if buffer is not None and place.team.size > 1:
+                    place.team.sum(buffer).div_(place.team.size)
+
+
 def _dropout_seed(place: _Fold, epoch: int) -> int:
     return model_seed(place.problem.config.split.seed, place.repeat, place.number) + epoch
 
@@ -290,10 +308,17 @@ def _check_finite(place: _Fold, state: FoldState, now: Moment, losses: Tensor) -
     before = float(losses[step - 1]) if step else math.nan
     raise DivergenceError(
         f"the loss became {float(losses[step])} at epoch {state.epoch + 1}, step {step + 1} "
-        f"(the step before: {before:.4g}; learning rate {now.stage.learning_rate:g}, "
-        f"precision {place.runtime.precision}): lower the learning rate of stage "
-        f"{now.index + 1} in --stages"
-        + (", or use --precision fp32" if place.runtime.precision != "fp32" else "")
+        f"(the step before: {before:.4g}; {_cause(place, now)}"
+    )
+
+
+def _cause(place: _Fold, now: Moment) -> str:
+    """The likely cause of a divergence and its remedy, as the end of a message."""
+    precision = place.runtime.precision
+    return (
+        f"learning rate {now.stage.learning_rate:g}, precision {precision}): lower the learning "
+        f"rate of stage {now.index + 1} in --stages"
+        + (", or use --precision fp32" if precision != "fp32" else "")
     )
 
 
