@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,19 @@ def address_of(flag: str | None) -> str | None:
     return flag or os.environ.get("RAY_ADDRESS") or None
 
 
+def set_environment(address: str | None) -> None:
+    """Set the variables that Ray reads when it is first imported.
+
+    A cluster that `ray start` began asks for a token if its machine had one; a driver that joins
+    it must be told to send it.
+    """
+    os.environ.update({name: os.environ.get(name, value) for name, value in _ENV.items()})
+    token = Path("~/.ray/auth_token").expanduser()
+    given = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
+    if address is not None and (given or token.exists()):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
 def local_resources() -> Resources:
     """What this machine has, without starting Ray."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -43,7 +57,7 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
     UserError
         No cluster answers at the address.
     """
-    os.environ.update({name: os.environ.get(name, value) for name, value in _ENV.items()})
+    _check_answers(address)
     import ray
 
     options: dict[str, Any] = {
@@ -65,14 +79,28 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
                 **options,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:150]
-            raise UserError(
-                f"--address {address}: no Ray cluster answers ({reason}); start one with "
-                "`ray up cluster.yaml` or leave the flag and RAY_ADDRESS out"
-            ) from None
+            raise _no_answer(address, " ".join(str(error).split())[:150]) from None
     if not verbose:
         for name in ("ray", "ray.train", "ray.data"):
             logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _check_answers(address: str | None) -> None:
+    """Try the address for a few seconds; Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError as error:
+        raise _no_answer(str(address), error.strerror or str(error)) from None
+
+
+def _no_answer(address: str, reason: str) -> UserError:
+    return UserError(
+        f"--address {address}: no Ray cluster answers ({reason}); start one with "
+        "`ray up cluster.yaml`, or leave the flag and RAY_ADDRESS out"
+    )
 
 
 def stop() -> None:

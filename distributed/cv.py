@@ -90,7 +90,11 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
         os.environ["CROSSFOLD_VERBOSE"] = "1"
     console = Console(stderr=False)
     start = time.perf_counter()
-    from distributed import cluster, finish, job, workspace
+    from distributed import cluster
+
+    address = cluster.address_of(config.cluster.address)
+    cluster.set_environment(address)
+    from distributed import finish, job, workspace
     from distributed.prepare import prepare
     from distributed.run import Run
 
@@ -103,7 +107,6 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
         f"{config.model.backbone} from {prepared.weights} weights", highlight=False, soft_wrap=True,
     )  # fmt: skip
     loaded = time.perf_counter() - start
-    address = cluster.address_of(config.cluster.address)
     if address:
         cluster.start(address, cluster.local_resources(), verbose=command.verbose)
     plan = job.plan_for(config, len(prepared.tasks))

@@ -115,7 +115,8 @@ def colour(numbers: Tensor, config: AugmentConfig) -> tuple[Tensor, Tensor, Tens
     Notes
     -----
     Hue is the linear rotation about the grey axis, not the HSV shift of Kornia's `adjust_hue`; the
-    two agree at multiples of a third of a turn and, for saturated colours, closely between.
+    two agree at multiples of a third of a turn. Between, hues turn equally far to within a quarter,
+    but brightness and saturation move too.
     """
     spread = 2 * numbers - 1
     brightness = 1 + config.brightness * spread[:, 8]

@@ -126,7 +126,9 @@ class ClusterConfig(_Group):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device of the workers.")
     workers_per_fold: Auto | Annotated[int, Field(ge=1)] = Field(
-        "auto", description="Data-parallel (DDP) workers that share one fold."
+        "auto",
+        description="Data-parallel (DDP) workers that share one fold; batch norm sees the part of "
+        "the batch that its worker has.",
     )
     concurrent_folds: Auto | Annotated[int, Field(ge=1)] = Field(
         "auto", description="Folds trained at the same time (lanes)."

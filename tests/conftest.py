@@ -1,18 +1,15 @@
 """Fixtures that the tests of all three packages share."""
 
-import sys
 from pathlib import Path
 
-# pytest puts this folder first on the path, where tests/folds would hide an editable `folds`
-sys.path[:] = [entry for entry in sys.path if entry != str(Path(__file__).parent)]
+import numpy as np
+import pytest
+import torch
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-
-from folds.config import Config  # noqa: E402
-from folds.images import ImageSet  # noqa: E402
-from folds.problem import Problem  # noqa: E402
-from folds.splits import make_splits  # noqa: E402
+from folds.config import Config
+from folds.images import ImageSet
+from folds.problem import Problem
+from folds.splits import make_splits
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -25,7 +22,16 @@ def shared():
     return _SHARED
 
 
-@pytest.fixture
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Networks as small as these gain nothing from threads, and lose much on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
 def make_images():
     """Factory of small image sets, see `small_images`."""
     return small_images
@@ -44,7 +50,7 @@ def small_images(counts=(24, 20, 20), *, side=32, groups=None, seed=0):
     return ImageSet(pixels, labels, names, ids, groups)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_problem():
     """Factory of small problems, see `small_problem`."""
     return small_problem

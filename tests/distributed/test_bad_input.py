@@ -60,6 +60,7 @@ LABELS = np.arange(20) % 2
         (["--data", "digits", "--splits", "none.json"], "give a splits.json"),
         (["--config", "none.yaml"], "give a YAML file"),
         (["--resume"], "no interrupted run"),
+        (["--data", "digits", "--address", "127.0.0.1:9"], "no Ray cluster answers"),
         (["--data", "digits", "--tracking-uri", "http://127.0.0.1:9"], "does not answer"),
         (["--data", "digits", "--tracking-uri", "sqlite:///no/such/folder/x.db"], "no folder"),
     ],

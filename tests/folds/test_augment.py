@@ -89,9 +89,7 @@ class TestGeometry:
         ("horizontal", "vertical", "axes"), [(1, 0, [3]), (0, 1, [2]), (1, 1, [2, 3])]
     )
     def test_flips_are_exact(self, horizontal, vertical, axes):
-        config = OFF.model_copy(
-            update={"flip_horizontal": horizontal, "flip_vertical": vertical}
-        )
+        config = OFF.model_copy(update={"flip_horizontal": horizontal, "flip_vertical": vertical})
         image = to_input(pictures(), SIDE)
         found = warp(image, geometry(table(6), config, SIDE))
         assert_close(found, image.flip(axes), atol=1e-5, rtol=0)

@@ -247,7 +247,7 @@ class TestNames:
             check_backbone("resnet81")
 
     def test_unlike_anything_tells_where_the_list_is(self):
-        with pytest.raises(UserError, match="timm.list_models"):
+        with pytest.raises(UserError, match=r"timm\.list_models"):
             check_backbone("!!!!")
 
 

@@ -119,12 +119,12 @@ class TestDigest:
         "precision": "fp32", "flip_horizontal": 0.0, "flip_vertical": 0.0, "rotate": 0.0,
         "translate": 0.0, "scale": 0.0, "shear": 0.0, "brightness": 0.0, "contrast": 0.0,
         "saturation": 0.0, "hue": 0.0,
-    }  # fmt: skip
+    }  # fmt: skip  # noqa: RUF012
     SAME = {
         "address": "auto", "device": "cpu", "workers_per_fold": 3, "concurrent_folds": 2,
         "checkpoint_every": 5, "max_failures": 0, "experiment": "e", "tracking_uri": "u",
         "model_name": "m", "output": "o",
-    }  # fmt: skip
+    }  # fmt: skip  # noqa: RUF012
 
     def test_these_lists_name_every_setting(self):
         assert set(self.CHANGED) | set(self.SAME) == set(Config().flat())

@@ -55,7 +55,9 @@ class TestResume:
         for done, checkpoint in enumerate(checkpoints, start=1):
             again = []
             resumed = train(
-                problem, checkpoint=checkpoint, on_epoch=lambda r, again=again: again.append(r.epoch)
+                problem,
+                checkpoint=checkpoint,
+                on_epoch=lambda r, again=again: again.append(r.epoch),
             )
             assert again == list(range(done, 5))
             assert_same(whole, resumed)
@@ -292,14 +294,14 @@ class TestRuntime:
 
     def test_no_gpu_is_refused(self, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        with pytest.raises(UserError, match="--device cuda: .*use --device cpu"):
+        with pytest.raises(UserError, match=r"--device cuda: .*use --device cpu"):
             Runtime.choose("cuda", "auto")
 
     def test_gpu_without_bf16_is_refused_or_fp32(self, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: False)
         assert Runtime.choose("auto", "auto") == Runtime(torch.device("cuda"), "fp32")
-        with pytest.raises(UserError, match="--precision bf16: .*use fp32"):
+        with pytest.raises(UserError, match=r"--precision bf16: .*use fp32"):
             Runtime.choose("cuda", "bf16")
 
 
@@ -315,12 +317,10 @@ JOBS = {
 
 
 @pytest.fixture(scope="module")
-def teams(tmp_path_factory):
+def teams(tmp_path_factory, make_images):
     """What one worker alone and two workers together found, by size and rank."""
-    from conftest import small_images
-
     folder = tmp_path_factory.mktemp("teams")
-    images = small_images()
+    images = make_images()
     np.savez(folder / "images.npz", images=images.pixels, labels=images.labels)
     (folder / "jobs.json").write_text(json.dumps(JOBS))
     program = str(Path(__file__).with_name("fold_worker.py"))

@@ -137,6 +137,7 @@ class TestRefusals:
             read(tmp_path, limit=limit)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 class TestBroken:
     @pytest.mark.parametrize("name", FORMATS)
     def test_cut_file_is_named_and_counted(self, root, name):
@@ -194,7 +195,9 @@ class TestLimit:
             picture(root / "cat" / f"{number}.png")
         seen = []
         plain = folder._read
-        monkeypatch.setattr(folder, "_read", lambda file, size: seen.append(file) or plain(file, size))
+        monkeypatch.setattr(
+            folder, "_read", lambda file, size: seen.append(file) or plain(file, size)
+        )
         images = read(root, limit=5)
         assert images.counts == {"cat": 4, "dog": 1}
         assert len(seen) == 5

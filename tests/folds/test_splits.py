@@ -186,7 +186,10 @@ class TestGivenSplits:
     @pytest.mark.parametrize(
         ("change", "reason"),
         [
-            (rows(lambda r: [one.update(fold=turned(one)) for one in r[:2]]), "digest does not fit"),
+            (
+                rows(lambda r: [one.update(fold=turned(one)) for one in r[:2]]),
+                "digest does not fit",
+            ),
             (rows(lambda r: r.pop()), "digest does not fit"),
             (rows(lambda r: r.append(r[0])), "an id stands in two parts"),
             (rows(lambda r: r[0].update(fold=turned(r[0]))), "group stands in two"),
@@ -211,7 +214,7 @@ class TestGivenSplits:
     @pytest.mark.parametrize("text", ["", "[]", "5", "{", "\x00"])
     def test_no_splits_file_is_refused(self, saved, tmp_path, text):
         (tmp_path / "x.json").write_text(text)
-        with pytest.raises(UserError, match="not a splits.json"):
+        with pytest.raises(UserError, match=r"not a splits\.json"):
             make_splits(saved[0], SplitConfig(splits=str(tmp_path / "x.json")))
 
     def test_missing_file_is_refused(self, saved, tmp_path):

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -80,7 +81,7 @@ def test_learning_rate_starts_at_the_stages_and_falls_towards_zero(stages, steps
             for step in range(steps)
         ]
         assert rates[0] == stage.learning_rate
-        assert all(late < early for early, late in zip(rates, rates[1:], strict=False))
+        assert all(late < early for early, late in itertools.pairwise(rates))
         assert rates[-1] > 0
 
 

@@ -122,7 +122,7 @@ class TestFile:
         assert "not a state_dict; save model.state_dict()" in message or "does not fit" in message
 
     def test_missing_is_refused_with_the_words(self, tmp_path):
-        with pytest.raises(UserError, match="no such file; give one, or auto, hub, none$"):
+        with pytest.raises(UserError, match=r"no such file; give one, or auto, hub, none$"):
             load_pretrained(NAME, str(tmp_path / "0.pth"))
         with pytest.raises(UserError, match="nearest: auto"):
             load_pretrained(NAME, "atuo")
@@ -153,7 +153,7 @@ class TestHub:
         assert "--weights FILE" in found.notice
 
     def test_hub_is_an_error_with_the_remedy(self):
-        with pytest.raises(UserError, match="--weights hub: .*resnet10t.*pass a file or 'none'"):
+        with pytest.raises(UserError, match=r"--weights hub: .*resnet10t.*pass a file or 'none'"):
             load_pretrained("resnet10t", "hub")
 
     def test_model_without_weights_says_so(self):
@@ -163,7 +163,8 @@ class TestHub:
     def test_offline_switch_is_put_back(self):
         before = weights.constants.HF_HUB_OFFLINE
         load_pretrained("resnet10t", "auto")
-        assert weights.constants.HF_HUB_OFFLINE == before
+        after = weights.constants.HF_HUB_OFFLINE
+        assert after == before
 
     def test_answer_of_the_hub_is_used(self, monkeypatch):
         model = timm.create_model(NAME, pretrained=False, num_classes=0)
