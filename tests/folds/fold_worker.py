@@ -39,7 +39,7 @@ def train(data, job):
     splits = make_splits(images, config.split)
     problem = Problem(config, images, splits, 32, config.train.stages, None)
     losses, batches = [], []
-    plain_epoch, plain_slice = fit._train_epoch, Team.slice
+    plain_epoch, plain_slice = fit.train_epoch, Team.slice
 
     def watched_epoch(*arguments):
         found = plain_epoch(*arguments)
@@ -50,11 +50,11 @@ def train(data, job):
         batches.append(rows.tolist())
         return plain_slice(self, rows)
 
-    fit._train_epoch, Team.slice = watched_epoch, watched_slice
+    fit.train_epoch, Team.slice = watched_epoch, watched_slice
     try:
         result = fit.fit_fold(problem, 0, 0, runtime=Runtime.choose("cpu", "fp32"))
     finally:
-        fit._train_epoch, Team.slice = plain_epoch, plain_slice
+        fit.train_epoch, Team.slice = plain_epoch, plain_slice
     return {
         "losses": torch.cat(losses),
         "batches": batches,

@@ -171,6 +171,14 @@ class TestColour:
         assert apart(turned, wanted).abs().max() < 0.25 * angle.abs()
         assert (ours - theirs).abs().max() < 5 * abs(turn)
 
+    def test_saturation_comes_before_hue(self):
+        config = OFF.model_copy(update={"saturation": 0.5, "hue": 0.5})
+        image, numbers = mid_grey(), table(6)
+        spread = 2 * numbers - 1
+        paler = ke.adjust_saturation_with_gray_subtraction(image, 1 + 0.5 * spread[:, 10])
+        expected = hue_matrix(math.pi * spread[:, 11]) @ paler.flatten(2)
+        assert_close(recolour(image, colour(numbers, config)).flatten(2), expected)
+
     def test_is_clamped(self):
         config = OFF.model_copy(update={"brightness": 0.9, "contrast": 0.9})
         found = recolour(to_input(pictures(40), SIDE), colour(table(40), config))

@@ -86,11 +86,11 @@ class TestAn2dl:
 
 
 class TestMedmnist:
-    ARRAYS = {
+    ARRAYS = {  # noqa: RUF012
         "train_images": PIXELS[:3], "train_labels": LABELS[:3, None],
         "val_images": PIXELS[3:5], "val_labels": LABELS[3:5, None],
         "test_images": PIXELS[5:], "test_labels": LABELS[5:, None],
-    }  # fmt: skip  # noqa: RUF012
+    }  # fmt: skip
 
     def test_train_and_val_are_pooled_and_test_is_left_out_with_a_notice(self, read):
         images = read(**self.ARRAYS)
