@@ -95,9 +95,10 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     address = cluster.address_of(config.cluster.address)
     cluster.set_environment(address)
     from distributed import finish, job, workspace
-    from distributed.prepare import prepare
     from distributed.run import Run
+    from folds.prepare import prepare
 
+    finish.check_output(config.tracking.output)
     prepared = prepare(config)
     for notice in prepared.notices:
         console.print(f"notice: {notice}", highlight=False, markup=False, soft_wrap=True)

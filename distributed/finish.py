@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from distributed.prepare import Prepared
 from distributed.run import Run
 from distributed.summary import (
     FoldSummary,
@@ -19,8 +18,22 @@ from distributed.summary import (
     print_summary,
     to_scores,
 )
+from folds.errors import UserError
 from folds.evaluate import OutOfFold, better, confusion
+from folds.prepare import Prepared
 from tracking.figures import confusion_figure
+
+
+def check_output(output: str | None) -> None:
+    """Refuse a place for the files that is itself a file, before anything is trained.
+
+    Raises
+    ------
+    UserError
+        It is.
+    """
+    if output is not None and Path(output).exists() and not Path(output).is_dir():
+        raise UserError(f"--output {output}: is a file; name a folder")
 
 
 def finish(run: Run) -> Summary:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from rich.console import Console
 
 from distributed.plan import Plan
-from distributed.prepare import Prepared
 from distributed.workspace import Workspace
 from folds.config import Config
+from folds.prepare import Prepared
 from tracking.recorder import FoldFiles, Recorder
 
 

@@ -14,6 +14,7 @@ from distributed.ledger import Event, Ledger
 from distributed.run import Run
 from distributed.scribe import Scribe
 from folds.errors import RunError
+from folds.evaluate import odd_initial_loss
 
 POLL_S = 0.2
 
@@ -112,6 +113,12 @@ class _Watch:
             self._failed = self._failed or ["the lanes ended before all folds were trained"]
         return self._failed
 
+    def _check_first(self, event: Event) -> None:
+        prepared = self._run.prepared
+        odd = odd_initial_loss(event["first_loss"], len(prepared.problem.images.class_names))
+        if odd is not None:
+            self._run.notify(f"{prepared.names[event['task']]}: {odd}")
+
     def _take(self, event: Event, display: Display) -> None:
         """Show an event; a failure from before this start is being mended."""
         new = self._seen >= self._old
@@ -119,6 +126,8 @@ class _Watch:
         if event["kind"] == "failed" and not new:
             return
         display.show(event)
+        if event["kind"] == "epoch" and event["epoch"] == 0 and new:
+            self._check_first(event)
         if event["kind"] == "failed":
             self._failed.append(f"{self._run.prepared.names[event['task']]}: {event['cause']}")
         if new and event["kind"] in ("failed", "finished"):

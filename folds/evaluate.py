@@ -96,6 +96,23 @@ class OutOfFold:
         return scores(self.labels, self.probabilities)
 
 
+def odd_initial_loss(first_loss: float, classes: int) -> str | None:
+    """Check the first loss of a fresh head: it should be near log(classes), knowing nothing yet.
+
+    Returns
+    -------
+    str or None
+        What is odd about it, if it is more than a fifth off.
+    """
+    expected = float(np.log(classes))
+    if abs(first_loss - expected) <= 0.2 * expected:
+        return None
+    return (
+        f"the first loss is {first_loss:.3g}, a fresh head over {classes} classes should give "
+        f"about {expected:.3g}: check the weights and that the images are what you expect"
+    )
+
+
 def better(metric: str, new: float, old: float | None) -> bool:
     """Whether a value of a metric beats the best so far; losses are better when smaller."""
     if old is None:

@@ -16,7 +16,7 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from folds.evaluate import confusion
+from folds.evaluate import confusion, odd_initial_loss
 from tracking.figures import confusion_figure, curves_figure
 from tracking.models import log_model
 from tracking.registry import register
@@ -189,6 +189,9 @@ class Recorder:
         best = event["best_epoch"]
         facts = {**event["scores"], "best_epoch": best + 1}
         facts["initial_loss"] = files.history[0]["first_loss"]
+        odd = odd_initial_loss(facts["initial_loss"], len(self._classes))
+        if odd is not None:
+            self._client.set_tag(run, "crossfold.notice", odd)
         self._metrics(task, event["time"], best + 1, tuple(facts), facts)
         title = f"{self._names[int(task)]}, epoch {best + 1}"
         counts = confusion(files.labels, files.probabilities)

@@ -4,6 +4,7 @@ Trains what ``FOLDER/jobs.json`` names (settings by flag name) on ``FOLDER/image
 ``FOLDER/SIZE-RANK.pt``: for each job the loss of each step, the global batches and the result.
 """
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -38,7 +39,7 @@ def train(data, job):
     images = load(config.data, seed=0, largest=32)
     splits = make_splits(images, config.split)
     problem = Problem(config, images, splits, 32, config.train.stages, None)
-    losses, batches = [], []
+    losses, batches, checkpoints = [], [], []
     plain_epoch, plain_slice = fit.train_epoch, Team.slice
 
     def watched_epoch(*arguments):
@@ -52,10 +53,21 @@ def train(data, job):
 
     fit.train_epoch, Team.slice = watched_epoch, watched_slice
     try:
-        result = fit.fit_fold(problem, 0, 0, runtime=Runtime.choose("cpu", "fp32"))
+        result = fit.fit_fold(
+            problem,
+            0,
+            0,
+            runtime=Runtime.choose("cpu", "fp32"),
+            on_checkpoint=checkpoints.append,
+        )
     finally:
         fit.train_epoch, Team.slice = plain_epoch, plain_slice
+    moments = {}
+    if checkpoints:  # on rank 0
+        optimizer = torch.load(io.BytesIO(checkpoints[0]), weights_only=True)["optimizer"]
+        moments = {number: state["exp_avg"] for number, state in optimizer["state"].items()}
     return {
+        "moments": moments,
         "losses": torch.cat(losses),
         "batches": batches,
         "rows": torch.from_numpy(result.rows),

@@ -12,6 +12,7 @@ from folds.evaluate import (
     better,
     confusion,
     mean_and_std,
+    odd_initial_loss,
     quick_scores,
     scores,
     softmax,
@@ -135,3 +136,15 @@ def test_out_of_fold_scores_are_of_all_predictions_pooled():
     ids = np.array([str(row) for row in range(200)])
     pooled = OutOfFold(ids, LABELS, zeros, zeros, PROBABILITIES)
     assert pooled.scores == scores(LABELS, PROBABILITIES)
+
+
+class TestInitialLoss:
+    @pytest.mark.parametrize("classes", [2, 8, 1000])
+    def test_near_the_logarithm_of_the_classes_is_silent(self, classes):
+        assert odd_initial_loss(1.1 * np.log(classes), classes) is None
+
+    @pytest.mark.parametrize("factor", [0.5, 2.0])
+    def test_far_from_it_is_told_with_both_numbers(self, factor):
+        words = odd_initial_loss(factor * np.log(8), 8)
+        assert f"{factor * np.log(8):.3g}" in words
+        assert "about 2.08" in words

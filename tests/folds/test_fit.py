@@ -355,6 +355,14 @@ class TestTeams:
         torch.testing.assert_close(first, alone, atol=1e-4, rtol=0)
         assert torch.equal(first, second)
 
+    def test_have_the_same_gradients(self, teams):
+        """AdamW forgives a wrong scale of all gradients, so the losses do not tell."""
+        alone, together = (teams[0][who]["vit"]["moments"] for who in ((1, 0), (2, 0)))
+        assert alone.keys() == together.keys()
+        assert len(alone) == 2  # weight and bias of the head, in the frozen stage
+        for number, moment in alone.items():
+            torch.testing.assert_close(together[number], moment, atol=1e-5, rtol=1e-3)
+
     def test_have_the_same_probabilities(self, teams):
         alone, first, second = (one["vit"] for one in teams[0].values())
         torch.testing.assert_close(

@@ -1,12 +1,10 @@
 """From a configuration to everything the folds need: checks first, cheapest first."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from folds.backbone import input_size, native_size
 from folds.bundle import ModelCard
 from folds.config import Config
-from folds.errors import UserError
 from folds.images import load
 from folds.problem import Problem
 from folds.splits import make_splits, tasks
@@ -70,7 +68,6 @@ def prepare(config: Config) -> Prepared:
     """
     backbone = config.model.backbone
     check_backbone(backbone)
-    _check_output(config.tracking.output)
     images = load(config.data, seed=config.split.seed, largest=native_size(backbone))
     splits = make_splits(images, config.split)
     size = input_size(backbone, config.data.image_size, min(images.pixels.shape[1:3]))
@@ -82,8 +79,3 @@ def prepare(config: Config) -> Prepared:
         notices.append(f"without pretrained weights: one stage, everything unfrozen ({stages[0]})")
     problem = Problem(config, images, splits, size, stages, weights.state)
     return Prepared(problem, list(tasks(splits)), weights.source, tuple(notices))
-
-
-def _check_output(output: str | None) -> None:
-    if output is not None and Path(output).exists() and not Path(output).is_dir():
-        raise UserError(f"--output {output}: is a file; name a folder")
