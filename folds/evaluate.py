@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import (
     accuracy_score,
-    balanced_accuracy_score,
     confusion_matrix,
     f1_score,
     log_loss,
+    recall_score,
     roc_auc_score,
 )
 
@@ -48,15 +48,19 @@ def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
     Returns
     -------
     dict
-        accuracy, balanced_accuracy, macro_f1, roc_auc (one against rest, mean over the classes
-        that are there), log_loss.
+        accuracy, balanced_accuracy (mean recall of the classes that are there), macro_f1,
+        roc_auc (one against rest, mean over the classes that are there), log_loss.
     """
     predicted = probabilities.argmax(axis=1)
     classes = probabilities.shape[1]
     sure = probabilities.astype(np.float64)
     return {
         "accuracy": float(accuracy_score(labels, predicted)),
-        "balanced_accuracy": float(balanced_accuracy_score(labels, predicted)),
+        "balanced_accuracy": float(
+            recall_score(
+                labels, predicted, labels=np.unique(labels), average="macro", zero_division=0.0
+            )
+        ),
         "macro_f1": _macro_f1(labels, predicted, classes),
         "roc_auc": _roc_auc(labels, sure),
         "log_loss": float(

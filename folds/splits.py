@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -116,13 +116,15 @@ class SplitManifest:
                 int(content["folds"]),
                 str(content["method"]),
             )
-            stored = content["digest"]
+            stored, kind = content["digest"], content["format"]
         except OSError as error:
             raise UserError(f"--splits {path}: {error.strerror}; give a splits.json") from None
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise UserError(
                 f"--splits {path}: not a splits.json of crossfold ({error!r}); make a new one"
             ) from None
+        if kind != FORMAT:
+            raise UserError(f"--splits {path}: is {kind!r}, not {FORMAT!r}; make a new one")
         if manifest.digest != stored:
             raise UserError(
                 f"--splits {path}: its digest does not fit; the file was changed by hand"
@@ -196,6 +198,9 @@ def _matching(manifest: SplitManifest, images: ImageSet, config: SplitConfig) ->
             f"in it and {len(unknown)} of its ids are not in --data "
             f"({listed([*missing, *unknown])}); use the data it was made from"
         )
+    place = {name: row for row, name in enumerate(images.ids.tolist())}
+    groups = images.groups[[place[name] for name in manifest.ids.tolist()]]
+    replace(manifest, groups=groups)  # refuses folds that cut a group of the images
     if (manifest.folds, manifest.repeats) != (config.folds, config.repeats):
         raise UserError(
             f"--splits {config.splits}: holds {manifest.folds} folds, {manifest.repeats} repeats; "

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -240,3 +241,24 @@ class TestGivenSplits:
         images, config, _ = saved
         with pytest.raises(UserError, match="holds 3 folds, 1 repeats; pass --folds 3 --repeats 1"):
             make_splits(images, SplitConfig(**other, splits=config.splits))
+
+
+def test_a_file_that_cuts_a_group_of_the_images_is_refused(tmp_path):
+    images = image_set([0, 1] * 20)
+    config = SplitConfig(folds=2)
+    path = tmp_path / "splits.json"
+    make_splits(images, config).write(path)
+    pairs = np.array([f"patient {row // 2}" for row in range(len(images))])
+    grouped = dataclasses.replace(images, groups=pairs)
+    again = config.model_copy(update={"splits": str(path)})
+    assert make_splits(images, again).digest == make_splits(images, config).digest
+    with pytest.raises(UserError, match="a group stands in two folds"):
+        make_splits(grouped, again)
+
+
+def test_a_file_of_another_format_is_refused(tmp_path):
+    path = tmp_path / "splits.json"
+    make_splits(image_set([0, 1] * 20), SplitConfig(folds=2)).write(path)
+    path.write_text(path.read_text().replace("crossfold-splits/1", "crossfold-splits/9"))
+    with pytest.raises(UserError, match="'crossfold-splits/9', not 'crossfold-splits/1'"):
+        SplitManifest.read(str(path))
