@@ -1,5 +1,6 @@
 """The network: a timm backbone without its classifier, and a fresh head."""
 
+import importlib
 import math
 import warnings
 from typing import Any
@@ -126,7 +127,7 @@ def resized(state: State, backbone: nn.Module) -> State:
     wanted = backbone.state_dict()
     if all(state[name].shape == tensor.shape for name, tensor in wanted.items()):
         return state
-    module = __import__(type(backbone).__module__, fromlist=["checkpoint_filter_fn"])
+    module = importlib.import_module(type(backbone).__module__)
     return dict(module.checkpoint_filter_fn(dict(state), backbone))
 
 

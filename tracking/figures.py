@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 _INK, _BLUE, _ORANGE = "#1f2430", "#2f6fb3", "#d9772b"
@@ -55,9 +56,10 @@ def curves_figure(history: Sequence[Mapping[str, float]], best_epoch: int, title
         axes.plot(epochs, [r[name] for r in history], color=colour, label=label, marker="o", ms=3)
     for axes, name in ((loss, "loss"), (score, "validation score")):
         axes.axvline(best_epoch + 1, color=_INK, lw=0.8, ls=":", label="best epoch")
-        for before, after in pairwise(history):
-            if before["stage"] != after["stage"]:
-                axes.axvspan(after["epoch"] + 0.48, after["epoch"] + 0.52, color="0.7", lw=0)
+        limits = [b["epoch"] + 0.5 for a, b in pairwise(history) if a["stage"] != b["stage"]]
+        for limit in limits:
+            axes.axvline(limit, color="0.6", lw=1.5, label="_" * (limit > limits[0]) + "new stage")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="epoch", ylabel=name)
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)

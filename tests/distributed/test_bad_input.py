@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distributed import cv
+from distributed import cluster, cv
 from folds import cli
 
 
@@ -15,6 +15,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(cluster, "set_environment", lambda address: None)  # it is for a process
     return tmp_path
 
 

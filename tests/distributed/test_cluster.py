@@ -37,3 +37,16 @@ def test_the_flag_wins_over_the_variable(monkeypatch):
     assert cluster.address_of(None) == "10.0.0.1:6379"
     monkeypatch.delenv("RAY_ADDRESS")
     assert cluster.address_of(None) is None
+
+
+def test_a_driver_that_joins_sends_the_token_that_the_machine_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster.os, "environ", {"HOME": str(tmp_path), "RAY_DEDUP_LOGS": "1"})
+    cluster.set_environment("10.0.0.1:6379")
+    assert "RAY_AUTH_MODE" not in cluster.os.environ
+    assert cluster.os.environ["RAY_DEDUP_LOGS"] == "1"  # what the user has set stays
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("secret")
+    cluster.set_environment(None)
+    assert "RAY_AUTH_MODE" not in cluster.os.environ
+    cluster.set_environment("10.0.0.1:6379")
+    assert cluster.os.environ["RAY_AUTH_MODE"] == "token"

@@ -32,6 +32,11 @@ def python(folder, module, *argv):
     )  # fmt: skip
 
 
+def client_of(folder):
+    uri = f"sqlite:///{folder}/mlflow.db"
+    return mlflow.MlflowClient(uri, uri)
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("job")
@@ -42,7 +47,7 @@ def done(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(done):
-    return mlflow.MlflowClient(f"sqlite:///{done[0]}/mlflow.db")
+    return client_of(done[0])
 
 
 def test_the_screen_is_quiet_and_tells_what_to_do_next(done):
@@ -139,7 +144,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(done, tmp_path):
     assert process.returncode == 130, errors
     assert "--resume" in errors
     assert "Traceback" not in errors
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    client = client_of(tmp_path)
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
     parent = next(run for run in runs if run.data.tags["crossfold.kind"] == "parent")
     assert parent.info.status == "KILLED"

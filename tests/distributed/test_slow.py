@@ -100,7 +100,7 @@ def test_a_server_that_goes_away_for_a_while_misses_nothing(tmp_path):
         process.wait(timeout=300)
         assert process.returncode == 0, process.stderr.read()
         assert any("does not take events" in line for line in told)
-        client = mlflow.MlflowClient(server.uri)
+        client = mlflow.MlflowClient(server.uri, server.uri)
         runs = client.search_runs([summary_of(tmp_path)["mlflow"]["experiment_id"]])
         assert {run.info.status for run in runs} == {"FINISHED"}
         for run in runs:
