@@ -63,6 +63,8 @@ def _expanded(argv: Sequence[str]) -> list[str]:
 def _defaults(argv: list[str]) -> tuple[Config, str | None]:
     """Settings before flags: of the run to go on with, of a YAML file, or the built-in ones."""
     if (name := _value(argv, "--resume")) is not None:
+        if _value(argv, "--config") is not None:
+            raise UserError("--config: --resume goes on with the run's own settings; leave it out")
         import json
 
         from distributed.workspace import find

@@ -2,11 +2,11 @@
 
 ::
 
-    .crossfold/NAME/run.json        configuration, digests, MLflow ids, how far the Recorder is
-                    splits.json
+    .crossfold/NAME/run.json        settings, and digests of what the run depends on
+                    mlflow.json     ids of the MLflow runs, and how far the Recorder is
                     events.jsonl    everything that happened, in order
                     fold-0/         checkpoint.pt while it is trained, then the result:
-                                    model.safetensors, model.json, result.npz, result.json
+                                    bundle/, result.npz, and result.json, written last
 """
 
 import json

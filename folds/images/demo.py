@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits as _sklearn_digits
 from folds.images.imageset import ImageSet, singletons
 
 SIDE = 64
-COUNT = 1200
+COUNT = 1000
 _SEED = 20201
 _ROWS, _COLUMNS = np.mgrid[:SIDE, :SIDE].astype(np.float32)
 

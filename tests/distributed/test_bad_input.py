@@ -61,6 +61,7 @@ LABELS = np.arange(20) % 2
         (["--data", "digits", "--splits", "none.json"], "give a splits.json"),
         (["--config", "none.yaml"], "give a YAML file"),
         (["--resume"], "no interrupted run"),
+        (["--resume", "--config", "x.yaml"], "own settings; leave it out"),
         (["--data", "digits", "--address", "127.0.0.1:9"], "no Ray cluster answers"),
         (["--data", "digits", "--tracking-uri", "http://127.0.0.1:9"], "does not answer"),
         (["--data", "digits", "--tracking-uri", "sqlite:///no/such/folder/x.db"], "no folder"),

@@ -24,7 +24,7 @@ class TestDemo:
         assert (few.pixels[0] == cells.pixels[0]).all()
 
     def test_has_eight_named_classes_of_unequal_size(self, cells):
-        assert len(cells) == 1200
+        assert len(cells) == 1000
         assert cells.class_names == (
             "basophil", "eosinophil", "erythroblast", "immature granulocyte",
             "lymphocyte", "monocyte", "neutrophil", "platelet",
@@ -34,10 +34,10 @@ class TestDemo:
         assert max(counts) > 1.5 * min(counts)
 
     def test_is_colour_pictures(self, cells):
-        assert cells.pixels.shape == (1200, 64, 64, 3)
+        assert cells.pixels.shape == (1000, 64, 64, 3)
         assert cells.pixels.dtype == np.uint8
         assert cells.pixels.std(axis=(1, 2, 3)).min() > 5
-        assert len(np.unique(cells.pixels.reshape(1200, -1), axis=0)) == 1200
+        assert len(np.unique(cells.pixels.reshape(1000, -1), axis=0)) == 1000
 
     @pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
     def test_a_linear_model_on_pixels_is_not_enough(self, cells):
