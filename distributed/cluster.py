@@ -46,7 +46,7 @@ def set_environment(address: str | None) -> None:
 def local_resources() -> Resources:
     """What this machine has, without starting Ray."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Resources(cpus, torch.cuda.device_count(), cpus)
+    return Resources(cpus, torch.cuda.device_count(), (cpus,))
 
 
 def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
@@ -120,9 +120,9 @@ def cluster_resources() -> Resources:
     import ray
 
     now, most = ray.cluster_resources(), _launched_with()
-    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    nodes = tuple(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
     cpus, gpus = (int(max(now.get(k, 0), most.get(k, 0))) for k in ("CPU", "GPU"))
-    return Resources(cpus, gpus, int(min((n for n in nodes if n), default=1)))
+    return Resources(cpus, gpus, nodes)
 
 
 def _launched_with() -> dict[str, float]:

@@ -17,6 +17,10 @@ from folds import cli
 from folds.config import Config, read_yaml
 from folds.errors import UserError
 
+BATCH_NORM = (
+    "notice: with several workers a fold batch norm sees only its worker's part of a batch: "
+    "scores will differ a little from those of one worker"
+)
 PROG = "python -m distributed.cv"
 
 
@@ -43,7 +47,8 @@ def main() -> None:
         defaults, Command, argv, prog=PROG, description=__doc__ or ""
     )
     if resumed and config.digest != defaults.digest:
-        changed = [n for n, v in config.flat().items() if v != defaults.flat()[n]]
+        old = {name: value for part in defaults.science.values() for name, value in part.items()}
+        changed = [name for name, value in config.flat().items() if old.get(name, value) != value]
         raise UserError(
             f"--resume {resumed}: goes on with the run's own settings, and "
             f"--{', --'.join(changed).replace('_', '-')} would change its results; leave it out"
@@ -114,6 +119,8 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
         cluster.start(address, cluster.local_resources(), verbose=command.verbose)
     plan = job.plan_for(config, len(prepared.tasks))
     console.print(f"plan: {plan.describe()}", highlight=False, soft_wrap=True)
+    if plan.workers > 1 and prepared.batch_norm:
+        console.print(BATCH_NORM, highlight=False, soft_wrap=True)
     if command.plan:
         return
     from tracking import store as tracking_store
@@ -121,6 +128,7 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
 
     store = tracking_store.connect(config.tracking.tracking_uri)
     space = workspace.open_run(resumed, config, prepared.digests)
+    held = workspace.hold(space)
     recorder = Recorder(
         store, space.folder / "mlflow.json",
         class_names=images.class_names, names=prepared.names,
@@ -133,6 +141,7 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     summary = job.execute(this)
     finish.show(this, summary)
     cluster.stop()
+    held.close()
 
 
 def _leave(status: int) -> None:

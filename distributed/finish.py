@@ -1,6 +1,7 @@
 """The end of the main job: predictions pooled, the best fold registered, all of it told."""
 
 import json
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,21 @@ from tracking.figures import confusion_figure
 
 
 def check_output(output: str | None) -> None:
-    """Refuse a place for the files that is itself a file, before anything is trained.
+    """Refuse a place for the files that cannot be written to, before anything is trained.
 
     Raises
     ------
     UserError
-        It is.
+        It is a file, or lies where folders may not be made.
     """
-    if output is not None and Path(output).exists() and not Path(output).is_dir():
-        raise UserError(f"--output {output}: is a file; name a folder")
+    if output is None:
+        return
+    place = Path(output)
+    above = next(path for path in (place.absolute(), *place.absolute().parents) if path.exists())
+    try:
+        tempfile.TemporaryFile(dir=above).close()
+    except OSError:
+        raise UserError(f"--output {output}: {above} is no folder that can be written to") from None
 
 
 def finish(run: Run) -> Summary:

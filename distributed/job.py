@@ -1,6 +1,7 @@
 """The main run: from a checked configuration to a registered model."""
 
 from mlflow.exceptions import MlflowException
+from ray.exceptions import RayError
 
 from distributed import cluster
 from distributed.finish import finish
@@ -9,7 +10,7 @@ from distributed.run import Run
 from distributed.summary import Summary
 from distributed.training import train
 from folds.config import Config
-from folds.errors import RunError
+from folds.errors import RunError, UserError
 
 
 def plan_for(config: Config, tasks: int) -> Plan:
@@ -38,21 +39,26 @@ def execute(run: Run) -> Summary:
     RunError
         A fold or the tracker failed; what is finished is kept for ``--resume``.
     """
-    status = "FAILED"
+    status: str | None = "FAILED"
     try:
         with run.phase("tracking"):
             _open(run)
         train(run)
         with run.phase("finish"):
             summary = finish(run)
-        status = "FINISHED"
+        run.recorder.close("FINISHED")
+        status = None
+    except UserError:  # nothing has been begun
+        status = None
+        raise
     except KeyboardInterrupt:
         status = "KILLED"
         raise KeyboardInterrupt(_go_on(run)) from None
-    except (RunError, MlflowException) as error:
+    except (RunError, MlflowException, RayError, OSError) as error:
         raise RunError(f"{' '.join(str(error).split())}; {_go_on(run)}") from None
     finally:
-        _close(run, status)
+        if status is not None:
+            _close(run, status)
     run.space.remove()
     return summary
 
@@ -73,6 +79,7 @@ def _open(run: Run) -> None:
     tags = {
         "crossfold.data": run.config.data.data,
         "crossfold.backbone": run.config.model.backbone,
+        "crossfold.workers_per_fold": str(run.plan.workers),
         **{f"crossfold.{name}": value for name, value in prepared.digests.items()},
     }
     if prepared.notices:

@@ -13,7 +13,7 @@ from distributed.ledger import Claim
 from distributed.plan import Plan
 from distributed.workspace import vars_of
 from folds.device import Runtime
-from folds.errors import DivergenceError
+from folds.errors import DivergenceError, UserError
 from folds.fit import fit_fold
 from folds.problem import Problem
 from folds.team import Team
@@ -80,10 +80,9 @@ def _work(config: dict[str, Lane]) -> None:
     lane = config["lane"]
     torch.set_num_threads(lane.plan.threads)
     problem: Problem = ray.get(lane.problem)
-    runtime = Runtime.choose(lane.plan.device, problem.config.train.precision)
     team = Team.current()
     while (claim := _next_claim(lane, team)) is not None:
-        _train(lane, problem, claim, runtime, team)
+        _train(lane, problem, claim, team)
 
 
 def _next_claim(lane: Lane, team: Team) -> Claim | None:
@@ -92,17 +91,21 @@ def _next_claim(lane: Lane, team: Team) -> Claim | None:
     if team.size == 1:
         return claim
     box = [claim]
-    dist.broadcast_object_list(box, src=0)
+    try:
+        dist.broadcast_object_list(box, src=0)
+    except Exception as error:  # the first words between the workers: a broken network shows here
+        if claim is not None:
+            ray.get(lane.ledger.trouble.remote(claim.task, _cause(error)))
+        raise
     return box[0]
 
 
-def _train(lane: Lane, problem: Problem, claim: Claim, runtime: Runtime, team: Team) -> None:
+def _train(lane: Lane, problem: Problem, claim: Claim, team: Team) -> None:
     ledger, task, chief = lane.ledger, claim.task, team.rank == 0
-    if chief:
-        train, held_out = problem.splits.parts(claim.repeat, claim.fold, problem.images.ids)
-        where = {"lane": lane.number, "host": socket.gethostname(), "precision": runtime.precision}
-        ledger.tell.remote("started", task, train=len(train), held_out=len(held_out), **where)
     try:
+        runtime = Runtime.choose(lane.plan.device, problem.config.train.precision)
+        if chief:
+            _tell_start(lane, problem, claim, runtime)
         result = fit_fold(
             problem,
             claim.repeat,
@@ -113,7 +116,7 @@ def _train(lane: Lane, problem: Problem, claim: Claim, runtime: Runtime, team: T
             on_epoch=lambda report: ledger.tell.remote("epoch", task, **vars_of(report)),
             on_checkpoint=lambda content: ledger.save_checkpoint.remote(task, content),
         )
-    except DivergenceError as error:  # raised on all workers alike, so all go on to the next fold
+    except (DivergenceError, UserError) as error:  # on all workers alike: all go to the next fold
         if chief:
             ray.get(ledger.fail.remote(lane.number, task, str(error)))
     except Exception as error:
@@ -122,6 +125,13 @@ def _train(lane: Lane, problem: Problem, claim: Claim, runtime: Runtime, team: T
     else:
         if chief:
             ray.get(ledger.finish.remote(lane.number, task, result))
+
+
+def _tell_start(lane: Lane, problem: Problem, claim: Claim, runtime: Runtime) -> None:
+    train, held_out = problem.splits.parts(claim.repeat, claim.fold, problem.images.ids)
+    sizes = {"train": len(train), "held_out": len(held_out)}
+    where = {"lane": lane.number, "host": socket.gethostname(), "precision": runtime.precision}
+    lane.ledger.tell.remote("started", claim.task, **sizes, **where)
 
 
 def _cause(error: Exception) -> str:

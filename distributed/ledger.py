@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distributed.workspace import Workspace
+from distributed.workspace import Workspace, write_whole
 from folds.bundle import ModelCard
 from folds.fit import FoldResult
 
@@ -58,6 +58,7 @@ class Ledger:
         self._at: dict[int, int] = {}
         self._losses: dict[int, int] = {}
         self._trouble: dict[int, str] = {}
+        self._mend()
 
     def claim(self, lane: int) -> Claim | None:
         """Give a lane its next fold, or None when none is left.
@@ -69,7 +70,7 @@ class Ledger:
             self._losses[task] = self._losses.get(task, 0) + 1
             if self._losses[task] <= self._max_failures:
                 return Claim(task, *self._tasks[task])
-            cause = self._trouble.get(task, "its workers were lost")
+            cause = self._trouble.pop(task, "its workers were lost")
             self.fail(lane, task, f"{cause} ({self._losses[task]} times)")
         if not self._pending:
             return None
@@ -90,14 +91,14 @@ class Ledger:
         event = {"kind": kind, "task": task, "time": int(time.time() * 1000), **facts}
         if _key(event) in self._keys:
             return
-        self._keys.add(_key(event))
-        self._events.append(event)
         with self._space.events.open("a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
+        self._keys.add(_key(event))
+        self._events.append(event)
 
     def trouble(self, task: int, cause: str) -> None:
         """Remember why a worker is about to die."""
-        self._trouble[task] = cause
+        self._trouble.setdefault(task, cause)  # the first worker to complain has the reason
 
     def finish(self, lane: int, task: int, result: FoldResult) -> None:
         """Keep a finished fold."""
@@ -109,6 +110,15 @@ class Ledger:
         """Give a fold up."""
         self._at.pop(lane, None)
         self.tell("failed", task, cause=cause)
+
+    def _mend(self) -> None:
+        """Repair what a crash may have left: half a line, or a result whose event is missing."""
+        lines = "".join(json.dumps(event) + "\n" for event in self._events)
+        write_whole(self._space.events, lines.encode())
+        for task in range(len(self._tasks)):
+            if self._space.finished(task):
+                found = self._space.read_result(task)
+                self.tell("finished", task, best_epoch=found["best_epoch"], scores=found["scores"])
 
     def events(self, first: int) -> list[Event]:
         """The journal from an event on."""

@@ -15,13 +15,13 @@ class Resources:
     ----------
     cpus, gpus : int
         Of all nodes together.
-    node_cpus : int
-        Cores of the smallest node that a CPU worker may be put on.
+    nodes : tuple of int
+        Cores of each node.
     """
 
     cpus: int
     gpus: int
-    node_cpus: int
+    nodes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,11 @@ class Plan:
     workers : int
         DDP workers of a lane.
     threads : int
-        Cores of a worker.
+        Cores of a worker; one where a GPU does the work.
     tasks : int
         Folds times repeats.
+    idle : int
+        GPUs that nothing is laid on.
 
     Notes
     -----
@@ -51,6 +53,7 @@ class Plan:
     workers: int
     threads: int
     tasks: int
+    idle: int = 0
 
     @property
     def rounds(self) -> int:
@@ -69,6 +72,7 @@ class Plan:
         return (
             f"{_count(self.tasks, 'fold')} through {_count(self.lanes, 'lane')} of "
             f"{_count(self.workers, unit)}{threads}, at most {_count(self.rounds, 'fold')} a lane"
+            + (f"; {_count(self.idle, 'GPU')} idle, see --workers-per-fold" if self.idle else "")
         )
 
 
@@ -92,8 +96,9 @@ def make_plan(
     device : str
         ``cpu``, ``cuda`` or ``auto`` (GPUs if there are any).
     workers, lanes : int or "auto"
-        Wishes. By default a lane has one worker, and several where GPUs outnumber the folds;
-        and there are as few lanes as finish in the same number of rounds as the most possible.
+        Wishes. By default a lane has one worker, because batch norm sees only its worker's part
+        of a batch and the result would depend on the cluster; and there are as few lanes as
+        finish in the same number of rounds as the most possible.
     batch_size : int, optional
         Global batch; a lane has no more workers than images in it.
 
@@ -108,7 +113,7 @@ def make_plan(
     units, name = (resources.gpus, "GPU") if kind == "cuda" else (resources.cpus, "core")
     if units < 1:
         raise UserError(f"--device {kind}: the cluster has no {name}; use --device cpu")
-    wide = _workers(workers, units, tasks, kind)
+    wide = 1 if workers == "auto" else int(workers)
     many = _lanes(lanes, units // max(wide, 1), tasks)
     if wide * many > units:
         raise UserError(
@@ -120,14 +125,17 @@ def make_plan(
             f"--workers-per-fold {wide}: more workers than the {batch_size} images of a batch; "
             "lower it or raise --batch-size"
         )
-    threads = max(1, min(resources.cpus // (wide * many), resources.node_cpus))
-    return Plan(kind, many, wide, threads, tasks)
+    if kind == "cuda":
+        return Plan(kind, many, wide, 1, tasks, idle=units - wide * many)
+    return Plan(kind, many, wide, _threads(resources, wide * many), tasks)
 
 
-def _workers(wish: int | str, units: int, tasks: int, kind: str) -> int:
-    if wish != "auto":
-        return int(wish)
-    return max(1, units // tasks) if kind == "cuda" else 1
+def _threads(resources: Resources, workers: int) -> int:
+    """The most cores a worker may have so that all workers fit onto the nodes at once."""
+    for threads in range(resources.cpus // workers, 1, -1):
+        if sum(cores // threads for cores in resources.nodes) >= workers:
+            return threads
+    return 1
 
 
 def _lanes(wish: int | str, most: int, tasks: int) -> int:

@@ -11,6 +11,7 @@ from tracking.recorder import FoldFiles, Recorder
 Event = dict[str, Any]
 RETRY_S = 5.0
 PATIENCE_S = 60.0
+STOP_S = 20.0
 
 
 class Scribe:
@@ -31,7 +32,7 @@ class Scribe:
     ) -> None:
         self._recorder, self._files, self._notify = recorder, files, notify
         self._queue: queue.Queue[Event | None] = queue.Queue()
-        self._closing = threading.Event()
+        self._closing, self._stopping = threading.Event(), threading.Event()
         self._unwritten: list[Event] = []
         self._reason = ""
         self._thread = threading.Thread(target=self._run, name="scribe", daemon=True)
@@ -59,16 +60,23 @@ class Scribe:
                 f"({self._reason}); they are kept: --resume sends them when it answers again"
             )
 
+    def stop(self) -> None:
+        """Write the event in hand and no more; the others stay in the journal."""
+        self._stopping.set()
+        self._closing.set()
+        self._queue.put(None)
+        self._thread.join(STOP_S)
+
     def _run(self) -> None:
         away = False
         while (event := self._queue.get()) is not None:
-            if away or not self._write(event):
+            if away or self._stopping.is_set() or not self._write(event):
                 away = True
                 self._unwritten.append(event)
 
     def _write(self, event: Event) -> bool:
         """Write one event, trying for as long as the run goes on, and a minute more."""
-        waited = 0.0
+        closing_for, told = 0.0, False
         while True:
             try:
                 task = event["task"]
@@ -77,11 +85,13 @@ class Scribe:
                 return True
             except Exception as error:  # MlflowException, or what the store's driver raises
                 self._reason = " ".join(str(error).split())[:160]
-            if not waited:
+            if not told:
                 self._notify(f"the tracker does not take events ({self._reason}); trying again")
-            if self._closing.is_set() and waited >= PATIENCE_S:
+                told = True
+            if closing_for >= PATIENCE_S or self._stopping.is_set():
                 return False
-            waited += RETRY_S
-            self._closing.wait(RETRY_S)
             if self._closing.is_set():
-                threading.Event().wait(RETRY_S)
+                closing_for += RETRY_S
+                self._stopping.wait(RETRY_S)
+            else:
+                self._closing.wait(RETRY_S)

@@ -98,16 +98,20 @@ class _Watch:
         written = run.recorder.runs.written
         scribe = Scribe(run.recorder, run.fold_files, run.notify)
         names, stages = run.prepared.names, run.prepared.problem.stages
-        with Display(run.console, names, stages, run.plan.lanes) as display:
-            going = True
-            while going:
-                going = bool(self._to_do) and any(lane.is_alive() for lane in lanes)
-                events = ray.get(self._ledger.events.remote(self._seen))
-                scribe.take(events[max(0, written - self._seen) :])
-                for event in events:
-                    self._take(event, display)
-                time.sleep(POLL_S if going else 0)
-        scribe.close()
+        try:
+            with Display(run.console, names, stages, run.plan.lanes) as display:
+                going = True
+                while going:
+                    going = bool(self._to_do) and any(lane.is_alive() for lane in lanes)
+                    events = ray.get(self._ledger.events.remote(self._seen))
+                    scribe.take(events[max(0, written - self._seen) :])
+                    for event in events:
+                        self._take(event, display)
+                    time.sleep(POLL_S if going else 0)
+            scribe.close()
+        except BaseException:  # Ctrl-C, or Ray is gone: nobody else may write while runs are closed
+            scribe.stop()
+            raise
         if self._to_do:
             self._failed += [f"a lane ended early: {lane.error}" for lane in lanes if lane.error]
             self._failed = self._failed or ["the lanes ended before all folds were trained"]

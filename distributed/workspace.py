@@ -9,13 +9,14 @@
                                     bundle/, result.npz, and result.json, written last
 """
 
+import fcntl
 import json
 import os
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -99,6 +100,40 @@ def write_whole(path: Path, content: bytes) -> None:
     scratch.replace(path)
 
 
+def hold(space: Workspace) -> IO[str]:
+    """Claim a run's folder for this process; the system frees it when the process ends.
+
+    Returns
+    -------
+    file
+        To be kept open.
+
+    Raises
+    ------
+    UserError
+        Another process has it: the run is not interrupted.
+    """
+    handle = (space.folder / "lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        raise UserError(
+            f"--resume {space.name}: the run is still going; wait, or stop it"
+        ) from None
+    return handle
+
+
+def _interrupted(folder: Path) -> bool:
+    if not (folder / "run.json").exists():
+        return False
+    try:
+        hold(Workspace(folder)).close()
+    except UserError:
+        return False
+    return True
+
+
 def find(name: str) -> Workspace:
     """Find an unfinished run by name, beginning of a name, or ``latest``.
 
@@ -108,7 +143,7 @@ def find(name: str) -> Workspace:
         There is none, or several fit.
     """
     there = sorted(
-        (path for path in ROOT.glob("*") if (path / "run.json").exists()),
+        (path for path in ROOT.glob("*") if _interrupted(path)),
         key=lambda path: (path / "run.json").stat().st_mtime,
     )
     if not there:
@@ -154,7 +189,12 @@ def open_run(resumed: str | None, config: Config, digests: dict[str, str]) -> Wo
         return space
     stamp = time.strftime("%Y%m%d-%H%M%S")
     space = Workspace(ROOT / f"{config.model.backbone.split('.')[0]}-{stamp}-{os.getpid()}")
-    space.folder.mkdir(parents=True)
+    try:
+        space.folder.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f"{ROOT.resolve()}: {error.strerror}; run in a folder that can be written to"
+        ) from None
     content = {"config": config.flat(), "digests": digests}
     write_whole(space.folder / "run.json", json.dumps(content, indent=2).encode())
     return space

@@ -10,6 +10,7 @@ import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
 
+from folds.errors import UserError
 from folds.weights import State
 
 
@@ -85,7 +86,23 @@ def create_backbone(name: str, size: int) -> nn.Module:
         warnings.simplefilter("ignore")  # timm's notes on renamed models
         if fixed_input(name):
             options["img_size"] = size
-        return timm.create_model(name, **options)
+        network: nn.Module = timm.create_model(name, **options)
+    _silence_dropout(network)
+    return network
+
+
+def _silence_dropout(network: nn.Module) -> None:
+    """Switch off a model's own dropout and stochastic depth.
+
+    They draw from torch's global generator, so their masks would change with workers, lanes and
+    interruptions; `keep` is the only randomness in a forward pass.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+        for name in ("drop_prob", "drop_rate"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
 
 
 def fixed_input(name: str) -> bool:
@@ -108,6 +125,27 @@ def input_size(name: str, requested: int | str, images_side: int) -> int:
 def _settings(name: str) -> dict[str, Any]:
     found = timm.get_pretrained_cfg(name) or timm.get_pretrained_cfg(name.split(".")[0])
     return found.to_dict() if found is not None else {"input_size": (3, 224, 224)}
+
+
+def check_size(name: str, size: int) -> None:
+    """Try a model on one image of a size, as a fold would use it.
+
+    Raises
+    ------
+    UserError
+        It fails: the image is too small for it, or not a multiple of its patches.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            model = Classifier(name, classes=2, size=size).eval()
+            layer_groups(model)
+            model(torch.zeros(1, 3, size, size))
+    except Exception as error:  # whatever a model of a thousand may raise
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(
+            f"--backbone {name}: does not work on images of {size} px ({reason}); set --image-size "
+            f"{native_size(name)}, or take another backbone"
+        ) from None
 
 
 def build(

@@ -72,13 +72,13 @@ def dump(state: FoldState) -> bytes:
     return buffer.getvalue()
 
 
-def restore(state: FoldState, content: bytes, device: torch.device) -> None:
+def restore(state: FoldState, content: bytes) -> None:
     """Put what `dump` wrote into a fresh state; nothing in it is executed."""
-    saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     state.model.load_state_dict(saved["model"])
     state.optimizer.load_state_dict(saved["optimizer"])
     state.epoch, state.best_epoch = saved["epoch"], saved["best_epoch"]
     state.best_score = saved["best_score"]
-    state.best_weights = {name: tensor.cpu() for name, tensor in saved["best_weights"].items()}
-    state.best_logits = saved["best_logits"].cpu()
+    state.best_weights = saved["best_weights"]
+    state.best_logits = saved["best_logits"]
     state.history = [EpochReport(**report) for report in saved["history"]]

@@ -61,9 +61,11 @@ def run(command: Callable[[], None]) -> int:
     -------
     int
         0; 2 for bad input and 1 for a run that failed, each with one line on stderr; 130 when
-        interrupted (Ctrl-C, or SIGTERM).
+        interrupted (Ctrl-C, SIGTERM, or the terminal went away).
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         command()
     except UserError as error:

@@ -119,7 +119,7 @@ class AugmentConfig(_Group):
 
 
 class ClusterConfig(_Group):
-    """Where the folds run. Changes nothing in their results."""
+    """Where the folds run. Results do not depend on it, but for batch norm with several workers."""
 
     address: str | None = Field(
         None, description="Ray cluster to join ('auto', host:port); default: RAY_ADDRESS, or local."

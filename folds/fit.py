@@ -130,7 +130,7 @@ def _first_state(place: Place) -> FoldState:
 
 def _restored(place: Place, checkpoint: bytes) -> FoldState:
     state = _first_state(place)
-    restore(state, checkpoint, place.runtime.device)
+    restore(state, checkpoint)
     return state
 
 

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from folds.backbone import input_size, native_size
+from torch import nn
+
+from folds.backbone import check_size, create_backbone, input_size, native_size
 from folds.bundle import ModelCard
 from folds.config import Config
 from folds.images import load
@@ -47,6 +49,12 @@ class Prepared:
         return ModelCard(problem.config.model.backbone, problem.images.class_names, problem.size)
 
     @property
+    def batch_norm(self) -> bool:
+        """Whether the backbone has batch norm."""
+        network = create_backbone(self.problem.config.model.backbone, self.problem.size)
+        return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
+
+    @property
     def digests(self) -> dict[str, str]:
         """Digests of settings, images and splits, and the source of the weights."""
         problem = self.problem
@@ -71,6 +79,7 @@ def prepare(config: Config) -> Prepared:
     images = load(config.data, seed=config.split.seed, largest=native_size(backbone))
     splits = make_splits(images, config.split)
     size = input_size(backbone, config.data.image_size, min(images.pixels.shape[1:3]))
+    check_size(backbone, size)
     weights = load_pretrained(backbone, config.model.weights)
     stages = config.train.stages
     notices = [*images.notices, *([weights.notice] if weights.notice else [])]

@@ -1,5 +1,6 @@
 """Pretrained weights from the hub or a file, or a plain word that there are none."""
 
+import hashlib
 import os
 import socket
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class Pretrained:
     state : dict of str to Tensor, or None
         Backbone without classifier; None: random weights.
     source : str
-        ``"hub:NAME"``, ``"file:NAME"`` or ``"random"``; kept as a tag of the run.
+        ``"hub:NAME"``, ``"file:NAME:DIGEST"`` or ``"random"``; kept as a tag of the run.
     notice : str or None
         What the user must be told.
     """
@@ -69,7 +70,8 @@ def load_pretrained(backbone: str, weights: str) -> Pretrained:
     if weights == "none":
         return Pretrained(None, "random")
     if weights not in ("auto", "hub"):
-        return Pretrained(_from_file(backbone, weights), f"file:{Path(weights).name}")
+        state = _from_file(backbone, weights)
+        return Pretrained(state, f"file:{Path(weights).name}:{_digest(state)}")
     try:
         return Pretrained(_from_hub(backbone), f"hub:{backbone}")
     except Exception as error:  # the hub's client raises dozens of types, its own and httpx's
@@ -160,6 +162,15 @@ def _read(path: Path) -> State:
     ):
         raise UserError(f"--weights {path}: not a state_dict; save model.state_dict()")
     return content
+
+
+def _digest(state: State) -> str:
+    """SHA-256 over names and values, first 8 hexadecimal digits."""
+    hasher = hashlib.sha256()
+    for name in sorted(state):
+        hasher.update(name.encode())
+        hasher.update(state[name].contiguous().numpy().tobytes())
+    return hasher.hexdigest()[:8]
 
 
 def _without_head(state: State, model: nn.Module) -> State:

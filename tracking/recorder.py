@@ -16,6 +16,7 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
+from folds.errors import UserError
 from folds.evaluate import confusion, odd_initial_loss
 from tracking.figures import confusion_figure, curves_figure
 from tracking.models import log_model
@@ -32,6 +33,7 @@ _EPOCH_METRICS = (
 class Runs:
     """What the Recorder remembers between starts."""
 
+    uri: str = ""
     experiment_id: str = ""
     parent: str = ""
     folds: dict[str, str] = field(default_factory=dict)
@@ -82,6 +84,7 @@ class Recorder:
         self._classes, self._names = class_names, names
         self._client = MlflowClient(store.uri, store.uri)
         self._tags: dict[str, str] = {}
+        self._failed: set[str] = set()
         self.runs = Runs()
         if memory.exists():
             self.runs = Runs(**json.loads(memory.read_text(encoding="utf-8")))
@@ -89,19 +92,33 @@ class Recorder:
     def open(
         self, experiment: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
     ) -> None:
-        """Make the parent run, or go on with the one in memory."""
+        """Make the parent run, or go on with the one in memory.
+
+        Raises
+        ------
+        UserError
+            The run in memory is in another store.
+        """
         self._tags = dict(tags)
         if self.runs.parent:
-            for run in (self.runs.parent, *self._unfinished()):
-                self._client.update_run(run, status="RUNNING")
-            return
-        self.runs.experiment_id = self._experiment(experiment)
-        run = self._client.create_run(
-            self.runs.experiment_id, run_name=name, tags={**tags, "crossfold.kind": "parent"}
-        )
-        self.runs.parent = run.info.run_id
+            self._reopen()
+        else:
+            self.runs.uri, self.runs.experiment_id = self.store.uri, self._experiment(experiment)
+            run = self._client.create_run(
+                self.runs.experiment_id, run_name=name, tags={**tags, "crossfold.kind": "parent"}
+            )
+            self.runs.parent = run.info.run_id
+            self._remember()
         self._client.log_batch(self.runs.parent, params=[_param(*item) for item in params.items()])
-        self._remember()
+
+    def _reopen(self) -> None:
+        if self.runs.uri != self.store.uri:
+            raise UserError(
+                f"--tracking-uri {self.store.uri}: the run is in {self.runs.uri}; pass "
+                f"--tracking-uri {self.runs.uri}"
+            )
+        for run in (self.runs.parent, *self._unfinished()):
+            self._client.update_run(run, status="RUNNING")
 
     def write(self, event: Event, files: FoldFiles | None = None) -> None:
         """Write one event; the next one comes only when this one has been written.
@@ -122,9 +139,10 @@ class Recorder:
             case "finished":
                 assert files is not None
                 self._finish(task, event, files)
-            case "failed":
+            case "failed" if task in self.runs.folds:  # it may have failed before it started
                 self._client.set_tag(self.runs.folds[task], "crossfold.cause", event["cause"])
                 self._client.set_terminated(self.runs.folds[task], "FAILED")
+                self._failed.add(self.runs.folds[task])
         self.runs.written += 1
         self._remember()
 
@@ -152,7 +170,7 @@ class Recorder:
     def close(self, status: str) -> None:
         """End the parent, and every fold that has not ended, as FINISHED, FAILED or KILLED."""
         for run in (*self._unfinished(), self.runs.parent):
-            if run:
+            if run and run not in self._failed:
                 self._client.set_terminated(run, status)
 
     def _experiment(self, name: str) -> str:
@@ -164,8 +182,15 @@ class Recorder:
         return str(found.experiment_id)
 
     def _start(self, task: str, event: Event) -> None:
-        if task in self.runs.folds:
-            return
+        if task not in self.runs.folds:
+            self.runs.folds[task] = self._child(task, event)
+            self._remember()
+        sizes = [_param("train_images", event["train"]), _param("held_out", event["held_out"])]
+        parent = self._client.get_run(self.runs.parent).data.params
+        params = [*(_param(*item) for item in parent.items()), *sizes]
+        self._client.log_batch(self.runs.folds[task], params=params)
+
+    def _child(self, task: str, event: Event) -> str:
         tags = self._tags | {
             "mlflow.parentRunId": self.runs.parent,
             "crossfold.kind": "fold",
@@ -177,12 +202,7 @@ class Recorder:
         run = self._client.create_run(
             self.runs.experiment_id, event["time"], tags, self._names[int(task)]
         )
-        self.runs.folds[task] = run.info.run_id
-        self._remember()
-        sizes = [_param("train_images", event["train"]), _param("held_out", event["held_out"])]
-        parent = self._client.get_run(self.runs.parent).data.params
-        params = [*(_param(*item) for item in parent.items()), *sizes]
-        self._client.log_batch(run.info.run_id, params=params)
+        return str(run.info.run_id)
 
     def _finish(self, task: str, event: Event, files: FoldFiles) -> None:
         run = self.runs.folds[task]

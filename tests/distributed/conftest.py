@@ -17,7 +17,7 @@ def local_ray(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.delenv("RAY_ADDRESS", raising=False)
     cluster.set_environment(None)
-    cluster.start(None, Resources(2, 0, 2), verbose=False)
+    cluster.start(None, Resources(2, 0, (2,)), verbose=False)
     yield ray
     ray.shutdown()
     patch.undo()

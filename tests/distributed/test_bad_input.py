@@ -61,6 +61,8 @@ LABELS = np.arange(20) % 2
         (["--data", "digits", "--splits", "none.json"], "give a splits.json"),
         (["--config", "none.yaml"], "give a YAML file"),
         (["--resume"], "no interrupted run"),
+        (["--data", "digits", "--backbone", "test_vit", "--image-size", "100"], "--image-size 160"),
+        (["--data", "digits", "--output", "/proc/x/y"], "no folder that can be written to"),
         (["--resume", "--config", "x.yaml"], "own settings; leave it out"),
         (["--data", "digits", "--address", "127.0.0.1:9"], "no Ray cluster answers"),
         (["--data", "digits", "--tracking-uri", "http://127.0.0.1:9"], "does not answer"),

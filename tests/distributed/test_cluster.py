@@ -28,7 +28,7 @@ def test_elsewhere_only_what_is_there_counts(tmp_path, monkeypatch):
 
 def test_a_joined_cluster_has_what_ray_says(local_ray, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cluster.cluster_resources() == Resources(2, 0, 2)
+    assert cluster.cluster_resources() == Resources(2, 0, (2,))
 
 
 def test_the_flag_wins_over_the_variable(monkeypatch):

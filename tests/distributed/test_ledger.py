@@ -95,3 +95,28 @@ def test_a_checkpoint_lasts_until_the_fold_is_finished(folder):
     found = Workspace(folder).read_result(task)
     assert found["scores"] == {"accuracy": 0.5}
     assert found["probabilities"].shape == (2, 2)
+
+
+def test_a_journal_with_a_torn_line_is_mended_for_good(folder):
+    book = ledger(folder)
+    book.tell("epoch", 0, epoch=0)
+    with (folder / "events.jsonl").open("a") as file:
+        file.write('{"kind": "ep')
+    ledger(folder).tell("epoch", 0, epoch=1)
+    assert [event["epoch"] for event in ledger(folder).events(0)] == [0, 1]
+
+
+def test_a_result_whose_event_was_lost_is_told_by_the_next_ledger(folder):
+    ledger(folder).finish(0, 0, result(0))
+    (folder / "events.jsonl").unlink()
+    told = ledger(folder).events(0)
+    assert [(event["kind"], event["task"]) for event in told] == [("finished", 0)]
+
+
+def test_the_first_worker_to_complain_names_the_cause(folder):
+    book = ledger(folder, failures=0)
+    book.claim(0)
+    book.trouble(0, "OutOfMemoryError")
+    book.trouble(0, "connection closed by peer")
+    book.claim(0)
+    assert "OutOfMemoryError" in book.events(0)[0]["cause"]

@@ -6,24 +6,29 @@ from distributed.plan import Resources, make_plan
 from folds.errors import UserError
 
 
-def resources(cpus=2, gpus=0, node_cpus=None):
-    return Resources(cpus, gpus, node_cpus or cpus)
+def resources(cpus=2, gpus=0):
+    return Resources(cpus, gpus, (cpus,))
 
 
 @given(
-    cpus=st.integers(1, 256),
+    nodes=st.lists(st.integers(1, 64), min_size=1, max_size=6),
     gpus=st.integers(0, 64),
     folds=st.integers(1, 100),
-    node=st.integers(1, 64),
 )
-def test_a_plan_never_asks_for_more_than_there_is(cpus, gpus, folds, node):
-    plan = make_plan(Resources(cpus, gpus, min(node, cpus)), folds)
-    units = gpus if plan.device == "cuda" else cpus
+def test_a_plan_never_asks_for_more_than_there_is(nodes, gpus, folds):
+    plan = make_plan(Resources(sum(nodes), gpus, tuple(nodes)), folds)
+    units = gpus if plan.device == "cuda" else sum(nodes)
     assert plan.lanes * plan.workers <= units
     assert plan.lanes <= folds
     assert plan.rounds * plan.lanes >= folds
     if plan.device == "cpu":
-        assert plan.lanes * plan.workers * plan.threads <= cpus
+        assert sum(cores // plan.threads for cores in nodes) >= plan.lanes * plan.workers
+
+
+def test_workers_fit_onto_the_nodes_and_not_only_onto_their_sum():
+    three_of_three = Resources(9, 0, (3, 3, 3))
+    assert make_plan(three_of_three, 4, lanes=4).threads == 1
+    assert make_plan(three_of_three, 3, lanes=3).threads == 3
 
 
 @given(cpus=st.integers(1, 128), folds=st.integers(1, 50))
@@ -34,9 +39,11 @@ def test_fewer_lanes_would_need_more_rounds(cpus, folds):
         assert -(-folds // (plan.lanes - 1)) > plan.rounds
 
 
-def test_gpus_beyond_the_folds_make_lanes_wider():
+def test_the_cluster_does_not_choose_the_workers_of_a_fold():
     plan = make_plan(resources(64, 16), 5)
-    assert (plan.device, plan.lanes, plan.workers) == ("cuda", 5, 3)
+    assert (plan.device, plan.lanes, plan.workers, plan.idle) == ("cuda", 5, 1, 11)
+    assert "11 GPUs idle, see --workers-per-fold" in plan.describe()
+    assert make_plan(resources(64, 16), 5, workers=3).idle == 1
 
 
 def test_cpu_wins_when_asked_for():

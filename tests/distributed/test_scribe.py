@@ -46,3 +46,13 @@ def test_a_tracker_that_stays_away_ends_the_run_and_says_how_to_go_on():
     with pytest.raises(RunError, match=r"3 events could not be written.*--resume"):
         pen.close()
     assert recorder.written == []
+
+
+def test_stopping_writes_no_more_and_waits_for_nothing():
+    recorder = Recorder(failures=10**9)
+    pen = scribe.Scribe(recorder, lambda task: None, lambda text: None)
+    pen.take(events(3))
+    pen.stop()
+    recorder.failures = 0
+    pen.take(events(3))
+    assert recorder.written == []

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from folds.backbone import (
     build,
+    check_size,
     fixed_input,
     input_size,
     keep,
@@ -263,3 +264,26 @@ def test_gradients_reach_every_layer(name):
 def test_no_weights_are_random_without_notice():
     found = load_pretrained("test_resnet", "none")
     assert (found.state, found.source, found.notice) == (None, "random", None)
+
+
+class TestOwnDropout:
+    """A model's own dropout would draw from torch's global generator."""
+
+    @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "rexnet_100"])
+    def test_is_off_so_that_training_passes_repeat(self, name):
+        model = build(name, classes=3, size=224, dropout=0.0, pretrained=None, seed=0).train()
+        for module in model.modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        image = torch.rand(1, 3, 224, 224)
+        with torch.no_grad():
+            assert torch.equal(model(image), model(image))
+
+
+class TestCheckSize:
+    def test_a_size_that_works_is_silent(self):
+        assert check_size("test_resnet", 64) is None
+
+    def test_patches_that_do_not_fit_are_refused_with_a_size_that_does(self):
+        with pytest.raises(UserError, match=r"does not work on images of 100 px.*--image-size 160"):
+            check_size("test_vit", 100)

@@ -1,5 +1,6 @@
 import itertools
 import os
+import re
 
 import pytest
 import timm
@@ -41,6 +42,15 @@ def refused(path, backbone=NAME):
 
 
 class TestFile:
+    def test_the_source_tells_other_values_under_the_same_name(self, tmp_path):
+        path = tmp_path / "file.safetensors"
+        sources = []
+        for seed in (0, 0, 1):
+            torch.manual_seed(seed)
+            save_file(timm.create_model(NAME, num_classes=0).state_dict(), path)
+            sources.append(load_pretrained(NAME, str(path)).source)
+        assert sources[0] == sources[1] != sources[2]
+
     @pytest.mark.parametrize(
         ("form", "suffix"),
         [
@@ -67,7 +77,7 @@ class TestFile:
         found = load_pretrained(NAME, str(path))
         model = timm.create_model(NAME, pretrained=False, num_classes=0)
         model.load_state_dict(found.state)
-        assert found.source == f"file:file{suffix}"
+        assert re.fullmatch(rf"file:file{re.escape(suffix)}:[0-9a-f]{{8}}", found.source)
         assert found.notice is None
         assert not any(name.startswith("fc.") for name in found.state)
         assert found.state["conv1.0.weight"].dtype == torch.float32
@@ -131,7 +141,7 @@ class TestFile:
         found = load_pretrained(
             "mobilenetv2_100", str(shared / "weights/mobilenetv2_100.safetensors")
         )
-        assert found.source == "file:mobilenetv2_100.safetensors"
+        assert found.source.startswith("file:mobilenetv2_100.safetensors:")
         model = build(
             "mobilenetv2_100", classes=3, size=64, dropout=0, pretrained=found.state, seed=0
         )

@@ -2,6 +2,7 @@ import mlflow
 import numpy as np
 import pytest
 
+from folds.errors import UserError
 from tracking.recorder import FoldFiles, Recorder
 
 HISTORY = [
@@ -104,3 +105,50 @@ def test_a_failed_fold_tells_its_cause_and_stays_failed(recorder, files):
 def test_registering_twice_makes_one_version(recorder, files):
     write(recorder, events(), files)
     assert recorder.register(0, "cells") == recorder.register(0, "cells") == "1"
+
+
+def test_a_fold_that_failed_before_it_started_does_not_stop_the_others(recorder, files):
+    failed = {"kind": "failed", "task": 1, "time": 1, "cause": "its workers were lost"}
+    write(recorder, [failed, *events()], files)
+    recorder.close("FAILED")
+    statuses = {run.data.tags["crossfold.kind"]: run.info.status for run in runs_of(recorder)}
+    assert statuses == {"parent": "FAILED", "fold": "FINISHED"}
+
+
+def test_closing_leaves_a_failed_fold_failed(recorder, files):
+    first = next(events())
+    write(recorder, [first, {"kind": "failed", "task": 0, "time": 1, "cause": "nan"}], files)
+    recorder.close("KILLED")
+    statuses = {run.data.tags["crossfold.kind"]: run.info.status for run in runs_of(recorder)}
+    assert statuses == {"parent": "KILLED", "fold": "FAILED"}
+
+
+def test_a_start_that_was_half_written_is_completed(recorder, files, monkeypatch):
+    first = next(events())
+    client = recorder._client
+    monkeypatch.setattr(recorder, "_client", _FailsOnce(client, "log_batch"))
+    with pytest.raises(ConnectionError):
+        recorder.write(first)
+    recorder.write(first)
+    children = [r for r in runs_of(recorder) if r.data.tags["crossfold.kind"] == "fold"]
+    assert len(children) == 1
+    assert children[0].data.params["train_images"] == "8"
+
+
+def test_another_store_is_refused_with_the_right_one(store, tmp_path, recorder):
+    other = type(store)(f"sqlite:///{tmp_path}/other.db")
+    with pytest.raises(UserError, match=f"the run is in {store.uri}"):
+        recorder_in(other, tmp_path)
+
+
+class _FailsOnce:
+    """A client whose server goes away for one call."""
+
+    def __init__(self, client, name):
+        self._client, self._name = client, name
+
+    def __getattr__(self, name):
+        if name == self._name:
+            self._name = ""
+            raise ConnectionError(name)
+        return getattr(self._client, name)

@@ -1,0 +1,58 @@
+import json
+
+import pytest
+
+from distributed import workspace
+from folds.config import Config
+from folds.errors import UserError
+
+DIGESTS = {"data_digest": "d", "weights": "random"}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_an_interrupted_run_is_found_by_the_beginning_of_its_name(here):
+    space = workspace.open_run(None, Config(), DIGESTS)
+    assert workspace.find("latest") == space
+    assert workspace.find(space.name[:12]) == space
+    with pytest.raises(UserError, match="no such interrupted run"):
+        workspace.find("other")
+
+
+def test_a_run_that_is_still_going_is_not_taken_over(here):
+    space = workspace.open_run(None, Config(), DIGESTS)
+    held = workspace.hold(space)
+    with pytest.raises(UserError, match="still going"):
+        workspace.hold(space)
+    with pytest.raises(UserError, match="no interrupted run"):
+        workspace.find("latest")
+    held.close()
+    assert workspace.find("latest") == space
+
+
+def test_changed_data_is_refused(here):
+    space = workspace.open_run(None, Config(), DIGESTS)
+    assert workspace.open_run(space.name, Config(), DIGESTS) == space
+    with pytest.raises(UserError, match="data_digest differ from when the run began"):
+        workspace.open_run(space.name, Config(), DIGESTS | {"data_digest": "e"})
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(here, monkeypatch):
+    path = here / "x.json"
+    workspace.write_whole(path, b"old")
+    monkeypatch.setattr(type(path), "write_bytes", lambda *_: (_ for _ in ()).throw(OSError()))
+    with pytest.raises(OSError, match=r"^$"):
+        workspace.write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_the_last_run_takes_the_root_along(here):
+    space = workspace.open_run(None, Config(), DIGESTS)
+    stored = json.loads((space.folder / "run.json").read_text())
+    assert Config.from_flat(stored["config"]) == Config()
+    space.remove()
+    assert not list(here.iterdir())
