@@ -1,6 +1,7 @@
 """Command lines from typed options, and what a user sees when something is wrong."""
 
 import dataclasses
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -20,7 +21,12 @@ _TYRO = (tyro.conf.OmitArgPrefixes,)
 
 def parse(options: Callable[..., T], argv: Sequence[str], *, prog: str, description: str) -> T:
     """Fill a dataclass of options from a command line; exits with status 2 on a wrong flag."""
-    return tyro.cli(options, args=argv, prog=prog, description=description, config=_TYRO)
+    about = _plain_text(description)
+    return tyro.cli(options, args=argv, prog=prog, description=about, config=_TYRO)
+
+
+def _plain_text(docstring: str) -> str:
+    return docstring.replace("``", "")
 
 
 def config_parser(
@@ -47,8 +53,9 @@ def config_parser(
     parts = {n: _draft(n, model, getattr(defaults, n)) for n, model in groups().items()}
     parts["command"] = extra()
     whole = dataclasses.make_dataclass("Options", [(n, type(part)) for n, part in parts.items()])
+    about = _plain_text(description)
     found = tyro.cli(
-        whole, args=argv, prog=prog, description=description, config=_TYRO, default=whole(**parts)
+        whole, args=argv, prog=prog, description=about, config=_TYRO, default=whole(**parts)
     )
     values = {k: v for n in groups() for k, v in vars(getattr(found, n)).items()}
     return Config.from_flat(values), found.command
@@ -61,7 +68,7 @@ def run(command: Callable[[], None]) -> int:
     -------
     int
         0; 2 for bad input and 1 for a run that failed, each with one line on stderr; 130 when
-        interrupted (Ctrl-C, SIGTERM, or the terminal went away).
+        interrupted (Ctrl-C, SIGTERM, or the terminal went away), 141 when nobody reads the output.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -74,6 +81,9 @@ def run(command: Callable[[], None]) -> int:
     except RunError as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader of our output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt as stop:
         print(f"interrupted{': ' + str(stop) if str(stop) else ''}", file=sys.stderr)
         return 130

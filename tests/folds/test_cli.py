@@ -1,6 +1,8 @@
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -114,3 +116,16 @@ class TestConfigParser:
 
 def test_parse_fills_a_dataclass():
     assert parse(Extra, ["--dry-run"], prog="x", description="y") == Extra(dry_run=True)
+
+
+def test_output_that_nobody_reads_ends_without_a_traceback():
+    script = "import sys; from folds import cli\ndef job():\n  while True: print('x' * 9999)\n"
+    script += "sys.exit(cli.run(job))"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    writer.stdout.read(10)
+    writer.stdout.close()
+    errors = writer.stderr.read()
+    writer.stderr.close()
+    assert (writer.wait(), errors) == (141, b"")
