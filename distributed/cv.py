@@ -133,7 +133,7 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
         store, space.folder / "mlflow.json",
         class_names=images.class_names, names=prepared.names,
     )  # fmt: skip
-    this = Run(config, prepared, plan, space, recorder, console, command.verbose)
+    this = Run(config, prepared, plan, space, recorder, console)
     this.began, this.seconds["images and weights"] = start, loaded
     if not address:
         with this.phase("start"):

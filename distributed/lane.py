@@ -1,7 +1,7 @@
 """A lane: one Ray Train worker group through which folds flow one after another."""
 
 import socket
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
@@ -11,7 +11,6 @@ from ray.actor import ActorHandle
 
 from distributed.ledger import Claim
 from distributed.plan import Plan
-from distributed.workspace import vars_of
 from folds.device import Runtime
 from folds.errors import DivergenceError, UserError
 from folds.fit import fit_fold
@@ -113,7 +112,7 @@ def _train(lane: Lane, problem: Problem, claim: Claim, team: Team) -> None:
             runtime=runtime,
             team=team,
             checkpoint=ray.get(ledger.checkpoint.remote(task)),
-            on_epoch=lambda report: ledger.tell.remote("epoch", task, **vars_of(report)),
+            on_epoch=lambda report: ledger.tell.remote("epoch", task, **asdict(report)),
             on_checkpoint=lambda content: ledger.save_checkpoint.remote(task, content),
         )
     except (DivergenceError, UserError) as error:  # on all workers alike: all go to the next fold

@@ -32,8 +32,6 @@ class Run:
         The way to MLflow.
     console : Console
         The screen.
-    verbose : bool
-        Show Ray's own words.
     seconds : dict
         Wall time by phase.
     began : float
@@ -46,7 +44,6 @@ class Run:
     space: Workspace
     recorder: Recorder
     console: Console
-    verbose: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
 

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -70,7 +70,7 @@ class Workspace:
         content = {
             "best_epoch": result.best_epoch,
             "scores": result.scores,
-            "history": [vars_of(report) for report in result.history],
+            "history": [asdict(report) for report in result.history],
         }
         write_whole(self.fold(task) / "result.json", json.dumps(content).encode())
         self.checkpoint(task).unlink(missing_ok=True)
@@ -86,11 +86,6 @@ class Workspace:
         shutil.rmtree(self.folder, ignore_errors=True)
         if ROOT.is_dir() and not any(ROOT.iterdir()):
             ROOT.rmdir()
-
-
-def vars_of(report: Any) -> dict[str, Any]:
-    """Fields of a slotted or plain dataclass."""
-    return {name: getattr(report, name) for name in report.__dataclass_fields__}
 
 
 def write_whole(path: Path, content: bytes) -> None:

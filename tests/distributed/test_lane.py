@@ -61,17 +61,17 @@ def test_a_lost_worker_costs_an_epoch_and_no_more(local_ray, tmp_path, make_prob
     calm, calm_space = train(local_ray, tmp_path / "calm", problem, workers=1)
     marker = tmp_path / "died"
 
-    def vars_or_death(report, _vars=lane_module.vars_of):
+    def vars_or_death(report, _vars=lane_module.asdict):
         if report.epoch == 1 and not marker.exists():
             marker.touch()
             os._exit(1)
         return _vars(report)
 
-    monkeypatch.setattr(lane_module, "vars_of", vars_or_death)
+    monkeypatch.setattr(lane_module, "asdict", vars_or_death)
     original = lane_module._work
 
     def work(config):
-        lane_module.vars_of = vars_or_death
+        lane_module.asdict = vars_or_death
         original(config)
 
     monkeypatch.setattr(lane_module, "_work", work)
