@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -130,10 +131,11 @@ def transforms(backbone: str, size: int) -> tuple[v2.Transform, v2.Transform]:
 
 def build(options: argparse.Namespace, classes: int) -> nn.Module:
     """Make the pretrained backbone with a fresh head."""
-    model: nn.Module = timm.create_model(options.backbone)
+    model: Any = timm.create_model(options.backbone)
     model.load_state_dict({name: t.float() for name, t in load_file(options.weights).items()})
     model.reset_classifier(classes)
-    return model.to(memory_format=torch.channels_last)
+    network: nn.Module = model.to(memory_format=torch.channels_last)
+    return network
 
 
 def stages(options: argparse.Namespace) -> Iterator[tuple[bool, int, float]]:
@@ -142,7 +144,7 @@ def stages(options: argparse.Namespace) -> Iterator[tuple[bool, int, float]]:
     return (stage for stage in plan if stage[1])
 
 
-def freeze(model: nn.Module, frozen: bool) -> list[nn.Parameter]:
+def freeze(model: Any, frozen: bool) -> list[nn.Parameter]:
     """Let the head train, and the backbone unless it is frozen; return what trains."""
     head = set(model.get_classifier().parameters())
     for parameter in model.parameters():
@@ -150,7 +152,7 @@ def freeze(model: nn.Module, frozen: bool) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def train_options(options: argparse.Namespace) -> dict[str, object]:
+def train_options(options: argparse.Namespace) -> dict[str, Any]:
     """Options of the training part's DataLoader."""
     return {
         "batch_size": options.batch_size,
@@ -167,7 +169,7 @@ def train_loader(options: argparse.Namespace, part: Pictures) -> DataLoader:
     return DataLoader(part, **train_options(options))
 
 
-def valid_options(options: argparse.Namespace) -> dict[str, object]:
+def valid_options(options: argparse.Namespace) -> dict[str, Any]:
     """Options of the validation part's DataLoader."""
     return {"batch_size": 4 * options.batch_size, "num_workers": options.loaders}
 

@@ -7,7 +7,7 @@ Run: python -m benchmarks.skorch_cv --data FOLDER --weights FILE --limit 2000
 """
 
 import argparse
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ class Network(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.frozen = model, False
+        self.model: Any = model
+        self.frozen = False
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of a batch."""
