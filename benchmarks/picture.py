@@ -55,7 +55,8 @@ def bars_by_group(found: Results) -> dict[str, list[Bar]]:
     for place, name in itertools.product(("cpu", "gpu"), charted):
         if (entry := found.get(f"{place}/{name}")) is None:
             continue
-        bars = groups.setdefault(f"{place.upper()}: {entry.what}", {})
+        title = f"{place.upper()}: {entry.what.removeprefix('Whole command, ')}"
+        bars = groups.setdefault(title, {})
         for side, label in entry.sides.items():
             bars.setdefault(label, []).extend(run[side]["wall_s"] for run in entry.runs)
     return {  # a run that several rows share counts once
@@ -79,6 +80,6 @@ def _draw_group(axes: Axes, title: str, bars: list[Bar]) -> None:
         )  # fmt: skip
     axes.set_yticks(range(len(bars)), [bar.label for bar in bars])
     axes.set_title(title, loc="left", fontsize=9, color=_INK)
-    axes.invert_yaxis()
+    axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.tick_params(left=False)
     axes.spines[["top", "right", "left"]].set_visible(False)
