@@ -6,6 +6,7 @@ from ray.exceptions import RayError
 from distributed import cluster
 from distributed.finish import finish
 from distributed.plan import Plan, make_plan
+from distributed.probing import settle
 from distributed.run import Run
 from distributed.summary import Summary
 from distributed.training import train
@@ -41,6 +42,8 @@ def execute(run: Run) -> Summary:
     """
     status: str | None = "FAILED"
     try:
+        with run.phase("probe"):
+            settle(run)
         with run.phase("tracking"):
             _open(run)
         train(run)
@@ -75,11 +78,13 @@ def _close(run: Run, status: str) -> None:
 
 
 def _open(run: Run) -> None:
-    prepared = run.prepared
+    prepared, runtime = run.prepared, run.runtime
+    assert runtime is not None
     tags = {
         "crossfold.data": run.config.data.data,
         "crossfold.backbone": run.config.model.backbone,
         "crossfold.workers_per_fold": str(run.plan.workers),
+        "crossfold.runtime": runtime.describe(),
         **{f"crossfold.{name}": value for name, value in prepared.digests.items()},
     }
     if prepared.notices:

@@ -6,15 +6,37 @@ shared file system is needed and a restarted driver or worker goes on from there
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
+from numpy.typing import NDArray
+
 from distributed.workspace import Workspace, write_whole
 from folds.bundle import ModelCard
 from folds.fit import FoldResult
+from folds.front import View
 
 Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A range of images whose outputs of the frozen front a worker shall compute.
+
+    Parameters
+    ----------
+    view : View
+        In which view.
+    first, last : int
+        Rows ``first`` to ``last - 1``.
+    """
+
+    view: View
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
@@ -39,6 +61,8 @@ class Ledger:
         Written beside each fold's weights.
     max_failures : int
         How often a fold may lose its workers.
+    pieces : list of Piece
+        What is computed once for all folds, before the first of them.
 
     Notes
     -----
@@ -47,7 +71,12 @@ class Ledger:
     """
 
     def __init__(
-        self, folder: str, tasks: list[tuple[int, int]], card: ModelCard, max_failures: int
+        self,
+        folder: str,
+        tasks: list[tuple[int, int]],
+        card: ModelCard,
+        max_failures: int,
+        pieces: Sequence[Piece] = (),
     ) -> None:
         self._space = Workspace(Path(folder))
         self._tasks, self._card, self._max_failures = tasks, card, max_failures
@@ -58,6 +87,9 @@ class Ledger:
         self._at: dict[int, int] = {}
         self._losses: dict[int, int] = {}
         self._trouble: dict[int, str] = {}
+        self._waiting = list(pieces)
+        self._outputs: dict[Piece, Any] = {}
+        self._sharing = [0.0, 0.0]
         self._mend()
 
     def claim(self, lane: int) -> Claim | None:
@@ -76,6 +108,35 @@ class Ledger:
             return None
         task = self._at[lane] = self._pending.pop(0)
         return Claim(task, *self._tasks[task])
+
+    def next_piece(self) -> Piece | None:
+        """Give a worker a piece, or None when all are there.
+
+        When every piece has been given, those not yet delivered are given again: the worker has
+        nothing else to do, and another may have been lost.
+        """
+        self._sharing[0] = self._sharing[0] or time.monotonic()
+        missing = [piece for piece in self._waiting if piece not in self._outputs]
+        if not missing:
+            return None
+        piece = missing[0]
+        self._waiting.remove(piece)
+        self._waiting.append(piece)
+        return piece
+
+    def deliver(self, piece: Piece, output: NDArray) -> None:
+        """Keep a piece in the object store, where it outlives the worker that computed it."""
+        if piece not in self._outputs:
+            self._outputs[piece] = ray.put(output)
+            self._sharing[1] = time.monotonic()
+
+    def sharing_seconds(self) -> float:
+        """From the first piece given to the last delivered."""
+        return max(0.0, self._sharing[1] - self._sharing[0])
+
+    def outputs(self) -> dict[Piece, Any]:
+        """References to all pieces that have been delivered."""
+        return dict(self._outputs)
 
     def checkpoint(self, task: int) -> bytes | None:
         """The last checkpoint of a fold."""

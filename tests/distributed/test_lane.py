@@ -11,7 +11,9 @@ from distributed.ledger import Ledger
 from distributed.plan import Plan
 from distributed.workspace import Workspace
 from folds.bundle import ModelCard
+from folds.device import Runtime
 
+CPU = Runtime.choose("cpu", "fp32")
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 
@@ -22,7 +24,9 @@ def train(ray, folder, problem, *, workers, tasks=1):
     ledger = ray.remote(Ledger).options(num_cpus=0).remote(str(folder), todo, card, 1)
     plan = Plan("cpu", 1, workers, 1, tasks)
     run_lane(
-        Lane(0, ray.put(problem), ledger, plan), storage=str(folder / "ray"), name=f"w{workers}"
+        Lane(0, ray.put(problem), ledger, plan, CPU),
+        storage=str(folder / "ray"),
+        name=f"w{workers}",
     )
     return ray.get(ledger.events.remote(0)), Workspace(folder)
 
