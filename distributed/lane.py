@@ -11,6 +11,7 @@ from ray.actor import ActorHandle
 
 from distributed.ledger import Claim
 from distributed.plan import Plan
+from distributed.results import pack
 from distributed.views import share_views
 from folds.device import Runtime
 from folds.errors import DivergenceError, UserError
@@ -131,7 +132,8 @@ def _train(lane: Lane, problem: Problem, claim: Claim, team: Team, shared: Share
         raise
     else:
         if chief:
-            ray.get(ledger.finish.remote(lane.number, task, result))
+            files = pack(result, problem.card)
+            ray.get(ledger.finish.remote(lane.number, task, files))
 
 
 def _tell_start(lane: Lane, problem: Problem, claim: Claim) -> None:

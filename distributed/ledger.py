@@ -1,7 +1,8 @@
 """Who trains which fold, and what has happened: one actor beside the driver.
 
 Lanes ask it for their next fold and tell it everything; it writes to the run's folder, so no
-shared file system is needed and a restarted driver or worker goes on from there.
+shared file system is needed and a restarted driver or worker goes on from there. Its process
+imports no torch: it is there at once and stays small.
 """
 
 import json
@@ -15,9 +16,7 @@ import ray
 from numpy.typing import NDArray
 
 from distributed.workspace import Workspace, write_whole
-from folds.bundle import ModelCard
-from folds.fit import FoldResult
-from folds.front import View
+from folds.views import View
 
 Event = dict[str, Any]
 
@@ -57,8 +56,6 @@ class Ledger:
         The workspace.
     tasks : list of (repeat, fold)
         What is to be trained; finished ones are known from the folder.
-    card : ModelCard
-        Written beside each fold's weights.
     max_failures : int
         How often a fold may lose its workers.
     pieces : list of Piece
@@ -74,12 +71,11 @@ class Ledger:
         self,
         folder: str,
         tasks: list[tuple[int, int]],
-        card: ModelCard,
         max_failures: int,
         pieces: Sequence[Piece] = (),
     ) -> None:
         self._space = Workspace(Path(folder))
-        self._tasks, self._card, self._max_failures = tasks, card, max_failures
+        self._tasks, self._max_failures = tasks, max_failures
         self._events = read_journal(self._space.events)
         self._pending = [t for t in range(len(tasks)) if not self._space.finished(t)]
         again = {_key({"kind": "failed", "task": task}) for task in self._pending}
@@ -161,11 +157,11 @@ class Ledger:
         """Remember why a worker is about to die."""
         self._trouble.setdefault(task, cause)  # the first worker to complain has the reason
 
-    def finish(self, lane: int, task: int, result: FoldResult) -> None:
-        """Keep a finished fold."""
-        self._space.write_result(task, result, self._card)
+    def finish(self, lane: int, task: int, files: dict[str, bytes]) -> None:
+        """Keep a finished fold, given as files."""
+        self._space.write_result(task, files)
         self._at.pop(lane, None)
-        self.tell("finished", task, best_epoch=result.best_epoch, scores=result.scores)
+        self._tell_finished(task)
 
     def fail(self, lane: int, task: int, cause: str) -> None:
         """Give a fold up."""
@@ -178,8 +174,11 @@ class Ledger:
         write_whole(self._space.events, lines.encode())
         for task in range(len(self._tasks)):
             if self._space.finished(task):
-                found = self._space.read_result(task)
-                self.tell("finished", task, best_epoch=found["best_epoch"], scores=found["scores"])
+                self._tell_finished(task)
+
+    def _tell_finished(self, task: int) -> None:
+        found = self._space.read_result(task)
+        self.tell("finished", task, best_epoch=found["best_epoch"], scores=found["scores"])
 
     def events(self, first: int) -> list[Event]:
         """The journal from an event on."""

@@ -48,7 +48,6 @@ def _start_ledger(run: Run, to_do: set[int]) -> Any:
     return actor.remote(
         str(run.space.folder.resolve()),
         run.prepared.tasks,
-        run.prepared.card,
         run.config.cluster.max_failures,
         _pieces(run, to_do),
     )

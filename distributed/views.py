@@ -11,8 +11,9 @@ from torch import Tensor
 
 from distributed.ledger import Piece
 from folds.device import Runtime, as_tensor
-from folds.front import Front, Shared, View, nothing_shared
+from folds.front import Front, Shared, nothing_shared
 from folds.problem import Problem
+from folds.views import View
 
 PIECE_ROWS = 512  # so that workers end at about the same time, and few calls are made
 

@@ -6,7 +6,6 @@ folds, and they train what comes behind it. Exact up to rounding, not an approxi
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,26 +16,8 @@ from folds.backbone import Classifier, build, trained_groups
 from folds.batches import uniform_table
 from folds.device import Runtime, as_tensor
 from folds.problem import Problem
-from folds.stages import Stage, total_epochs
-
-PLAIN = -1
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """One view of all images, seen through the front.
-
-    Parameters
-    ----------
-    epoch : int
-        Whose augmentation; `PLAIN` for the plain view of validation.
-    depth : int
-        Parts of the backbone's chain that make up the front.
-    """
-
-    epoch: int
-    depth: int
-
+from folds.stages import Stage
+from folds.views import PLAIN, View
 
 Shared = Callable[[View], Tensor | None]
 
@@ -164,8 +145,3 @@ class Front:
         table = uniform_table(seed, view.epoch, int(rows[-1]) + 1, COLUMNS)[rows]
         numbers = torch.from_numpy(table).to(pixels.device)
         return augment(pixels, numbers, problem.config.augment, problem.size)
-
-
-def last_shared_epoch(views: Sequence[View], stages: Sequence[Stage]) -> int:
-    """Epochs from the first on that views cover; later ones need no front."""
-    return max((view.epoch + 1 for view in views if view.epoch < total_epochs(stages)), default=0)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from torch import nn
 
 from folds.backbone import check_size, create_backbone, input_size, native_size
-from folds.bundle import ModelCard
 from folds.config import Config
 from folds.errors import UserError
 from folds.images import load
@@ -42,12 +41,6 @@ class Prepared:
         if self.problem.splits.repeats == 1:
             return [f"fold {fold + 1}" for _, fold in self.tasks]
         return [f"repeat {repeat + 1} fold {fold + 1}" for repeat, fold in self.tasks]
-
-    @property
-    def card(self) -> ModelCard:
-        """What a model of this run needs beside its weights."""
-        problem = self.problem
-        return ModelCard(problem.config.model.backbone, problem.images.class_names, problem.size)
 
     @property
     def batch_norm(self) -> bool:

@@ -18,10 +18,11 @@ from folds.checkpoint import FoldState
 from folds.device import Runtime, as_tensor
 from folds.errors import DivergenceError
 from folds.evaluate import Floats, Ints
-from folds.front import PLAIN, Shared, View, front_depth
+from folds.front import Shared, front_depth
 from folds.problem import Problem
 from folds.stages import Moment, learning_rate
 from folds.team import Team
+from folds.views import PLAIN, View
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import torch
 from folds.backbone import build, unfreeze
 from folds.device import Runtime
 from folds.fit import fit_fold
-from folds.front import PLAIN, Front, View, fresh_model, front_depth, shared_views
+from folds.front import Front, fresh_model, front_depth, shared_views
 from folds.stages import Stage
+from folds.views import PLAIN, View
 
 CPU = Runtime.choose("cpu", "fp32")
 GRADUAL = ["0:2:1e-2", "0.5:2:1e-3", "1:1:1e-4"]

@@ -42,7 +42,7 @@ def seconds(monkeypatch):
 def test_measures_real_steps(cache):
     found = probe(TRIAL, CPU)
     assert found.rates.train > 0
-    assert found.rates.forward > found.rates.train
+    assert found.rates.forward > 0
     assert found.rates.step_bytes > 0
     assert found.rates.busy == 1.0
     assert found.runtime.precision in ("fp32", "bf16")
