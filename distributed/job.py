@@ -23,6 +23,7 @@ def plan_for(config: Config, tasks: int) -> Plan:
         device=config.cluster.device,
         workers=config.cluster.workers_per_fold,
         lanes=config.cluster.concurrent_folds,
+        lanes_per_gpu=config.cluster.lanes_per_gpu,
         batch_size=config.train.batch_size,
     )
 
