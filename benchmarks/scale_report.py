@@ -14,7 +14,7 @@ from benchmarks.driver_load import DriverCost
 from distributed.cost import FINISH_S, RECORD_S, START_S
 
 SHOWN = (1, 8, 32, 128, 1024)  # devices of the tables
-_UNITS = ((3600, "h"), (60, "min"), (1, "s"))
+_UNITS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 ENOUGH = 1.1  # scaling has stopped where the most devices are less than this factor faster
 
 
@@ -182,7 +182,7 @@ def driver(cost: DriverCost, epochs: dict[int, float], lanes: int) -> str:
             rows.append([
                 f"{images:,}", f"{faster} x", _digits(rate),
                 f"{_digits(rate * cost.checkpoint_bytes / 1e6)} MB/s",
-                f"{_digits(100 * rate * (cost.tell + cost.save))} %",
+                f"{_digits(100 * rate * cost.seconds)} %",
             ])  # fmt: skip
     return table(["images", "device", "epochs/s", "checkpoints", "Ledger busy"], rows)
 
@@ -194,7 +194,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration with two or three digits, such as ``4.2 min``."""
+    """A duration with two or three digits, such as ``4.2 min`` or ``18 µs``."""
     size, unit = _unit(seconds)
     return f"{_digits(seconds / size)} {unit}"
 
@@ -206,7 +206,7 @@ def spread(seconds: Sequence[float]) -> str:
     return f"{duration(middle)} ({low} to {high})"
 
 
-def _unit(seconds: float) -> tuple[int, str]:
+def _unit(seconds: float) -> tuple[float, str]:
     return next(((size, unit) for size, unit in _UNITS if seconds >= size), _UNITS[-1])
 
 

@@ -70,14 +70,14 @@ def write(points: Sequence[Point], weather: str, facts: Facts) -> str:
 def _driver(facts: Facts, lanes: int) -> str:
     cost = facts.driver
     return _DRIVER.format(
-        tell=1e6 * cost.tell, save=1e3 * cost.save, megabytes=cost.checkpoint_bytes / 1e6,
-        backbone=BACKBONE, lanes=lanes,
+        tell=report.spread(cost.tells), save=report.spread(cost.saves),
+        megabytes=cost.checkpoint_bytes / 1e6, backbone=BACKBONE, lanes=lanes,
     )  # fmt: skip
 
 
 def _driver_end(facts: Facts, lanes: int) -> str:
     cost, smallest = facts.driver, min(facts.epochs)
-    most = 1 / (cost.tell + cost.save)
+    most = 1 / cost.seconds
     return _DRIVER_END.format(
         most=most, lanes=lanes, images=smallest, seconds=lanes / most,
         times=facts.epochs[smallest] * most / lanes,
@@ -149,10 +149,11 @@ _DRIVER = """
 ## The driver
 
 Each epoch of each lane is one `Ledger.tell` and one `Ledger.save_checkpoint`, handled one at a
-time on the driver's machine. As plain method calls on an empty folder, without Ray, they take
-{tell:.0f} µs and {save:.0f} ms (median, this run) for a checkpoint of {megabytes:.0f} MB
-({backbone}: weights, AdamW's moments, best weights). With {lanes} lanes in their full epochs, on
-devices as fast as above, ten times, and a hundred times:
+time on the driver's machine. As plain method calls on an empty folder, without Ray, on a shared
+machine of two cores, they took {tell} and
+{save} (median, least to most) for a checkpoint of {megabytes:.0f} MB ({backbone}:
+weights, AdamW's moments, best weights). With {lanes} lanes in their full epochs, on devices as fast
+as above, ten times, and a hundred times:
 """
 
 _DRIVER_END = """
