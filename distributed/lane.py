@@ -110,6 +110,7 @@ def _next_claim(lane: Lane, team: Team) -> Claim | None:
 
 def _train(lane: Lane, problem: Problem, claim: Claim, team: Team, shared: Shared) -> None:
     ledger, task, chief = lane.ledger, claim.task, team.rank == 0
+    torch.set_num_threads(lane.plan.threads_of(task))
     try:
         if chief:
             _tell_start(lane, problem, claim)

@@ -5,6 +5,7 @@ import json
 import ray
 import torch
 
+from distributed.cluster import address_of
 from distributed.plan import Plan
 from distributed.run import Run
 from distributed.workspace import write_whole
@@ -30,7 +31,8 @@ def settle(run: Run) -> None:
         way = json.loads(path.read_text(encoding="utf-8"))
         run.runtime = Runtime(torch.device(run.plan.device), **way)
         return
-    found = _remembered_here(trial, run.plan) if run.config.cluster.address is None else None
+    joined = address_of(run.config.cluster.address) is not None
+    found = None if joined else _remembered_here(trial, run.plan)
     if found is None:
         run.notify("trying which precision and layout are fastest here (once for this machine)")
         found = _on_a_worker(trial, run.plan)
@@ -38,8 +40,11 @@ def settle(run: Run) -> None:
     write_whole(path, json.dumps(found.runtime.way).encode())
 
 
-def rates_here(trial: Trial, plan: Plan) -> Rates:
-    """Rates of this machine for ``--plan``; measured in this process, which then ends."""
+def measure_rates(prepared: Prepared, plan: Plan) -> Rates:
+    """Rates for ``--plan``: of a worker of the joined cluster, or of this process, which ends."""
+    trial = trial_of(prepared, plan)
+    if address_of(prepared.problem.config.cluster.address) is not None:
+        return _on_a_worker(trial, plan).rates
     return probe(trial, Runtime.choose(plan.device, trial.precision)).rates
 
 

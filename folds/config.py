@@ -146,6 +146,11 @@ class ClusterConfig(_Group):
         description="GB for outputs of frozen layers, computed once for all folds; 0: none; auto: "
         "half of Ray's object store.",
     )
+    lanes_per_gpu: Auto | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="Folds that share a GPU at the same time, each with one worker; auto: more "
+        "than 1 only where a measured fold leaves its GPU waiting and the memory suffices.",
+    )
     checkpoint_every: int = Field(1, ge=1, description="Epochs between a fold's checkpoints.")
     max_failures: int = Field(2, ge=0, description="Lost workers a fold may survive.")
 

@@ -1,6 +1,7 @@
 """From a configuration to everything the folds need: checks first, cheapest first."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import nn
 
@@ -42,7 +43,7 @@ class Prepared:
             return [f"fold {fold + 1}" for _, fold in self.tasks]
         return [f"repeat {repeat + 1} fold {fold + 1}" for repeat, fold in self.tasks]
 
-    @property
+    @cached_property
     def batch_norm(self) -> bool:
         """Whether the backbone has batch norm."""
         network = create_backbone(self.problem.config.model.backbone, self.problem.size)

@@ -44,12 +44,15 @@ class Rates:
         Peak memory in bytes: of a training step on the device, on a CPU of the whole process.
     busy : float
         Share of a step's time, above 0 to 1, in which the device computes; 1 on a CPU.
+    device_bytes : int
+        Memory of the device in bytes; 0 on a CPU.
     """
 
     train: float
     forward: float
     step_bytes: int
     busy: float
+    device_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ def measure(trial: Trial, runtime: Runtime) -> Probed:
         forward=trial.batch_size / _forward_seconds(trial, best),
         step_bytes=needed,
         busy=_busy(trial, best, best_seconds),
+        device_bytes=_device_bytes(best),
     )
     return Probed(best, rates)
 
@@ -240,6 +244,12 @@ def _peak(runtime: Runtime) -> int:
     if runtime.device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _device_bytes(runtime: Runtime) -> int:
+    if runtime.device.type != "cuda":
+        return 0
+    return int(torch.cuda.get_device_properties(0).total_memory)
 
 
 def _busy(trial: Trial, runtime: Runtime, seconds: float) -> float:

@@ -1,0 +1,1 @@
+"""What crossfold is compared with, and how: ``python -m benchmarks.run --help``."""
