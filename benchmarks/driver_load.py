@@ -10,7 +10,6 @@ import torch
 
 from distributed.ledger import Ledger
 from folds.backbone import build
-from folds.bundle import ModelCard
 from folds.checkpoint import EpochReport, FoldState, dump
 
 BACKBONE, CLASSES, SIZE = "mobilenetv2_100", 8, 96
@@ -40,11 +39,10 @@ class DriverCost:
 
 def measure(backbone: str = BACKBONE, *, tells: int = 2000, saves: int = 20) -> DriverCost:
     """Call a Ledger in an empty folder, without Ray; the disk's cache takes what is written."""
-    card = ModelCard(backbone, tuple(map(str, range(CLASSES))), SIZE)
     content = _checkpoint(backbone)
     facts = {entry.name: 0.5 for entry in fields(EpochReport)}
     with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(folder, [(0, 0)], card, 0)
+        ledger = Ledger(folder, [(0, 0)], 0)
         return DriverCost(
             _times(lambda n: ledger.tell("epoch", 0, **(facts | {"epoch": n})), tells),
             _times(lambda n: ledger.save_checkpoint(0, content), saves),
