@@ -31,7 +31,7 @@ class Command:
     config: str | None = None
     """YAML file of settings by flag name; flags given as well win."""
     plan: bool = False
-    """Print how the folds would be laid over the cluster, and stop."""
+    """Print how the folds would be laid over the cluster, expected time and memory, and stop."""
     resume: str | None = None
     """Go on with an interrupted run: its name, or without one the latest. Its settings are kept;
     only the cluster's and the tracker's may be given anew."""
@@ -117,12 +117,13 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     loaded = time.perf_counter() - start
     if address:
         cluster.start(address, cluster.local_resources(), verbose=command.verbose)
-    plan = job.plan_for(config, len(prepared.tasks))
+    if command.plan:
+        job.show_plan(prepared, console)
+        return
+    plan = job.plan_for(prepared)
     console.print(f"plan: {plan.describe()}", highlight=False, soft_wrap=True)
     if plan.workers > 1 and prepared.batch_norm:
         console.print(BATCH_NORM, highlight=False, soft_wrap=True)
-    if command.plan:
-        return
     from tracking import store as tracking_store
     from tracking.recorder import Recorder
 

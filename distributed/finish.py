@@ -13,6 +13,7 @@ from distributed.summary import (
     FoldSummary,
     MlflowIds,
     Registered,
+    Runtime,
     Summary,
     markdown,
     over_folds,
@@ -88,6 +89,7 @@ def _summarise(
     run: Run, results: list[dict[str, Any]], pooled: OutOfFold, best: int, version: str
 ) -> Summary:
     prepared, runs = run.prepared, run.recorder.runs
+    assert run.runtime is not None
     seconds = run.seconds | {"total": time.perf_counter() - run.began}
     problem = prepared.problem
     folds = [
@@ -97,6 +99,7 @@ def _summarise(
             mlflow_run=runs.folds[str(task)],
             best_epoch=result["best_epoch"] + 1,
             epochs=len(result["history"]),
+            **_speed(result["history"], len(run.prepared.problem.stages)),
             scores=to_scores(result["scores"]),
         )
         for task, ((repeat, fold), result) in enumerate(zip(prepared.tasks, results, strict=True))
@@ -110,6 +113,8 @@ def _summarise(
         images=len(problem.images),
         class_names=list(problem.images.class_names),
         plan=run.plan.describe(),
+        lanes=run.plan.lanes,
+        runtime=Runtime(device=run.runtime.device.type, **run.runtime.way),
         folds=folds,
         over_folds=over_folds([fold.scores for fold in folds]),
         oof=to_scores(pooled.scores),
@@ -128,6 +133,19 @@ def _summarise(
         notices=list(prepared.notices),
         seconds={name: round(value, 2) for name, value in seconds.items()},
     )
+
+
+def _speed(history: list[dict[str, Any]], stages: int) -> dict[str, Any]:
+    """Seconds of each stage, and the images/s of the last one that was begun."""
+    seconds = [0.0] * stages
+    for report in history:
+        seconds[report["stage"]] += report["seconds"]
+    last = history[-1]["stage"]
+    rates = [report["images_per_second"] for report in history if report["stage"] == last]
+    return {
+        "stage_seconds": [round(value, 3) for value in seconds],
+        "images_per_second": round(float(np.median(rates)), 2),
+    }
 
 
 def _write_files(run: Run, summary: Summary, pooled: OutOfFold) -> list[Path]:

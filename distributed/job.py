@@ -1,29 +1,65 @@
 """The main run: from a checked configuration to a registered model."""
 
+from dataclasses import replace
+
 from mlflow.exceptions import MlflowException
 from ray.exceptions import RayError
+from rich.console import Console
 
 from distributed import cluster
+from distributed.cost import Work
 from distributed.finish import finish
 from distributed.plan import Plan, make_plan
+from distributed.plan_report import print_plan
+from distributed.probing import measure_rates, settle
 from distributed.run import Run
 from distributed.summary import Summary
 from distributed.training import train
-from folds.config import Config
 from folds.errors import RunError, UserError
+from folds.prepare import Prepared
+from folds.probe import Rates
 
 
-def plan_for(config: Config, tasks: int) -> Plan:
+def plan_for(prepared: Prepared, rates: Rates | None = None) -> Plan:
     """Plan for this machine, or for the cluster that Ray has joined."""
+    problem = prepared.problem
+    config = problem.config
     joined = cluster.address_of(config.cluster.address) is not None
     resources = cluster.cluster_resources() if joined else cluster.local_resources()
+    if rates is not None:
+        resources = replace(resources, gpu_memory=rates.device_bytes)
     return make_plan(
         resources,
-        tasks,
+        len(prepared.tasks),
         device=config.cluster.device,
         workers=config.cluster.workers_per_fold,
         lanes=config.cluster.concurrent_folds,
+        lanes_per_gpu=config.cluster.lanes_per_gpu,
         batch_size=config.train.batch_size,
+        batch_norm=prepared.batch_norm,
+        rates=rates,
+        image_bytes=problem.images.pixels.nbytes,
+    )
+
+
+def show_plan(prepared: Prepared, console: Console) -> None:
+    """Print how the folds would be laid over the machine, and what that is expected to cost."""
+    plan = plan_for(prepared)
+    rates = measure_rates(prepared, plan)
+    print_plan(console, plan_for(prepared, rates), prepared.names, _work(prepared), rates)
+
+
+def _work(prepared: Prepared) -> Work:
+    problem = prepared.problem
+    train, held_out = problem.splits.parts(*prepared.tasks[0], problem.images.ids)
+    return Work(
+        images=len(problem.images),
+        train_rows=len(train),
+        held_out_rows=len(held_out),
+        tasks=len(prepared.tasks),
+        stages=problem.stages,
+        shared=problem.config.cluster.cache_budget != 0,
+        image_bytes=problem.images.pixels.nbytes,
     )
 
 
@@ -41,6 +77,9 @@ def execute(run: Run) -> Summary:
     """
     status: str | None = "FAILED"
     try:
+        with run.phase("probe"):
+            settle(run)
+            run.plan = plan_for(run.prepared, run.rates)
         with run.phase("tracking"):
             _open(run)
         train(run)
@@ -75,11 +114,13 @@ def _close(run: Run, status: str) -> None:
 
 
 def _open(run: Run) -> None:
-    prepared = run.prepared
+    prepared, runtime = run.prepared, run.runtime
+    assert runtime is not None
     tags = {
         "crossfold.data": run.config.data.data,
         "crossfold.backbone": run.config.model.backbone,
         "crossfold.workers_per_fold": str(run.plan.workers),
+        "crossfold.runtime": runtime.describe(),
         **{f"crossfold.{name}": value for name, value in prepared.digests.items()},
     }
     if prepared.notices:

@@ -11,10 +11,14 @@ from ray.actor import ActorHandle
 
 from distributed.ledger import Claim
 from distributed.plan import Plan
+from distributed.results import pack
+from distributed.views import share_views
 from folds.device import Runtime
 from folds.errors import DivergenceError, UserError
 from folds.fit import fit_fold
+from folds.front import Shared
 from folds.problem import Problem
+from folds.speed import keep_memory
 from folds.team import Team
 
 
@@ -32,12 +36,15 @@ class Lane:
         The `distributed.ledger.Ledger`.
     plan : Plan
         Device and threads.
+    runtime : Runtime
+        Precision, layout and compilation, the same for all folds.
     """
 
     number: int
     problem: Any
     ledger: ActorHandle
     plan: Plan
+    runtime: Runtime
 
 
 def run_lane(lane: Lane, *, storage: str, name: str) -> None:
@@ -77,11 +84,13 @@ def run_lane(lane: Lane, *, storage: str, name: str) -> None:
 def _work(config: dict[str, Lane]) -> None:
     """The loop of one worker; the ledger bounds how often a fold is tried."""
     lane = config["lane"]
+    keep_memory()
     torch.set_num_threads(lane.plan.threads)
     problem: Problem = ray.get(lane.problem)
     team = Team.current()
+    shared = share_views(problem, lane.runtime, lane.ledger)
     while (claim := _next_claim(lane, team)) is not None:
-        _train(lane, problem, claim, team)
+        _train(lane, problem, claim, team, shared)
 
 
 def _next_claim(lane: Lane, team: Team) -> Claim | None:
@@ -99,18 +108,19 @@ def _next_claim(lane: Lane, team: Team) -> Claim | None:
     return box[0]
 
 
-def _train(lane: Lane, problem: Problem, claim: Claim, team: Team) -> None:
+def _train(lane: Lane, problem: Problem, claim: Claim, team: Team, shared: Shared) -> None:
     ledger, task, chief = lane.ledger, claim.task, team.rank == 0
+    torch.set_num_threads(lane.plan.threads_of(task))
     try:
-        runtime = Runtime.choose(lane.plan.device, problem.config.train.precision)
         if chief:
-            _tell_start(lane, problem, claim, runtime)
+            _tell_start(lane, problem, claim)
         result = fit_fold(
             problem,
             claim.repeat,
             claim.fold,
-            runtime=runtime,
+            runtime=lane.runtime,
             team=team,
+            shared=shared,
             checkpoint=ray.get(ledger.checkpoint.remote(task)),
             on_epoch=lambda report: ledger.tell.remote("epoch", task, **asdict(report)),
             on_checkpoint=lambda content: ledger.save_checkpoint.remote(task, content),
@@ -123,13 +133,14 @@ def _train(lane: Lane, problem: Problem, claim: Claim, team: Team) -> None:
         raise
     else:
         if chief:
-            ray.get(ledger.finish.remote(lane.number, task, result))
+            files = pack(result, problem.card)
+            ray.get(ledger.finish.remote(lane.number, task, files))
 
 
-def _tell_start(lane: Lane, problem: Problem, claim: Claim, runtime: Runtime) -> None:
+def _tell_start(lane: Lane, problem: Problem, claim: Claim) -> None:
     train, held_out = problem.splits.parts(claim.repeat, claim.fold, problem.images.ids)
     sizes = {"train": len(train), "held_out": len(held_out)}
-    where = {"lane": lane.number, "host": socket.gethostname(), "precision": runtime.precision}
+    where = {"lane": lane.number, "host": socket.gethostname(), "precision": lane.runtime.precision}
     lane.ledger.tell.remote("started", claim.task, **sizes, **where)
 
 

@@ -1,20 +1,41 @@
 """Who trains which fold, and what has happened: one actor beside the driver.
 
 Lanes ask it for their next fold and tell it everything; it writes to the run's folder, so no
-shared file system is needed and a restarted driver or worker goes on from there.
+shared file system is needed and a restarted driver or worker goes on from there. Its process
+imports no torch: it is there at once and stays small.
 """
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
+from numpy.typing import NDArray
+
 from distributed.workspace import Workspace, write_whole
-from folds.bundle import ModelCard
-from folds.fit import FoldResult
+from folds.views import View
 
 Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A range of images whose outputs of the frozen front a worker shall compute.
+
+    Parameters
+    ----------
+    view : View
+        In which view.
+    first, last : int
+        Rows ``first`` to ``last - 1``.
+    """
+
+    view: View
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
@@ -35,10 +56,10 @@ class Ledger:
         The workspace.
     tasks : list of (repeat, fold)
         What is to be trained; finished ones are known from the folder.
-    card : ModelCard
-        Written beside each fold's weights.
     max_failures : int
         How often a fold may lose its workers.
+    pieces : list of Piece
+        What is computed once for all folds, before the first of them.
 
     Notes
     -----
@@ -47,10 +68,14 @@ class Ledger:
     """
 
     def __init__(
-        self, folder: str, tasks: list[tuple[int, int]], card: ModelCard, max_failures: int
+        self,
+        folder: str,
+        tasks: list[tuple[int, int]],
+        max_failures: int,
+        pieces: Sequence[Piece] = (),
     ) -> None:
         self._space = Workspace(Path(folder))
-        self._tasks, self._card, self._max_failures = tasks, card, max_failures
+        self._tasks, self._max_failures = tasks, max_failures
         self._events = read_journal(self._space.events)
         self._pending = [t for t in range(len(tasks)) if not self._space.finished(t)]
         again = {_key({"kind": "failed", "task": task}) for task in self._pending}
@@ -58,6 +83,9 @@ class Ledger:
         self._at: dict[int, int] = {}
         self._losses: dict[int, int] = {}
         self._trouble: dict[int, str] = {}
+        self._waiting = list(pieces)
+        self._outputs: dict[Piece, Any] = {}
+        self._sharing = [0.0, 0.0]
         self._mend()
 
     def claim(self, lane: int) -> Claim | None:
@@ -76,6 +104,35 @@ class Ledger:
             return None
         task = self._at[lane] = self._pending.pop(0)
         return Claim(task, *self._tasks[task])
+
+    def next_piece(self) -> Piece | None:
+        """Give a worker a piece, or None when all are there.
+
+        When every piece has been given, those not yet delivered are given again: the worker has
+        nothing else to do, and another may have been lost.
+        """
+        self._sharing[0] = self._sharing[0] or time.monotonic()
+        missing = [piece for piece in self._waiting if piece not in self._outputs]
+        if not missing:
+            return None
+        piece = missing[0]
+        self._waiting.remove(piece)
+        self._waiting.append(piece)
+        return piece
+
+    def deliver(self, piece: Piece, output: NDArray) -> None:
+        """Keep a piece in the object store, where it outlives the worker that computed it."""
+        if piece not in self._outputs:
+            self._outputs[piece] = ray.put(output)
+            self._sharing[1] = time.monotonic()
+
+    def sharing_seconds(self) -> float:
+        """From the first piece given to the last delivered."""
+        return max(0.0, self._sharing[1] - self._sharing[0])
+
+    def outputs(self) -> dict[Piece, Any]:
+        """References to all pieces that have been delivered."""
+        return dict(self._outputs)
 
     def checkpoint(self, task: int) -> bytes | None:
         """The last checkpoint of a fold."""
@@ -100,11 +157,11 @@ class Ledger:
         """Remember why a worker is about to die."""
         self._trouble.setdefault(task, cause)  # the first worker to complain has the reason
 
-    def finish(self, lane: int, task: int, result: FoldResult) -> None:
-        """Keep a finished fold."""
-        self._space.write_result(task, result, self._card)
+    def finish(self, lane: int, task: int, files: dict[str, bytes]) -> None:
+        """Keep a finished fold, given as files."""
+        self._space.write_result(task, files)
         self._at.pop(lane, None)
-        self.tell("finished", task, best_epoch=result.best_epoch, scores=result.scores)
+        self._tell_finished(task)
 
     def fail(self, lane: int, task: int, cause: str) -> None:
         """Give a fold up."""
@@ -117,8 +174,11 @@ class Ledger:
         write_whole(self._space.events, lines.encode())
         for task in range(len(self._tasks)):
             if self._space.finished(task):
-                found = self._space.read_result(task)
-                self.tell("finished", task, best_epoch=found["best_epoch"], scores=found["scores"])
+                self._tell_finished(task)
+
+    def _tell_finished(self, task: int) -> None:
+        found = self._space.read_result(task)
+        self.tell("finished", task, best_epoch=found["best_epoch"], scores=found["scores"])
 
     def events(self, first: int) -> list[Event]:
         """The journal from an event on."""

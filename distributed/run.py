@@ -10,7 +10,9 @@ from rich.console import Console
 from distributed.plan import Plan
 from distributed.workspace import Workspace
 from folds.config import Config
+from folds.device import Runtime
 from folds.prepare import Prepared
+from folds.probe import Rates
 from tracking.recorder import FoldFiles, Recorder
 
 
@@ -32,6 +34,10 @@ class Run:
         The way to MLflow.
     console : Console
         The screen.
+    runtime : Runtime, optional
+        Device, precision, layout and compilation of the workers, once they are settled.
+    rates : Rates, optional
+        What a worker does in a second, if it was measured.
     seconds : dict
         Wall time by phase.
     began : float
@@ -44,6 +50,8 @@ class Run:
     space: Workspace
     recorder: Recorder
     console: Console
+    runtime: Runtime | None = None
+    rates: Rates | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
 

@@ -26,6 +26,15 @@ class Scores(_Part):
     log_loss: float
 
 
+class Runtime(_Part):
+    """How the network was computed."""
+
+    device: str
+    precision: str
+    channels_last: bool
+    compiled: bool
+
+
 class FoldSummary(_Part):
     """One trained fold."""
 
@@ -34,6 +43,10 @@ class FoldSummary(_Part):
     mlflow_run: str
     best_epoch: int = Field(description="From 1.")
     epochs: int = Field(description="Epochs trained.")
+    stage_seconds: list[float] = Field(description="Seconds of each stage's epochs.")
+    images_per_second: float = Field(
+        description="Training images a second, median of the last stage's epochs."
+    )
     scores: Scores = Field(description="Of the best epoch, on the fold's validation part.")
 
 
@@ -77,6 +90,8 @@ class Summary(_Part):
     images: int
     class_names: list[str]
     plan: str
+    lanes: int = Field(description="Folds trained at the same time.")
+    runtime: Runtime
     folds: list[FoldSummary]
     over_folds: dict[str, Spread]
     oof: Scores = Field(description="Of all out-of-fold predictions pooled.")

@@ -10,11 +10,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from distributed.cluster import LANE_THREAD
 from distributed.display import Display
 from distributed.lane import Lane, run_lane
-from distributed.ledger import Event, Ledger
+from distributed.ledger import Event, Ledger, Piece, read_journal
 from distributed.run import Run
 from distributed.scribe import Scribe
+from distributed.views import cut
 from folds.errors import RunError
 from folds.evaluate import odd_initial_loss
+from folds.front import shared_views
 
 POLL_S = 0.2
 
@@ -29,31 +31,54 @@ def train(run: Run) -> None:
     """
     to_do = {task for task in range(len(run.prepared.tasks)) if not run.space.finished(task)}
     with run.phase("start"):
-        ledger = _start_ledger(run)
+        ledger = _start_ledger(run, to_do)
         watch = _Watch(run, ledger, to_do)
         lanes = _start_lanes(run, ledger, len(to_do))
     with run.phase("training"):
         failed = watch.follow(lanes)
+    run.seconds["shared features"] = ray.get(ledger.sharing_seconds.remote())
     if failed:
         raise RunError("; ".join(failed))
 
 
-def _start_ledger(run: Run) -> Any:
+def _start_ledger(run: Run, to_do: set[int]) -> Any:
     """Put the ledger on this machine, where the run's folder is."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here)
     return actor.remote(
         str(run.space.folder.resolve()),
         run.prepared.tasks,
-        run.prepared.card,
         run.config.cluster.max_failures,
+        _pieces(run, to_do),
     )
+
+
+def _pieces(run: Run, to_do: set[int]) -> list[Piece]:
+    """What is computed once for all folds: as much of the frozen front as the budget allows."""
+    problem, budget = run.prepared.problem, run.config.cluster.cache_budget
+    if budget == "auto":
+        budget = ray.cluster_resources().get("object_store_memory", 0) / 2e9
+    views = shared_views(problem, int(budget * 1e9))
+    begun = min((_epochs_done(run, task) for task in to_do), default=0)
+    last = max((view.epoch for view in views), default=-1)
+    return cut(views, len(problem.images)) if begun <= last else []
+
+
+def _epochs_done(run: Run, task: int) -> int:
+    """Epochs that a fold's checkpoint covers, at most."""
+    if not run.space.checkpoint(task).exists():
+        return 0
+    events = read_journal(run.space.events)
+    return sum(event["kind"] == "epoch" and event["task"] == task for event in events)
 
 
 def _start_lanes(run: Run, ledger: Any, to_do: int) -> "list[_LaneThread]":
     problem = ray.put(run.prepared.problem)
     storage = str((run.space.folder / "ray").resolve())
-    lanes = [Lane(n, problem, ledger, run.plan) for n in range(min(run.plan.lanes, to_do))]
+    assert run.runtime is not None
+    lanes = [
+        Lane(n, problem, ledger, run.plan, run.runtime) for n in range(min(run.plan.lanes, to_do))
+    ]
     threads = [_LaneThread(lane, storage) for lane in lanes]
     for thread in threads:
         thread.start()

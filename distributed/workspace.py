@@ -14,16 +14,14 @@ import json
 import os
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from folds.bundle import ModelCard, write_bundle
 from folds.config import Config
 from folds.errors import UserError, nearest
-from folds.fit import FoldResult
 
 ROOT = Path(".crossfold")
 
@@ -61,18 +59,12 @@ class Workspace:
         self.fold(task).mkdir(parents=True, exist_ok=True)
         write_whole(self.checkpoint(task), content)
 
-    def write_result(self, task: int, result: FoldResult, card: ModelCard) -> None:
-        """Keep a finished fold."""
-        write_bundle(self.fold(task) / "bundle", card, result.weights)
-        np.savez(
-            self.fold(task) / "result.npz", rows=result.rows, probabilities=result.probabilities
-        )
-        content = {
-            "best_epoch": result.best_epoch,
-            "scores": result.scores,
-            "history": [asdict(report) for report in result.history],
-        }
-        write_whole(self.fold(task) / "result.json", json.dumps(content).encode())
+    def write_result(self, task: int, files: dict[str, bytes]) -> None:
+        """Keep a finished fold: what `distributed.results.pack` made, in its order."""
+        for name, content in files.items():
+            path = self.fold(task) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, content)
         self.checkpoint(task).unlink(missing_ok=True)
 
     def read_result(self, task: int) -> dict[str, Any]:

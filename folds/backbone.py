@@ -3,6 +3,7 @@
 import importlib
 import math
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import timm
@@ -31,7 +32,8 @@ class Classifier(nn.Module):
     Notes
     -----
     - a fresh head gives a loss near log(C): its weights are small and its bias 0;
-    - dropout is a function of (seed, image, feature), not of the batch or the worker, see `keep`.
+    - dropout is a function of (seed, image, feature), not of the batch or the worker, see `keep`;
+    - running the parts of `chain` one after another is running the backbone.
     """
 
     mean: Tensor
@@ -45,38 +47,93 @@ class Classifier(nn.Module):
         for name in ("mean", "std"):
             value = torch.tensor(settings[name]).view(1, 3, 1, 1)
             self.register_buffer(name, value, persistent=False)
+        self.chain = chain(network, size)  # a tuple: its parts are registered by the backbone
         self.dropout = dropout
+        self.layout = torch.channels_last
         self.head = nn.Linear(network.head_hidden_size, classes)
         nn.init.trunc_normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, image: Tensor, rows: Tensor | None = None, seed: int = 0) -> Tensor:
-        """Logits of images.
+    def forward(
+        self, inputs: Tensor, rows: Tensor | None = None, seed: int = 0, start: int = 0
+    ) -> Tensor:
+        """Logits of images, or of what `front` gave for them.
 
         Parameters
         ----------
-        image : Tensor of float32, shape (B, 3, size, size)
-            In [0, 1].
+        inputs : Tensor of float32, shape (B, 3, size, size)
+            Images in [0, 1]; with `start` above 0 the output of ``front(images, start)``.
         rows : Tensor of int64, shape (B,), optional
             Numbers of the images; with them features are dropped.
         seed : int
             Seed of the dropout, another one each epoch.
+        start : int
+            Parts of the chain that are already done.
 
         Returns
         -------
         Tensor, shape (B, C)
         """
-        image = ((image - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone_trains):
-            features = self.backbone(image)
+            features = self._rest(inputs, start) if start else self.backbone(self._norm(inputs))
         if rows is not None and self.dropout > 0:
             features = features * keep(rows, features.shape[1], self.dropout, seed)
         return self.head(features)
+
+    def front(self, image: Tensor, depth: int) -> Tensor:
+        """Output of the first `depth` parts of the chain, at least one, for images in [0, 1]."""
+        output = self._norm(image)
+        for part in self.chain[:depth]:
+            output = part(output)
+        return output
+
+    def _rest(self, output: Tensor, start: int) -> Tensor:
+        if output.ndim == 4:
+            output = output.contiguous(memory_format=self.layout)
+        for part in self.chain[start:]:
+            output = part(output)
+        return output
+
+    def _norm(self, image: Tensor) -> Tensor:
+        return ((image - self.mean) / self.std).contiguous(memory_format=self.layout)
 
     @property
     def backbone_trains(self) -> bool:
         """Whether any layer of the backbone is unfrozen."""
         return any(parameter.requires_grad for parameter in self.backbone.parameters())
+
+
+def chain(network: nn.Module, size: int) -> tuple[nn.Module, ...]:
+    """Cut a backbone into parts that, one after another, are the backbone.
+
+    Returns
+    -------
+    tuple of Module
+        The finest parts that were seen to give the same output; the backbone as the only part
+        where its forward pass is no chain of its children (vision transformers).
+    """
+    parts = tuple(_links(network))
+    was_training = network.training
+    network.eval()
+    probe = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
+    try:
+        with torch.inference_mode():
+            output = probe
+            for part in parts:
+                output = part(output)
+            same = torch.equal(output, network(probe))
+    except Exception:  # whatever a part may raise that got another part's input
+        same = False
+    network.train(was_training)
+    return parts if same else (network,)
+
+
+def _links(module: nn.Module) -> Iterator[nn.Module]:
+    for child in module.children():
+        if type(child) is nn.Sequential:
+            yield from _links(child)
+        else:
+            yield child
 
 
 def create_backbone(name: str, size: int) -> nn.Module:
@@ -179,6 +236,12 @@ def layer_groups(model: Classifier) -> list[list[nn.Parameter]]:
     return [groups[number] for number in sorted(groups)]
 
 
+def trained_groups(model: Classifier, share: float) -> list[list[nn.Parameter]]:
+    """The last layer groups of the backbone: a share of them, rounded up."""
+    groups = layer_groups(model)
+    return groups[len(groups) - math.ceil(share * len(groups) - 1e-9) :]
+
+
 def unfreeze(model: Classifier, share: float) -> int:
     """Let the head and the last layer groups train, and no others.
 
@@ -192,11 +255,10 @@ def unfreeze(model: Classifier, share: float) -> int:
     int
         Trainable parameters (numbers, not tensors).
     """
-    groups = layer_groups(model)
-    first = len(groups) - math.ceil(share * len(groups) - 1e-9)
-    for index, group in enumerate(groups):
+    model.backbone.requires_grad_(False)
+    for group in trained_groups(model, share):
         for parameter in group:
-            parameter.requires_grad_(index >= first)
+            parameter.requires_grad_(True)
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 

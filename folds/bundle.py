@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from folds.augment import to_input
@@ -38,12 +38,20 @@ class ModelCard:
     size: int
 
 
-def write_bundle(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> None:
-    """Write ``model.safetensors`` and ``model.json`` into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({n: t.contiguous() for n, t in weights.items()}, folder / "model.safetensors")
+def bundle_files(card: ModelCard, weights: dict[str, Tensor]) -> dict[str, bytes]:
+    """Contents of ``model.safetensors`` and ``model.json``."""
     content = {"format": FORMAT, **asdict(card)}
-    (folder / "model.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
+    return {
+        "model.safetensors": save({n: t.contiguous() for n, t in weights.items()}),
+        "model.json": json.dumps(content, indent=2).encode(),
+    }
+
+
+def write_bundle(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> None:
+    """Write both files into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in bundle_files(card, weights).items():
+        (folder / name).write_bytes(content)
 
 
 class Predictor:

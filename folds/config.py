@@ -57,6 +57,9 @@ class SplitConfig(_Group):
     seed: int = Field(
         0, ge=0, lt=2**32, description="Seed of splits, weights, batches and augmentation."
     )
+    only_folds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, min_length=1, description="Train only these of the folds, numbered from 0."
+    )
     splits: str | None = Field(
         None, description="A splits.json of an earlier run, used instead of new splits."
     )
@@ -99,7 +102,8 @@ class TrainConfig(_Group):
         "frozen", description="Batch norm of frozen layers: keep its statistics, or update them."
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="Arithmetic of the network; auto: bf16 on a GPU that has it, else fp32."
+        "auto",
+        description="Arithmetic of the network; auto: the faster here, measured in a few steps.",
     )
 
 
@@ -132,6 +136,20 @@ class ClusterConfig(_Group):
     )
     concurrent_folds: Auto | Annotated[int, Field(ge=1)] = Field(
         "auto", description="Folds trained at the same time (lanes)."
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Compile the network; auto: if that is measured to save time in a long run.",
+    )
+    cache_budget: Auto | Annotated[float, Field(ge=0)] = Field(
+        "auto",
+        description="GB for outputs of frozen layers, computed once for all folds; 0: none; auto: "
+        "half of Ray's object store.",
+    )
+    lanes_per_gpu: Auto | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="Folds that share a GPU at the same time, each with one worker; auto: more "
+        "than 1 only where a measured fold leaves its GPU waiting and the memory suffices.",
     )
     checkpoint_every: int = Field(1, ge=1, description="Epochs between a fold's checkpoints.")
     max_failures: int = Field(2, ge=0, description="Lost workers a fold may survive.")

@@ -1,30 +1,42 @@
-"""Device, precision and threads of one worker."""
+"""Device, precision and layout of one worker."""
 
+import warnings
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from folds.backbone import Classifier
 from folds.errors import UserError
+from folds.speed import widen_strided_depthwise
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """What a worker computes on.
+    """What a worker computes on, and how.
 
     Parameters
     ----------
     device : torch.device
     precision : {"fp32", "bf16"}
         Arithmetic of the network; its parameters stay float32.
+    channels_last : bool
+        Memory layout of images and convolutions: NHWC, or else NCHW.
+    compiled : bool
+        Whether the network is compiled by `torch.compile`.
     """
 
     device: torch.device
     precision: str
+    channels_last: bool = True
+    compiled: bool = False
 
     @classmethod
     def choose(cls, device: str, precision: str) -> "Runtime":
-        """Settle ``auto``.
+        """Settle ``auto`` without measuring (`folds.probe` measures).
 
         Parameters
         ----------
@@ -49,8 +61,41 @@ class Runtime:
             raise UserError("--precision bf16: this GPU does not have it; use fp32")
         return cls(torch.device(device), precision)
 
+    @property
+    def way(self) -> dict[str, Any]:
+        """All but the device, as plain values."""
+        return {name: getattr(self, name) for name in ("precision", "channels_last", "compiled")}
+
+    def describe(self) -> str:
+        """A few words for people."""
+        layout = "channels-last" if self.channels_last else "channels-first"
+        return ", ".join([self.precision, layout, *(["compiled"] if self.compiled else [])])
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """The memory format of images and convolutions."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
     def autocast(self) -> AbstractContextManager[object]:
         """Context in which the network runs in the chosen precision."""
         return torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.precision == "bf16", cache_enabled=True
         )
+
+    def place(self, model: Classifier) -> None:
+        """Bring a network onto the device and into the layout, in place."""
+        model.to(self.device).to(memory_format=self.layout)
+        model.layout = self.layout
+        if self.device.type == "cpu" and self.precision == "bf16":
+            widen_strided_depthwise(model)
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The network as it is called in training: compiled, if that was chosen."""
+        return cast(nn.Module, torch.compile(model)) if self.compiled else model
+
+
+def as_tensor(array: NDArray) -> Tensor:
+    """View an array, which may lie in shared memory that nobody may write to (and nobody does)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(array)

@@ -16,6 +16,7 @@ from folds.batches import model_seed
 from folds.checkpoint import EpochReport, FoldState, dump, restore
 from folds.device import Runtime
 from folds.evaluate import Floats, Ints, better, quick_scores, scores, softmax
+from folds.front import Shared, nothing_shared
 from folds.problem import Problem
 from folds.stages import Moment, moment, total_epochs
 from folds.steps import Place, find_place, train_epoch, validate
@@ -61,6 +62,7 @@ def fit_fold(
     *,
     runtime: Runtime,
     team: Team | None = None,
+    shared: Shared = nothing_shared,
     checkpoint: bytes | None = None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
     on_checkpoint: Callable[[bytes], None] = lambda content: None,
@@ -77,6 +79,9 @@ def fit_fold(
         Device and precision.
     team : Team, optional
         The workers that share the fold; all of them call this function. Default: alone.
+    shared : callable
+        Gives the outputs of the backbone's frozen front for a view of all images, or None where
+        nobody has computed them; see `folds.front`.
     checkpoint : bytes, optional
         What `on_checkpoint` was given last, to go on from there.
     on_epoch, on_checkpoint : callable
@@ -95,7 +100,7 @@ def fit_fold(
     -----
     A fold that goes on from a checkpoint ends as one that was never interrupted.
     """
-    place = find_place(problem, repeat, fold, runtime, team or Team.current())
+    place = find_place(problem, repeat, fold, runtime, team or Team.current(), shared)
     state = _first_state(place) if checkpoint is None else _restored(place, checkpoint)
     stages, wrapped, staged = problem.stages, None, -1
     while state.epoch < total_epochs(stages) and not _patience_over(place, state):
@@ -105,26 +110,30 @@ def fit_fold(
         report = _epoch(place, state, wrapped, now)
         if place.team.rank == 0:
             on_epoch(report)
-            if state.epoch % problem.config.cluster.checkpoint_every == 0:
+            if _worth_keeping(place, state, now):
                 on_checkpoint(dump(state))
     return _result(place, state)
+
+
+def _worth_keeping(place: Place, state: FoldState, now: Moment) -> bool:
+    """Whether to write a checkpoint: a head alone is quicker trained again than written."""
+    if place.shared is not nothing_shared and now.stage.share == 0:
+        return now.epoch == now.stage.epochs - 1
+    return state.epoch % place.problem.config.cluster.checkpoint_every == 0
 
 
 def _first_state(place: Place) -> FoldState:
     problem = place.problem
     config = problem.config
-    model = (
-        build(
-            config.model.backbone,
-            classes=len(problem.images.class_names),
-            size=problem.size,
-            dropout=config.model.dropout,
-            pretrained=problem.pretrained,
-            seed=model_seed(config.split.seed, place.repeat, place.number),
-        )
-        .to(place.runtime.device)
-        .to(memory_format=torch.channels_last)
+    model = build(
+        config.model.backbone,
+        classes=len(problem.images.class_names),
+        size=problem.size,
+        dropout=config.model.dropout,
+        pretrained=problem.pretrained,
+        seed=model_seed(config.split.seed, place.repeat, place.number),
     )
+    place.runtime.place(model)
     return FoldState(model, _optimizer(model, config.train.weight_decay))
 
 
@@ -143,6 +152,7 @@ def _optimizer(model: Classifier, weight_decay: float) -> torch.optim.AdamW:
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ],
         lr=0.0,
+        fused=True,
     )
 
 
@@ -151,9 +161,9 @@ def _enter_stage(place: Place, model: Classifier, now: Moment) -> nn.Module:
     unfreeze(model, now.stage.share)
     model.zero_grad(set_to_none=True)
     if place.team.size == 1:
-        return model
+        return place.runtime.wrap(model)
     # batch-norm statistics are averaged at the end of an epoch instead
-    return DistributedDataParallel(model, broadcast_buffers=False)
+    return place.runtime.wrap(DistributedDataParallel(model, broadcast_buffers=False))
 
 
 def _patience_over(place: Place, state: FoldState) -> bool:
@@ -188,7 +198,9 @@ def _epoch(place: Place, state: FoldState, wrapped: nn.Module, now: Moment) -> E
     state.history.append(report)
     if better(metric, found[metric], state.best_score):
         state.best_score, state.best_epoch = found[metric], state.epoch
-        state.best_weights = {n: t.cpu().clone() for n, t in state.model.state_dict().items()}
+        state.best_weights = {
+            n: t.detach().to("cpu", copy=True) for n, t in state.model.state_dict().items()
+        }
         state.best_logits = torch.from_numpy(logits)
     state.epoch += 1
     return report

@@ -1,15 +1,16 @@
 """From a configuration to everything the folds need: checks first, cheapest first."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import nn
 
 from folds.backbone import check_size, create_backbone, input_size, native_size
-from folds.bundle import ModelCard
 from folds.config import Config
+from folds.errors import UserError
 from folds.images import load
 from folds.problem import Problem
-from folds.splits import make_splits, tasks
+from folds.splits import SplitManifest, make_splits, tasks
 from folds.stages import without_pretraining
 from folds.weights import check_backbone, load_pretrained
 
@@ -42,13 +43,7 @@ class Prepared:
             return [f"fold {fold + 1}" for _, fold in self.tasks]
         return [f"repeat {repeat + 1} fold {fold + 1}" for repeat, fold in self.tasks]
 
-    @property
-    def card(self) -> ModelCard:
-        """What a model of this run needs beside its weights."""
-        problem = self.problem
-        return ModelCard(problem.config.model.backbone, problem.images.class_names, problem.size)
-
-    @property
+    @cached_property
     def batch_norm(self) -> bool:
         """Whether the backbone has batch norm."""
         network = create_backbone(self.problem.config.model.backbone, self.problem.size)
@@ -87,4 +82,15 @@ def prepare(config: Config) -> Prepared:
         stages = without_pretraining(stages)
         notices.append(f"without pretrained weights: one stage, everything unfrozen ({stages[0]})")
     problem = Problem(config, images, splits, size, stages, weights.state)
-    return Prepared(problem, list(tasks(splits)), weights.source, tuple(notices))
+    return Prepared(problem, _chosen(splits, config), weights.source, tuple(notices))
+
+
+def _chosen(splits: SplitManifest, config: Config) -> list[tuple[int, int]]:
+    """The folds to train, of every repeat."""
+    only = config.split.only_folds
+    unknown = [fold for fold in only or () if fold >= splits.folds]
+    if unknown:
+        raise UserError(
+            f"--only-folds {unknown[0]}: the folds are numbered 0 to {splits.folds - 1}"
+        )
+    return [task for task in tasks(splits) if only is None or task[1] in only]

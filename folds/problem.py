@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from folds.bundle import ModelCard
 from folds.config import Config
 from folds.errors import UserError
 from folds.images import ImageSet
@@ -42,6 +43,11 @@ class Problem:
     size: int
     stages: tuple[Stage, ...]
     pretrained: dict[str, Tensor] | None
+
+    @property
+    def card(self) -> ModelCard:
+        """What a model needs beside its weights."""
+        return ModelCard(self.config.model.backbone, self.images.class_names, self.size)
 
     def __post_init__(self) -> None:
         held_out = max(

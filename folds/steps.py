@@ -4,24 +4,25 @@ Everything that touches each image is here; `folds.fit` decides which epochs the
 """
 
 import math
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from folds.augment import COLUMNS, augment, to_input
 from folds.backbone import Classifier, train_mode
 from folds.batches import epoch_batches, model_seed, uniform_table
 from folds.checkpoint import FoldState
-from folds.device import Runtime
+from folds.device import Runtime, as_tensor
 from folds.errors import DivergenceError
 from folds.evaluate import Floats, Ints
+from folds.front import Shared, front_depth
 from folds.problem import Problem
 from folds.stages import Moment, learning_rate
 from folds.team import Team
+from folds.views import PLAIN, View
 
 
 @dataclass(frozen=True)
@@ -37,21 +38,17 @@ class Place:
     labels: Tensor
     train: Ints
     held_out: Ints
+    shared: Shared
 
 
-def find_place(problem: Problem, repeat: int, fold: int, runtime: Runtime, team: Team) -> Place:
+def find_place(
+    problem: Problem, repeat: int, fold: int, runtime: Runtime, team: Team, shared: Shared
+) -> Place:
     """Divide the images for a fold and put them on its device."""
     train, held_out = problem.splits.parts(repeat, fold, problem.images.ids)
-    pixels = _tensor(problem.images.pixels).to(runtime.device)
-    labels = _tensor(problem.images.labels).to(runtime.device)
-    return Place(problem, repeat, fold, runtime, team, pixels, labels, train, held_out)
-
-
-def _tensor(array: NDArray) -> Tensor:
-    """View an array, which may lie in shared memory that nobody may write to (and nobody does)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(array)
+    pixels = as_tensor(problem.images.pixels).to(runtime.device)
+    labels = as_tensor(problem.images.labels).to(runtime.device)
+    return Place(problem, repeat, fold, runtime, team, pixels, labels, train, held_out, shared)
 
 
 def train_epoch(
@@ -65,47 +62,66 @@ def train_epoch(
         Mean loss of each global batch, on the CPU.
     rate : float
         Learning rate of the epoch's first step.
+
+    Notes
+    -----
+    Nothing in a step waits for the device: rows and random numbers are there before the first,
+    the losses leave it after the last.
     """
     config, device = place.problem.config, place.runtime.device
     seed, size = config.split.seed, config.train.batch_size
-    table = uniform_table(seed, state.epoch, len(place.pixels), COLUMNS)
-    batches = list(epoch_batches(place.train, size, seed=seed, epoch=state.epoch))
-    losses = torch.zeros(len(batches), device=device)
+    batches = epoch_batches(place.train, size, seed=seed, epoch=state.epoch)
+    order = torch.from_numpy(np.stack([place.team.slice(batch) for batch in batches])).to(device)
+    losses = torch.zeros(len(order), device=device)
+    dropout = model_seed(seed, place.repeat, place.number) + state.epoch
     train_mode(state.model, config.train.frozen_norm)
-    for step, batch in enumerate(batches):
+    inputs, start = _training_inputs(place, state, now)
+    for step, rows in enumerate(order):
         for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(now, step, len(batches))
-        mine = place.team.slice(batch)
-        rows = torch.from_numpy(mine).to(device)
-        numbers = torch.from_numpy(table[mine]).to(device)
-        image = augment(place.pixels[rows], numbers, config.augment, place.problem.size)
-        loss = _step(place, state, wrapped, image, rows)
-        losses[step] = loss.detach()
+            group["lr"] = learning_rate(now, step, len(order))
+        with place.runtime.autocast():
+            logits = wrapped(inputs(rows), rows, dropout, start)
+        losses[step] = _update(place, state.optimizer, logits, rows)
     losses = place.team.sum(losses).cpu()
     _check_finite(place, state, now, losses)
     _share_statistics(place, state.model)
-    return losses, learning_rate(now, 0, len(batches))
+    return losses, learning_rate(now, 0, len(order))
 
 
-def _step(
-    place: Place, state: FoldState, wrapped: nn.Module, image: Tensor, rows: Tensor
-) -> Tensor:
+def _training_inputs(
+    place: Place, state: FoldState, now: Moment
+) -> tuple[Callable[[Tensor], Tensor], int]:
+    """How a batch of rows becomes inputs, and at which part of the chain these enter."""
+    problem, device = place.problem, place.runtime.device
+    config = problem.config
+    depth = front_depth(state.model, problem.stages, now.index, config.train.frozen_norm)
+    outputs = place.shared(View(state.epoch, depth)) if depth else None
+    if outputs is not None:
+        return outputs.to(device).__getitem__, depth
+    numbers = uniform_table(config.split.seed, state.epoch, len(problem.images), COLUMNS)
+    table = torch.from_numpy(numbers).to(device)
+
+    def look(rows: Tensor) -> Tensor:
+        return augment(place.pixels[rows], table[rows], config.augment, problem.size)
+
+    return look, 0
+
+
+def _update(place: Place, optimizer: torch.optim.Optimizer, logits: Tensor, rows: Tensor) -> Tensor:
     """One update; returns this worker's share of the global batch's mean loss."""
-    config = place.problem.config
-    with place.runtime.autocast():
-        logits = wrapped(image, rows, _dropout_seed(place, state.epoch))
+    config = place.problem.config.train
     total = nn.functional.cross_entropy(
         logits.float(),
         place.labels[rows],
-        label_smoothing=config.train.label_smoothing,
+        label_smoothing=config.label_smoothing,
         reduction="sum",
     )
-    loss = total / config.train.batch_size
-    state.optimizer.zero_grad(set_to_none=True)
+    loss = total / config.batch_size
+    optimizer.zero_grad(set_to_none=True)
     # DDP averages over the workers, whose slices may differ in size
     torch.autograd.backward(loss * place.team.size)
-    state.optimizer.step()
-    return loss
+    optimizer.step()
+    return loss.detach()
 
 
 def _share_statistics(place: Place, model: Classifier) -> None:
@@ -115,10 +131,6 @@ def _share_statistics(place: Place, model: Classifier) -> None:
             for buffer in (module.running_mean, module.running_var):
                 if buffer is not None and place.team.size > 1:
                     place.team.sum(buffer).div_(place.team.size)
-
-
-def _dropout_seed(place: Place, epoch: int) -> int:
-    return model_seed(place.problem.config.split.seed, place.repeat, place.number) + epoch
 
 
 def _check_finite(place: Place, state: FoldState, now: Moment, losses: Tensor) -> None:
@@ -152,7 +164,7 @@ def validate(place: Place, state: FoldState, now: Moment) -> Floats:
     DivergenceError
         They are no finite numbers: the last step broke the network, and no loss has told.
     """
-    logits = _predict(place, state.model, place.held_out)
+    logits = _predict(place, state.model, now)
     if not np.isfinite(logits).all():
         raise DivergenceError(
             f"the network's output is no finite number after epoch {state.epoch + 1} "
@@ -162,16 +174,27 @@ def validate(place: Place, state: FoldState, now: Moment) -> Floats:
 
 
 @torch.inference_mode()
-def _predict(place: Place, model: Classifier, rows: Ints) -> Floats:
-    """Logits (len(rows), C) of images in their plain view, the work shared by the team."""
+def _predict(place: Place, model: Classifier, now: Moment) -> Floats:
+    """Logits (V, C) of the validation part in its plain view, the work shared by the team."""
+    problem, device = place.problem, place.runtime.device
     model.eval()
-    mine = place.team.slice(rows)
-    batch = max(4 * place.problem.config.train.batch_size // place.team.size, 1)
-    classes = len(place.problem.images.class_names)
-    parts = [torch.zeros(0, classes, device=place.runtime.device)]
-    for first in range(0, len(mine), batch):
-        chosen = torch.from_numpy(mine[first : first + batch]).to(place.runtime.device)
-        image = to_input(place.pixels[chosen], place.problem.size)
+    inputs, start = _plain_inputs(place, model, now)
+    mine = torch.from_numpy(place.team.slice(place.held_out)).to(device)
+    batch = max(4 * problem.config.train.batch_size // place.team.size, 1)
+    parts = [torch.zeros(0, len(problem.images.class_names), device=device)]
+    for rows in torch.split(mine, batch):
         with place.runtime.autocast():
-            parts.append(model(image).float())
-    return place.team.gather(torch.cat(parts), len(rows)).cpu().numpy()
+            parts.append(model(inputs(rows), start=start).float())
+    return place.team.gather(torch.cat(parts), len(place.held_out)).cpu().numpy()
+
+
+def _plain_inputs(
+    place: Place, model: Classifier, now: Moment
+) -> tuple[Callable[[Tensor], Tensor], int]:
+    """The same as `_training_inputs` for the plain view."""
+    problem = place.problem
+    depth = front_depth(model, problem.stages, now.index, problem.config.train.frozen_norm)
+    outputs = place.shared(View(PLAIN, depth)) if depth else None
+    if outputs is not None:
+        return outputs.to(place.runtime.device).__getitem__, depth
+    return lambda rows: to_input(place.pixels[rows], problem.size), 0

@@ -10,19 +10,21 @@ from distributed.lane import Lane, run_lane
 from distributed.ledger import Ledger
 from distributed.plan import Plan
 from distributed.workspace import Workspace
-from folds.bundle import ModelCard
+from folds.device import Runtime
 
+CPU = Runtime.choose("cpu", "fp32")
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 def train(ray, folder, problem, *, workers, tasks=1):
     """Train folds through one lane of some workers; returns the journal and the workspace."""
     todo = [(0, fold) for fold in range(tasks)]
-    card = ModelCard(problem.config.model.backbone, problem.images.class_names, problem.size)
-    ledger = ray.remote(Ledger).options(num_cpus=0).remote(str(folder), todo, card, 1)
+    ledger = ray.remote(Ledger).options(num_cpus=0).remote(str(folder), todo, 1)
     plan = Plan("cpu", 1, workers, 1, tasks)
     run_lane(
-        Lane(0, ray.put(problem), ledger, plan), storage=str(folder / "ray"), name=f"w{workers}"
+        Lane(0, ray.put(problem), ledger, plan, CPU),
+        storage=str(folder / "ray"),
+        name=f"w{workers}",
     )
     return ray.get(ledger.events.remote(0)), Workspace(folder)
 

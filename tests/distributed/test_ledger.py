@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from distributed.ledger import Claim, Ledger, read_journal
+from distributed.results import pack
 from distributed.workspace import Workspace
 from folds.bundle import ModelCard
 from folds.checkpoint import EpochReport
@@ -18,7 +19,7 @@ def folder(tmp_path):
 
 
 def ledger(folder, tasks=2, failures=1):
-    return Ledger(str(folder), [(0, fold) for fold in range(tasks)], CARD, failures)
+    return Ledger(str(folder), [(0, fold) for fold in range(tasks)], failures)
 
 
 def result(fold):
@@ -27,8 +28,9 @@ def result(fold):
     report = EpochReport(0, 0, 1.0, 1.0, 1.0, 0.5, 0.5, 1e-3, 10.0, 1.0)
     probabilities = np.full((2, 2), 0.5, np.float32)
     weights = {"w": torch.ones(2)}
-    return FoldResult(
-        0, fold, np.arange(2), probabilities, weights, (report,), 0, {"accuracy": 0.5}
+    scores = {"accuracy": 0.5}
+    return pack(
+        FoldResult(0, fold, np.arange(2), probabilities, weights, (report,), 0, scores), CARD
     )
 
 

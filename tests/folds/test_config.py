@@ -113,17 +113,19 @@ class TestFromFlat:
 class TestDigest:
     CHANGED = {  # noqa: RUF012
         "data": "x.npz", "limit": 9, "skip_broken": True, "image_size": 32, "folds": 3,
-        "repeats": 2, "seed": 1, "splits": "s.json", "backbone": "resnet18", "weights": "none",
-        "dropout": 0.2, "batch_size": 16, "stages": ["1:1:1e-3"], "weight_decay": 0.0,
-        "label_smoothing": 0.0, "metric": "loss", "patience": 3, "frozen_norm": "train",
+        "repeats": 2, "seed": 1, "splits": "s.json", "only_folds": [1],
+        "backbone": "resnet18", "weights": "none", "dropout": 0.2, "batch_size": 16,
+        "stages": ["1:1:1e-3"], "weight_decay": 0.0, "label_smoothing": 0.0,
+        "metric": "loss", "patience": 3, "frozen_norm": "train",
         "precision": "fp32", "flip_horizontal": 0.0, "flip_vertical": 0.0, "rotate": 0.0,
         "translate": 0.0, "scale": 0.0, "shear": 0.0, "brightness": 0.0, "contrast": 0.0,
         "saturation": 0.0, "hue": 0.0,
     }  # fmt: skip
     SAME = {  # noqa: RUF012
         "address": "auto", "device": "cpu", "workers_per_fold": 3, "concurrent_folds": 2,
-        "checkpoint_every": 5, "max_failures": 0, "experiment": "e", "tracking_uri": "u",
-        "model_name": "m", "output": "o",
+        "compile": "off", "cache_budget": 1.0, "lanes_per_gpu": 2, "checkpoint_every": 5,
+        "max_failures": 0, "experiment": "e", "tracking_uri": "u", "model_name": "m",
+        "output": "o",
     }  # fmt: skip
 
     def test_these_lists_name_every_setting(self):

@@ -1,0 +1,147 @@
+"""The frozen front of a backbone: while it does not change, its outputs can be kept and shared.
+
+In every fold the front gives the same output for image i in the view of epoch e, because the
+view is a function of row i of the epoch's table (`folds.batches`). So it is computed once for all
+folds, and they train what comes behind it. Exact up to rounding, not an approximation.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from folds.augment import COLUMNS, augment, to_input
+from folds.backbone import Classifier, build, trained_groups
+from folds.batches import uniform_table
+from folds.device import Runtime, as_tensor
+from folds.problem import Problem
+from folds.stages import Stage
+from folds.views import PLAIN, View
+
+Shared = Callable[[View], Tensor | None]
+
+
+def nothing_shared(view: View) -> None:
+    """Share no view: each fold passes its images through the whole network."""
+
+
+def front_depth(model: Classifier, stages: Sequence[Stage], index: int, frozen_norm: str) -> int:
+    """Parts of the chain that no stage up to one has trained or trains.
+
+    Parameters
+    ----------
+    index : int
+        The stage, from 0.
+    frozen_norm : {"frozen", "train"}
+        With ``train`` a part with batch norm changes though it is frozen.
+    """
+    share = max(stage.share for stage in stages[: index + 1])
+    trained = {id(p) for group in trained_groups(model, share) for p in group}
+    for depth, part in enumerate(model.chain):
+        moves = frozen_norm == "train" and any(
+            isinstance(module, nn.modules.batchnorm._BatchNorm) for module in part.modules()
+        )
+        if moves or any(id(parameter) in trained for parameter in part.parameters()):
+            return depth
+    return len(model.chain)
+
+
+def shared_views(problem: Problem, budget: int) -> list[View]:
+    """List the views to be shared, the most useful first, as many as fit a budget.
+
+    Parameters
+    ----------
+    budget : int
+        Bytes for the outputs of all images in all these views.
+
+    Returns
+    -------
+    list of View
+        Without any where nothing is frozen, or where random weights differ between the folds.
+    """
+    if problem.pretrained is None:
+        return []
+    model = fresh_model(problem)
+    views: list[View] = []
+    first = 0
+    for index, stage in enumerate(problem.stages):
+        depth = front_depth(model, problem.stages, index, problem.config.train.frozen_norm)
+        if depth:
+            each = _bytes(model, depth, problem.size) * len(problem.images)
+            wanted = [View(PLAIN, depth), *(View(first + e, depth) for e in range(stage.epochs))]
+            new = [view for view in wanted if view not in views][: budget // each]
+            budget -= each * len(new)
+            views += new
+        first += stage.epochs
+    return views
+
+
+def _bytes(model: Classifier, depth: int, size: int) -> int:
+    """Bytes of one image's output, in float32."""
+    with torch.inference_mode():
+        return model.eval().front(torch.zeros(1, 3, size, size), depth).numel() * 4
+
+
+def fresh_model(problem: Problem, runtime: Runtime | None = None) -> Classifier:
+    """The network before any training; its head means nothing."""
+    model = build(
+        problem.config.model.backbone,
+        classes=len(problem.images.class_names),
+        size=problem.size,
+        dropout=0.0,
+        pretrained=problem.pretrained,
+        seed=0,
+    )
+    if runtime is not None:
+        runtime.place(model)
+    return model.eval()
+
+
+class Front:
+    """Computes views, a piece of the images at a time.
+
+    Parameters
+    ----------
+    problem : Problem
+        What the folds share.
+    runtime : Runtime
+        Device and precision.
+    """
+
+    def __init__(self, problem: Problem, runtime: Runtime) -> None:
+        self._problem, self._runtime = problem, runtime
+        self._model = fresh_model(problem, runtime)
+
+    @torch.no_grad()
+    def outputs(self, view: View, first: int, last: int) -> Tensor:
+        """Outputs of the front for a range of images, on the CPU.
+
+        Parameters
+        ----------
+        first, last : int
+            Rows ``first`` to ``last - 1``.
+
+        Returns
+        -------
+        Tensor, shape (last - first, ...)
+        """
+        problem, device = self._problem, self._runtime.device
+        batch = 4 * problem.config.train.batch_size
+        parts = []
+        for start in range(first, last, batch):
+            rows = np.arange(start, min(start + batch, last))
+            pixels = as_tensor(problem.images.pixels[rows]).to(device)
+            with self._runtime.autocast():
+                output = self._model.front(self._look(view, rows, pixels), view.depth)
+            parts.append(output.cpu())
+        return torch.cat(parts)
+
+    def _look(self, view: View, rows: np.ndarray, pixels: Tensor) -> Tensor:
+        problem = self._problem
+        if view.epoch == PLAIN:
+            return to_input(pixels, problem.size)
+        seed = problem.config.split.seed
+        table = uniform_table(seed, view.epoch, int(rows[-1]) + 1, COLUMNS)[rows]
+        numbers = torch.from_numpy(table).to(pixels.device)
+        return augment(pixels, numbers, problem.config.augment, problem.size)
