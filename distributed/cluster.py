@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,14 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
     if not verbose:
         for name in ("ray", "ray.train", "ray.data"):
             logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def start_early(resources: Resources, *, verbose: bool) -> Future[None]:
+    """Begin to start a local Ray while the images are loaded; `Future.result` waits for it."""
+    import ray  # noqa: F401  (imported here and not by two threads at once)
+
+    starter = ThreadPoolExecutor(1, thread_name_prefix=LANE_THREAD)
+    return starter.submit(start, None, resources, verbose=verbose)
 
 
 def _check_answers(address: str | None) -> None:

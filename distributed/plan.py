@@ -155,9 +155,9 @@ def make_plan(
     device : str
         ``cpu``, ``cuda`` or ``auto`` (GPUs if there are any).
     workers, lanes : int or "auto"
-        Wishes. By default there are as few lanes as finish in the same number of rounds as the
-        most possible, and a lane has one worker; without batch norm it has as many GPUs as
-        there are for each fold.
+        Wishes. By default there are as many lanes as the cluster has room for, since folds take
+        unequal times; and a lane has one worker, without batch norm as many GPUs as there are
+        for each fold.
     lanes_per_gpu : int or "auto"
         Wish. By default 1, unless `rates` say that a lane leaves its GPU waiting, that the
         memory suffices, and that sharing ends sooner.
@@ -257,10 +257,7 @@ def _threads(resources: Resources, workers: int) -> int:
 
 
 def _lanes(wish: int | str, most: int, tasks: int) -> int:
-    if wish != "auto":
-        return min(int(wish), tasks)
-    rounds = math.ceil(tasks / max(1, min(most, tasks)))
-    return math.ceil(tasks / rounds)
+    return min(max(1, most) if wish == "auto" else int(wish), tasks)
 
 
 def count(number: int, what: str) -> str:

@@ -33,11 +33,10 @@ def test_workers_fit_onto_the_nodes_and_not_only_onto_their_sum():
 
 
 @given(cpus=st.integers(1, 128), folds=st.integers(1, 50))
-def test_fewer_lanes_would_need_more_rounds(cpus, folds):
+def test_no_core_waits_while_a_fold_does(cpus, folds):
     plan = make_plan(resources(cpus), folds)
-    assert plan.rounds == -(-folds // min(cpus, folds))
-    if plan.lanes > 1:
-        assert -(-folds // (plan.lanes - 1)) > plan.rounds
+    assert plan.lanes == min(cpus, folds)
+    assert plan.rounds == -(-folds // plan.lanes)
 
 
 def test_the_cluster_does_not_choose_the_workers_of_a_fold():
