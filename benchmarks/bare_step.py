@@ -7,8 +7,6 @@ Run: python -m benchmarks.bare_step --precision bf16 --threads 2
 """
 
 import argparse
-import importlib
-import importlib.util
 import json
 import statistics
 import time
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.baseline import LABEL_SMOOTHING, WEIGHT_DECAY
+from folds.speed import keep_memory, widen_strided_depthwise
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 BATCHES = 4  # different ones, so that no cache holds them all
@@ -32,6 +31,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--compile", action="store_true", help="by torch.compile")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--steps", type=int, default=100, help="steps that are timed")
     parser.add_argument("--warm-up", type=int, default=10, help="steps before them")
@@ -41,18 +41,17 @@ def main() -> None:
     model = timm.create_model(options.backbone, num_classes=options.classes)
     use_trainer_settings(model, options.precision)
     model = model.to(DEVICE, memory_format=torch.channels_last).train()
+    if options.compile:
+        model = torch.compile(model)
     seconds = list(step_seconds(model, options))[options.warm_up :]
     print(json.dumps({"images_per_s": options.batch_size / statistics.median(seconds)}))
 
 
 def use_trainer_settings(model: nn.Module, precision: str) -> None:
     """Give this process the trainer's memory settings, and the model its convolutions."""
-    if importlib.util.find_spec("folds.speed") is None:
-        return
-    speed = importlib.import_module("folds.speed")
-    speed.keep_memory()
+    keep_memory()
     if DEVICE == "cpu" and precision == "bf16":
-        speed.widen_strided_depthwise(model)
+        widen_strided_depthwise(model)
 
 
 def step_seconds(model: nn.Module, options: argparse.Namespace) -> Iterator[float]:

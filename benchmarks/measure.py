@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import psutil
 
 from folds.errors import RunError
@@ -93,7 +94,7 @@ def run(module: str, flags: Sequence[str], *, sample: bool = False) -> Finished:
     with tempfile.TemporaryDirectory(prefix="crossfold-bench-") as folder:
         start = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *flags], cwd=folder, env=_environment(), text=True,
+            [sys.executable, "-m", module, *flags], cwd=folder, env=_environment(folder), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
@@ -116,10 +117,18 @@ def _last_words(text: str, most: int = 300) -> str:
     return " ".join(words)[-most:]
 
 
-def _environment() -> dict[str, str]:
-    """This process's, with this checkout on the import path and no cluster or tracker of others."""
+def _environment(folder: str) -> dict[str, str]:
+    """This process's, with this checkout on the import path and no cluster or tracker of others.
+
+    What crossfold remembers of a machine (the answers of `folds.probe`) is kept in the folder, so
+    that no command profits, or suffers, from an earlier one. Matplotlib's list of fonts is not.
+    """
     kept = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
-    return kept | {"PYTHONPATH": str(ROOT)}
+    return kept | {
+        "PYTHONPATH": str(ROOT),
+        "XDG_CACHE_HOME": str(Path(folder, ".cache")),
+        "MPLCONFIGDIR": matplotlib.get_cachedir(),
+    }
 
 
 @dataclass

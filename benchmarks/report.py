@@ -9,14 +9,16 @@ from benchmarks import picture, results
 from benchmarks.inputs import FULL
 from benchmarks.results import Entry, Results
 from benchmarks.rows import Row, all_rows
+from benchmarks.sides import Numbers
 
 PLACES = {"cpu": "On a CPU", "gpu": "On a GPU"}
 INTRO = """# Benchmarks
 
 Written by `python -m benchmarks.run` from `results.json`; not edited by hand. A command is timed
 from the start of its process to its exit, start-up and records in MLflow included, in an empty
-folder of its own. The commands of a row alternate. Figures are medians (least to greatest), values
-the median of the values of single runs.
+folder of its own; what crossfold can remember of a machine (the fastest precision and layout) it
+finds out anew each time. The commands of a row alternate. Figures are medians (least to greatest),
+values the median of the values of single runs.
 """
 COUNTED = """Memory is sampled every 0.1 s and the greatest sample counts. RSS: resident pages, with
 those shared with other processes (Ray's object store, libraries) in full; USS: the process's own.
@@ -115,7 +117,14 @@ def _figures(row: Row, entry: Entry, side: str) -> str:
         values: list[Any] = [run[side][number] for run in entry.runs if number in run[side]]
         if values:
             texts.append(name + spread([value / unit for value in values], form))
-    return f"{entry.sides[side]}: {', '.join(texts)}"
+    ways = sorted({_way(run[side]) for run in entry.runs if "precision" in run[side]})
+    return f"{entry.sides[side]}: {', '.join([*texts, *ways])}"
+
+
+def _way(numbers: Numbers) -> str:
+    """What a trainer computed with."""
+    layout = "channels-last" if numbers["channels_last"] else "channels-first"
+    return f"{numbers['precision']} {layout}{' compiled' if numbers['compiled'] else ''}"
 
 
 def _target(row: Row) -> str:

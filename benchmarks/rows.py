@@ -154,8 +154,8 @@ def _trainer(sizes: Sizes) -> Row:
     return Row(
         "trainer",
         "Full stage of crossfold in one lane, median epoch, against a bare loop of steps on random "
-        f"tensors in memory; {BACKBONE}, {sizes.side} px, batch {sizes.batch}, same precision and "
-        "threads",
+        f"tensors in memory; {BACKBONE}, {sizes.side} px, batch {sizes.batch}; the bare loop: same "
+        "precision, compilation and threads, always channels-last",
         {"trainer": "crossfold", "bare": "bare step"},
         ("images_per_s",),
         ratio("trainer", "bare", "images_per_s"),

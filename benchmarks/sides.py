@@ -99,11 +99,11 @@ def frozen_stage(done: Finished) -> Numbers:
 
 
 def speed(done: Finished) -> Numbers:
-    """Images a second in the last stage, and the precision that was chosen."""
+    """Images a second in the last stage, and what the trainer chose to compute with."""
     folds = range(len(done.find("folds")))
     speeds = [done.find("folds", fold, "images_per_second") for fold in folds]
-    precision = done.summary.get("execution", {}).get("precision", "fp32")
-    return {"images_per_s": statistics.median(speeds), "precision": precision}
+    way = {name: done.find("runtime", name) for name in ("precision", "channels_last", "compiled")}
+    return {"images_per_s": statistics.median(speeds), **way}
 
 
 def _ours(inputs: Inputs, epochs: tuple[int, int], read: Reader, *more: str) -> Side:
@@ -140,11 +140,11 @@ def _common(inputs: Inputs) -> list[str]:
 
 
 def _bare(inputs: Inputs, earlier: Round) -> list[str]:
-    sizes = inputs.sizes
+    sizes, trainer = inputs.sizes, earlier["trainer"]
     return [
         "--backbone", BACKBONE, "--image-size", str(sizes.side), "--batch-size", str(sizes.batch),
-        "--precision", earlier["trainer"]["precision"], "--threads", str(cores()),
-        "--steps", str(sizes.steps),
+        "--precision", trainer["precision"], *(["--compile"] if trainer["compiled"] else []),
+        "--threads", str(cores()), "--steps", str(sizes.steps),
     ]  # fmt: skip
 
 

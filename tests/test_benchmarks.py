@@ -1,9 +1,6 @@
-"""The benchmark suite: what it runs, stores and reports; and, slowly, that it runs at all."""
+"""The benchmark suite: its rows, what it stores and what it reports."""
 
-import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,17 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmarks import baseline, measure, picture, report, results, run
+from benchmarks import picture, report, results, run
 from benchmarks.inputs import FULL, QUICK, Inputs
 from benchmarks.measure import Finished
 from benchmarks.results import Entry
 from benchmarks.rows import all_rows
-from benchmarks.sides import Side, all_sides, frozen_stage, speed
+from benchmarks.sides import all_sides, frozen_stage, speed
 from folds.errors import RunError, UserError
 
 ROWS = {row.name: row for row in all_rows(FULL)}
 MACHINE = {"CPU": "Model Z", "cores": "2", "memory": "24 GiB", "GPU": "none"}
 VERSIONS = {"Python": "3.11.7", "torch": "2.15.0", "crossfold": "abc1234"}
+WAY = {"precision": "bf16", "channels_last": True, "compiled": False}
 COMMANDS = {
     "ours": {"wall_s": 100.0, "accuracy": 0.950, "macro_f1": 0.94},
     "plain": {"wall_s": 300.0, "accuracy": 0.946, "macro_f1": 0.93},
@@ -35,6 +33,8 @@ COMMANDS = {
 def entry(name, *, scale=(1.0,), **changes):
     """A measured row; a run for each factor on the wall time of all but crossfold."""
     row = ROWS[name]
+    if "runs" in changes:
+        return Entry(row.what, row.sides, "2026-11-21", MACHINE, VERSIONS, **changes)
 
     def slower(side, factor):
         numbers = COMMANDS[side]
@@ -73,6 +73,12 @@ class TestReport:
         line = line_of(report.render({f"cpu/{name}": entry(name)}), name)
         assert value in line
         assert line.split("|")[-2] == verdict
+
+    def test_a_trainer_tells_what_it_computed_with(self):
+        run = {"trainer": {"images_per_s": 90.0, **WAY}, "bare": {"images_per_s": 100.0}}
+        line = line_of(report.render({"cpu/trainer": entry("trainer", runs=[run])}), "trainer")
+        assert "crossfold: 90 images/s, bf16 channels-last<br>bare step: 100 images/s" in line
+        assert "**0.90** | ≥ 0.9 | met |" in line
 
     def test_what_was_not_measured_is_listed_for_cpu_and_gpu(self):
         text = report.render({"cpu/wall-plain": entry("wall-plain")})
@@ -177,9 +183,14 @@ class TestNumbers:
         summary = {"seconds": {"shared features": 5.0}, "folds": folds, "lanes": 2}
         assert frozen_stage(finished(summary)) == {"frozen_s": 8.0}
 
-    def test_speed_is_the_median_fold_and_fp32_unless_told(self):
+    def test_speed_is_the_median_fold(self):
         folds = [{"images_per_second": value} for value in (90.0, 100.0, 200.0)]
-        assert speed(finished({"folds": folds})) == {"images_per_s": 100.0, "precision": "fp32"}
+        found = speed(finished({"folds": folds, "runtime": WAY | {"device": "cpu"}}))
+        assert found == {"images_per_s": 100.0, **WAY}
+
+    def test_no_precision_is_guessed(self):
+        with pytest.raises(RunError, match="no 'runtime'"):
+            speed(finished({"folds": [{"images_per_second": 90.0}]}))
 
     def test_a_value_that_the_summary_lacks_is_named(self):
         summary = {"folds": [{"fold": 0}], "seconds": {}}
@@ -192,168 +203,7 @@ class TestNumbers:
 
     def test_the_bare_step_takes_the_precision_that_the_trainer_chose(self, tmp_path):
         sides = all_sides(Inputs(tmp_path, QUICK, data=tmp_path, weights=tmp_path))
-        flags = sides["bare"].flags({"trainer": {"precision": "bf16"}})
+        flags = sides["bare"].flags({"trainer": WAY})
         assert flags[flags.index("--precision") + 1] == "bf16"
-
-
-class TestMeasure:
-    def test_a_command_is_timed_and_its_memory_sampled(self):
-        done = measure.run("timeit", ["-n", "1", "-r", "5", "sum(range(10**7))"], sample=True)
-        assert done.wall_s > 0
-        assert done.output.startswith("1 loop")
-        assert done.peaks["driver_rss"] >= done.peaks["driver_uss"] > 1e6
-        assert "worker_rss" not in done.peaks
-
-    def test_a_framed_message_is_told_in_one_line(self):
-        assert measure._last_words("╭─ Wrong ─╮\n│ no --x  │\n╰─────────╯") == "Wrong no --x"
-
-    def test_a_failure_says_the_last_thing_that_was_printed(self):
-        with pytest.raises(RunError, match=r"status 1: .*No module named benchmarks\.nothing"):
-            measure.run("benchmarks.nothing", [])
-
-
-class Fake(Side):
-    """A command that only writes down that it ran."""
-
-    def __init__(self, name, log, *, fails_in=()):
-        super().__init__(name, lambda earlier: [])
-        object.__setattr__(self, "log", log)
-        object.__setattr__(self, "fails_in", fails_in)
-
-    def measure(self, earlier):
-        self.log.append(self.module)
-        if self.log.count(self.module) in self.fails_in:
-            raise RunError("broken")
-        return COMMANDS[self.module]
-
-
-class TestCampaign:
-    names = ("ours", "plain", "lightning")
-
-    def campaign(self, tmp_path, log, **faults):
-        sides = {name: Fake(name, log, fails_in=faults.get(name, ())) for name in self.names}
-        rows = [ROWS["wall-plain"], ROWS["score-plain"], ROWS["wall-lightning"]]
-        return run.Campaign(rows, sides, tmp_path / "results.json")
-
-    def test_commands_alternate_and_shared_ones_run_once_a_round(self, tmp_path):
-        log = []
-        campaign = self.campaign(tmp_path, log)
-        for _ in range(2):
-            campaign.round()
-        assert log == [*self.names, *self.names]
-        stored = results.read(campaign.path)
-        assert {len(entry.runs) for entry in stored.values()} == {2}
-        assert len(stored) == 3
-
-    def test_a_failure_ends_only_the_rows_that_need_the_command(self, tmp_path):
-        log = []
-        campaign = self.campaign(tmp_path, log, plain=(2,))
-        for _ in range(3):
-            campaign.round()
-        assert log == [*self.names, *self.names, "ours", "lightning"]
-        assert campaign.failures == {"plain": "broken"}
-        runs = {name[4:]: len(entry.runs) for name, entry in results.read(campaign.path).items()}
-        assert runs == {"wall-plain": 1, "score-plain": 1, "wall-lightning": 3}
-
-    def test_rows_of_earlier_invocations_stay(self, tmp_path):
-        old = {"gpu/folds": entry("wall-plain")}
-        results.write(tmp_path / "results.json", old)
-        self.campaign(tmp_path, []).round()
-        assert results.read(tmp_path / "results.json")["gpu/folds"] == old["gpu/folds"]
-
-
-class TestBaseline:
-    @pytest.fixture
-    def folder(self, tmp_path):
-        rng = np.random.default_rng(0)
-        for name in ("a", "b"):
-            (tmp_path / name).mkdir()
-            for row in range(10):
-                pixels = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(tmp_path / name / f"{row}.png")
-        return tmp_path
-
-    def train(self, folder, capsys, *flags):
-        parts = []
-
-        def train_fold(options, train, valid, classes):
-            parts.append((train, valid))
-            assert classes == 2
-            return valid.labels
-
-        argv = ["--data", str(folder), "--weights", "none", "--image-size", "16", *flags]
-        baseline.cross_validate(train_fold, baseline.parser("").parse_args(argv))
-        return parts, json.loads(capsys.readouterr().out)
-
-    def test_every_image_is_validated_once(self, folder, capsys):
-        parts, told = self.train(folder, capsys)
-        paths = [path for _, valid in parts for path in valid.paths]
-        assert sorted(paths) == sorted(folder.glob("*/*"))
-        assert all(not set(train.paths) & set(valid.paths) for train, valid in parts)
-        assert told["accuracy"] == told["macro_f1"] == 1
-
-    def test_some_folds_alone_are_the_same_folds(self, folder, capsys):
-        everything, _ = self.train(folder, capsys)
-        some, told = self.train(folder, capsys, "--only-folds", "1", "3")
-        assert [v.paths for _, v in some] == [everything[fold][1].paths for fold in (1, 3)]
-        assert told["accuracy"] == 1
-
-    def test_images_reach_the_network_in_its_size(self, folder, capsys):
-        parts, _ = self.train(folder, capsys, "--limit", "10")
-        assert sum(len(valid) for _, valid in parts) == 10
-        for part in parts[0]:
-            image, label = part[0]
-            assert image.shape == (3, 16, 16)
-            assert label in (0, 1)
-
-
-def command(*argv):
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.run", *argv],
-        cwd=measure.ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stderr.strip()
-
-
-@pytest.mark.parametrize(
-    ("argv", "says"),
-    [
-        ((), "--data: needed for real figures; or take --quick"),
-        (("--quick", "--runs", "0"), "--runs 0: measure at least once"),
-        (("--quick", "--data", "nowhere"), "--data nowhere: does not exist"),
-    ],
-)
-def test_bad_input_is_refused_before_anything_runs(tmp_path, monkeypatch, argv, says):
-    monkeypatch.setattr(sys, "argv", ["run", "--output", str(tmp_path), *argv])
-    with pytest.raises(UserError, match=f"^{re.escape(says)}"):
-        run.main()
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_report_alone_measures_nothing(tmp_path, monkeypatch):
-    results.write(tmp_path / "results.json", {"cpu/wall-plain": entry("wall-plain")})
-    monkeypatch.setattr(sys, "argv", ["run", "--output", str(tmp_path), "--report-only"])
-    run.main()
-    assert "**3.00**" in (tmp_path / "RESULTS.md").read_text()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_nothing_has_become_many_times_slower(tmp_path):
-    status, told = command("--quick", "--rows", "trainer", "frozen", "--output", str(tmp_path))
-    assert status == 0, told
-    stored = results.read(tmp_path / "results.json")
-    values = {n.partition("/")[2]: [ROWS[n.partition("/")[2]].value(r) for r in e.runs]
-              for n, e in stored.items()}  # fmt: skip
-    assert min(values["trainer"]) >= 0.5
-    assert max(values["frozen"]) <= 2.0
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("library", ["plain", "lightning", "skorch"])
-def test_every_baseline_runs(tmp_path, library):
-    if library != "plain":
-        pytest.importorskip(library, reason=f"needs {library}: pip install '.[bench]'")
-    side = all_sides(Inputs(tmp_path, QUICK, data=None, weights=None))[library]
-    assert 0 <= side.measure({})["accuracy"] <= 1
+        assert "--compile" not in flags
+        assert "--compile" in sides["bare"].flags({"trainer": WAY | {"compiled": True}})
