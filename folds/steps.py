@@ -4,12 +4,10 @@ Everything that touches each image is here; `folds.fit` decides which epochs the
 """
 
 import math
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from folds.augment import COLUMNS, augment, to_input
@@ -19,6 +17,7 @@ from folds.checkpoint import FoldState
 from folds.device import Runtime
 from folds.errors import DivergenceError
 from folds.evaluate import Floats, Ints
+from folds.gather import Gather, as_tensor
 from folds.problem import Problem
 from folds.stages import Moment, learning_rate
 from folds.team import Team
@@ -33,7 +32,7 @@ class Place:
     number: int
     runtime: Runtime
     team: Team
-    pixels: Tensor
+    pixels: Gather
     labels: Tensor
     train: Ints
     held_out: Ints
@@ -42,16 +41,9 @@ class Place:
 def find_place(problem: Problem, repeat: int, fold: int, runtime: Runtime, team: Team) -> Place:
     """Divide the images for a fold and put them on its device."""
     train, held_out = problem.splits.parts(repeat, fold, problem.images.ids)
-    pixels = _tensor(problem.images.pixels).to(runtime.device)
-    labels = _tensor(problem.images.labels).to(runtime.device)
+    pixels = Gather(problem.images.pixels, runtime.device)
+    labels = as_tensor(problem.images.labels).to(runtime.device)
     return Place(problem, repeat, fold, runtime, team, pixels, labels, train, held_out)
-
-
-def _tensor(array: NDArray) -> Tensor:
-    """View an array, which may lie in shared memory that nobody may write to (and nobody does)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(array)
 
 
 def train_epoch(
@@ -72,13 +64,13 @@ def train_epoch(
     batches = list(epoch_batches(place.train, size, seed=seed, epoch=state.epoch))
     losses = torch.zeros(len(batches), device=device)
     train_mode(state.model, config.train.frozen_norm)
-    for step, batch in enumerate(batches):
+    slices = map(place.team.slice, batches)
+    for step, (mine, pixels) in enumerate(place.pixels.batches(slices)):
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(now, step, len(batches))
-        mine = place.team.slice(batch)
         rows = torch.from_numpy(mine).to(device)
         numbers = torch.from_numpy(table[mine]).to(device)
-        image = augment(place.pixels[rows], numbers, config.augment, place.problem.size)
+        image = augment(pixels, numbers, config.augment, place.problem.size)
         loss = _step(place, state, wrapped, image, rows)
         losses[step] = loss.detach()
     losses = place.team.sum(losses).cpu()
@@ -169,9 +161,9 @@ def _predict(place: Place, model: Classifier, rows: Ints) -> Floats:
     batch = max(4 * place.problem.config.train.batch_size // place.team.size, 1)
     classes = len(place.problem.images.class_names)
     parts = [torch.zeros(0, classes, device=place.runtime.device)]
-    for first in range(0, len(mine), batch):
-        chosen = torch.from_numpy(mine[first : first + batch]).to(place.runtime.device)
-        image = to_input(place.pixels[chosen], place.problem.size)
+    runs = (mine[first : first + batch] for first in range(0, len(mine), batch))
+    for _, pixels in place.pixels.batches(runs):
+        image = to_input(pixels, place.problem.size)
         with place.runtime.autocast():
             parts.append(model(image).float())
     return place.team.gather(torch.cat(parts), len(rows)).cpu().numpy()

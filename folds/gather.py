@@ -1,0 +1,121 @@
+"""Bringing images to the device, from wherever they have room.
+
+All of them stay on the device if they fit. Else each batch is gathered from memory or read from a
+file, while the network is busy with the batch before.
+"""
+
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from folds.evaluate import Ints
+from folds.images.pixelfile import PixelFile, Pixels, pieces
+
+ROOM = 0.6  # share of a GPU's free memory that images may take
+
+
+class Gather:
+    """All images of a run, given out batch by batch on one device.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8 or PixelFile, shape (N, H, W, 3)
+    device : torch.device
+    room : int, optional
+        Bytes of the device's memory that the images may take; default: `ROOM` of what is free.
+
+    Notes
+    -----
+    The batches are the same wherever the images live. At most two batches at a time are held
+    beyond what lives in memory.
+    """
+
+    def __init__(self, pixels: Pixels, device: torch.device, *, room: int | None = None) -> None:
+        self._pixels, self._device = pixels, device
+        self._resident: Tensor | None = None
+        if device.type == "cpu":
+            if not isinstance(pixels, PixelFile):
+                self._resident = as_tensor(pixels)
+        elif pixels.nbytes <= (_free(device) if room is None else room):
+            self._resident = _placed(pixels, device)
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def take(self, rows: Ints) -> Tensor:
+        """Give images.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (B,)
+
+        Returns
+        -------
+        Tensor of uint8, shape (B, H, W, 3)
+            On the device.
+        """
+        if self._resident is not None:
+            return self._resident[torch.from_numpy(rows).to(self._device)]
+        return self._collected(rows).to(self._device, non_blocking=True)
+
+    def batches(self, parts: Iterable[Ints]) -> Iterator[tuple[Ints, Tensor]]:
+        """Give batch after batch, the next one being fetched meanwhile.
+
+        Yields
+        ------
+        rows : ndarray of int64, shape (B,)
+            Of `parts`, in order.
+        pixels : Tensor of uint8, shape (B, H, W, 3)
+            As `take` gives.
+        """
+        if self._resident is not None:
+            yield from ((rows, self.take(rows)) for rows in parts)
+            return
+        with ThreadPoolExecutor(1) as pool:
+            ahead: deque[tuple[Ints, Future[Tensor]]] = deque()
+            for rows in parts:
+                ahead.append((rows, pool.submit(self._collected, rows)))
+                if len(ahead) > 1:
+                    yield self._sent(*ahead.popleft())
+            while ahead:
+                yield self._sent(*ahead.popleft())
+
+    def _sent(self, rows: Ints, found: Future[Tensor]) -> tuple[Ints, Tensor]:
+        """Copy a batch to the device on the caller's thread, whose stream will use it."""
+        return rows, found.result().to(self._device, non_blocking=True)
+
+    def _collected(self, rows: Ints) -> Tensor:
+        """Copy rows together in the machine's memory, pinned if a GPU shall fetch them."""
+        shape = (len(rows), *self._pixels.shape[1:])
+        batch = torch.empty(shape, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
+        if isinstance(self._pixels, PixelFile):
+            self._pixels.read_into(batch.numpy(), rows)
+        else:
+            np.take(self._pixels, rows, axis=0, out=batch.numpy())
+        return batch
+
+
+def as_tensor(array: NDArray) -> Tensor:
+    """View an array, which may lie in shared memory that nobody may write to (and nobody does)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(array)
+
+
+def _placed(pixels: Pixels, device: torch.device) -> Tensor:
+    """Copy all images to the device, some at a time."""
+    placed = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+    for rows in pieces(pixels.shape):
+        placed[rows] = as_tensor(pixels[rows]).to(device)
+    return placed
+
+
+def _free(device: torch.device) -> float:
+    """Bytes on a GPU that images may take."""
+    return ROOM * torch.cuda.mem_get_info(device)[0]
