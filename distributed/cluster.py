@@ -50,16 +50,18 @@ def local_resources() -> Resources:
 
 
 def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
-    """Start a local Ray, or join the cluster at an address.
+    """Start a local Ray, or join the cluster at an address, unless that has been done.
 
     Raises
     ------
     UserError
         No cluster answers at the address.
     """
-    _check_answers(address)
     import ray
 
+    if ray.is_initialized():
+        return
+    _check_answers(address)
     options: dict[str, Any] = {
         "log_to_driver": verbose,
         "logging_level": logging.INFO if verbose else logging.ERROR,

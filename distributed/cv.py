@@ -9,7 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from rich.console import Console
 
@@ -53,7 +55,8 @@ def main() -> None:
             f"--resume {resumed}: goes on with the run's own settings, and "
             f"--{', --'.join(changed).replace('_', '-')} would change its results; leave it out"
         )
-    _execute(config, command, resumed)
+    with ExitStack() as stack:
+        _execute(config, command, resumed, stack)
 
 
 def _expanded(argv: Sequence[str]) -> list[str]:
@@ -91,7 +94,7 @@ def _value(argv: list[str], flag: str) -> str | None:
     return None
 
 
-def _execute(config: Config, command: Command, resumed: str | None) -> None:
+def _execute(config: Config, command: Command, resumed: str | None, stack: ExitStack) -> None:
     """Check, plan and run; the heavy imports wait until the command line is known to be good."""
     if command.verbose:
         os.environ["CROSSFOLD_VERBOSE"] = "1"
@@ -103,10 +106,18 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     cluster.set_environment(address)
     from distributed import finish, job, workspace
     from distributed.run import Run
+    from distributed.stream import Loader
     from folds.prepare import prepare
 
     finish.check_output(config.tracking.output)
-    prepared = prepare(config)
+
+    def start_ray() -> None:
+        cluster.start(address, cluster.local_resources(), verbose=command.verbose)
+
+    tell = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    loader = Loader(config.cluster, start_ray, tell)
+    stack.callback(loader.close)
+    prepared = prepare(config, load=loader)
     for notice in prepared.notices:
         console.print(f"notice: {notice}", highlight=False, markup=False, soft_wrap=True)
     images = prepared.problem.images
@@ -116,7 +127,7 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     )  # fmt: skip
     loaded = time.perf_counter() - start
     if address:
-        cluster.start(address, cluster.local_resources(), verbose=command.verbose)
+        start_ray()
     plan = job.plan_for(config, len(prepared.tasks))
     console.print(f"plan: {plan.describe()}", highlight=False, soft_wrap=True)
     if plan.workers > 1 and prepared.batch_norm:
@@ -137,9 +148,10 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     this.began, this.seconds["images and weights"] = start, loaded
     if not address:
         with this.phase("start"):
-            cluster.start(None, cluster.local_resources(), verbose=command.verbose)
+            start_ray()
     summary = job.execute(this)
     finish.show(this, summary)
+    loader.close()
     cluster.stop()
     held.close()
 

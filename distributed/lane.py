@@ -10,6 +10,7 @@ import torch.distributed as dist
 from ray.actor import ActorHandle
 
 from distributed.ledger import Claim
+from distributed.nearby import nearby
 from distributed.plan import Plan
 from folds.device import Runtime
 from folds.errors import DivergenceError, UserError
@@ -78,7 +79,7 @@ def _work(config: dict[str, Lane]) -> None:
     """The loop of one worker; the ledger bounds how often a fold is tried."""
     lane = config["lane"]
     torch.set_num_threads(lane.plan.threads)
-    problem: Problem = ray.get(lane.problem)
+    problem = nearby(ray.get(lane.problem))
     team = Team.current()
     while (claim := _next_claim(lane, team)) is not None:
         _train(lane, problem, claim, team)

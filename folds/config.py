@@ -133,6 +133,16 @@ class ClusterConfig(_Group):
     concurrent_folds: Auto | Annotated[int, Field(ge=1)] = Field(
         "auto", description="Folds trained at the same time (lanes)."
     )
+    stream: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Keep the images in a file and read each batch from it, instead of keeping "
+        "them in memory; auto: if they would take more than 40% of the memory that is free.",
+    )
+    stream_dir: str | None = Field(
+        None,
+        description="Folder for that file, on every machine; default: ~/.cache/crossfold. What a "
+        "run puts there goes when it ends.",
+    )
     checkpoint_every: int = Field(1, ge=1, description="Epochs between a fold's checkpoints.")
     max_failures: int = Field(2, ge=0, description="Lost workers a fold may survive.")
 

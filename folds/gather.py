@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -97,7 +96,7 @@ class Gather:
         if isinstance(self._pixels, PixelFile):
             self._pixels.read_into(batch.numpy(), rows)
         else:
-            np.take(self._pixels, rows, axis=0, out=batch.numpy())
+            torch.index_select(as_tensor(self._pixels), 0, torch.from_numpy(rows), out=batch)
         return batch
 
 

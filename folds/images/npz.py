@@ -57,8 +57,7 @@ def stream(path: Path, size: int, target: Path, *, limit: int | None, seed: int)
     blocks, ids, notices = _blocks(path, arrays)
     labels, names = _all_labels(path, arrays, len(ids))
     rows = stratified(labels, names, limit, seed=seed)
-    height, width = arrays[blocks[0]].shape[1:3]
-    side = height if height == width <= size else size
+    side = _side(arrays[blocks[0]], size)
     with PixelWriter(target, (len(rows), side, side, 3)) as writer:
         first = 0
         for block in blocks:
@@ -72,12 +71,23 @@ def stream(path: Path, size: int, target: Path, *, limit: int | None, seed: int)
     return ImageSet(pixels, labels[rows], names, ids[rows], singletons(ids[rows]), notices)
 
 
-def decoded_bytes(path: Path) -> int:
-    """Bytes of the images in a file before any is reduced; 0 if it is no .npz file."""
-    if not zipfile.is_zipfile(path):
-        return 0
-    with zipfile.ZipFile(path) as file:
-        return sum(info.file_size for info in file.infolist() if _holds_images(info.filename))
+def decoded_bytes(path: Path, size: int) -> int:
+    """Bytes that the pixels of `load` would take, told without reading them.
+
+    Raises
+    ------
+    UserError
+        As `load`.
+    """
+    arrays = _read(path, images=False)
+    blocks, ids, _ = _blocks(path, arrays)
+    return len(ids) * _side(arrays[blocks[0]], size) ** 2 * 3
+
+
+def _side(array: NDArray, size: int) -> int:
+    """Side in pixels that `shrink` gives to images."""
+    height, width = array.shape[1:3]
+    return height if height == width <= size else size
 
 
 def load_unlabelled(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
@@ -121,7 +131,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _member(path: Path, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype]]:
+def _member(path: Path, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype, bool]]:
     """Open an array inside the file where its first value lies."""
     with _naming(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
         version = np.lib.format.read_magic(file)
@@ -130,23 +140,25 @@ def _member(path: Path, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...],
             if version == (1, 0)
             else np.lib.format.read_array_header_2_0(file)
         )
-        if fortran:
-            raise UserError(
-                f"--data {path}: {name} lies in Fortran order and cannot be read in pieces; save "
-                "numpy.ascontiguousarray of it, or use --stream off"
-            )
-        yield file, shape, dtype
+        if dtype.hasobject:
+            raise ValueError("object arrays would have to be unpickled (pickle)")
+        yield file, shape, dtype, fortran
 
 
 def _stand_in(path: Path, name: str) -> NDArray:
     """An array without memory of its own that has another's shape and dtype."""
-    with _member(path, name) as (_, shape, dtype):
+    with _member(path, name) as (_, shape, dtype, _):
         return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def _pieces(path: Path, name: str, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
     """Read an array of images from its beginning to its end, compressed or not."""
-    with _member(path, name) as (file, _, _):
+    with _member(path, name) as (file, _, _, fortran):
+        if fortran:
+            raise UserError(
+                f"--data {path}: {name} lies in Fortran order and cannot be read in pieces; save "
+                "numpy.ascontiguousarray of it, or use --stream off"
+            )
         for rows in pieces(shape):
             content = file.read((rows.stop - rows.start) * math.prod(shape[1:]))
             yield np.frombuffer(content, np.uint8).reshape(-1, *shape[1:])
