@@ -105,8 +105,8 @@ def _execute(config: Config, command: Command, resumed: str | None, stack: ExitS
     address = cluster.address_of(config.cluster.address)
     cluster.set_environment(address)
     from distributed import finish, job, workspace
+    from distributed.loader import Loader
     from distributed.run import Run
-    from distributed.stream import Loader
     from folds.prepare import prepare
 
     finish.check_output(config.tracking.output)

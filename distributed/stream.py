@@ -1,16 +1,14 @@
-"""More images than memory: decoded by Ray Data over the cluster, into a file beside the driver.
+"""Decoding files over the cluster with Ray Data; the only place that knows it.
 
-The functions that list and decode files are those of `folds.images`, so the images, their order
-and their digest are the same as in memory.
+The functions that decode are those of `folds.images`, so the pixels are the same as in memory.
+The tasks import little: they start sooner without torch.
 """
 
 import io
+import logging
 import math
 import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,127 +16,15 @@ from typing import Any
 import numpy as np
 import ray
 from numpy.typing import NDArray
-from ray.exceptions import RayError
 
-from distributed import nearby, scratch
-from distributed.memory import available_memory
-from folds.config import ClusterConfig, DataConfig
-from folds.errors import RunError, UserError
-from folds.images import ImageSet, folder, load, npz
-from folds.images.folder import Listing
-from folds.images.pixelfile import PixelWriter, pieces
-from folds.images.source import decoded_size, path_of
+from folds.images.folder import Listing, read
+from folds.images.pixelfile import PixelWriter
 
-SHARE = 0.4  # of the free memory; in memory mode images are there twice for a while
 _BLOCK = 8 * 2**20  # bytes of decoded images that travel together
 _STORE = 256 * 2**20  # bytes of Ray's object store that blocks under way may take
 _READERS = 2  # tasks that read files beside the driver
-_FILE = "pixels.npy"
 
 Batch = dict[str, NDArray[Any]]
-
-
-class Loader:
-    """Brings in the images, in memory or in a file; `close` it when the run has ended.
-
-    Parameters
-    ----------
-    config : ClusterConfig
-        Of which `stream` and `stream_dir` count.
-    start : callable
-        Starts Ray; called if images are to be kept in a file.
-    tell : callable
-        Is given a line for the user.
-
-    Notes
-    -----
-    Labels, ids, pixels and digest do not depend on where the images are kept.
-    """
-
-    def __init__(
-        self, config: ClusterConfig, start: Callable[[], None], tell: Callable[[str], None]
-    ) -> None:
-        self._config, self._start, self._tell = config, start, tell
-        self._folder: Path | None = None
-
-    def __call__(self, config: DataConfig, *, seed: int, largest: int) -> ImageSet:
-        """Load as `folds.images.load` does.
-
-        Raises
-        ------
-        UserError
-            As there, or there is no room for the file.
-        """
-        path, size = path_of(config.data), decoded_size(config, largest)
-        if self._config.stream == "off" or (path is None and self._config.stream == "auto"):
-            return load(config, seed=seed, largest=largest)
-        if path is None:
-            images = load(config, seed=seed, largest=largest)
-            with self._target(images.pixels.nbytes) as target:
-                return _copied(images, target)
-        if path.is_dir():
-            listing = folder.survey(path, size, limit=config.limit, seed=seed)
-            if not self._wanted(math.prod(listing.shape)):
-                return folder.decode(listing, skip_broken=config.skip_broken)
-            return self._decoded(listing, skip_broken=config.skip_broken)
-        nbytes = npz.decoded_bytes(path, size)
-        if not self._wanted(nbytes):
-            return load(config, seed=seed, largest=largest)
-        with self._target(nbytes) as target:
-            return _placed(npz.stream(path, size, target, limit=config.limit, seed=seed), target)
-
-    def close(self) -> None:
-        """Delete the file here and its copies on other machines."""
-        if self._folder is not None:
-            nearby.forget(self._config.stream_dir, self._folder)
-            scratch.remove(self._folder)
-            self._folder = None
-
-    def _wanted(self, nbytes: int) -> bool:
-        return self._config.stream == "on" or nbytes > SHARE * available_memory()
-
-    def _decoded(self, listing: Listing, *, skip_broken: bool) -> ImageSet:
-        with self._target(math.prod(listing.shape)) as target:
-            with PixelWriter(target, listing.shape) as writer:
-                good = decode(listing, writer)
-                listing.check(good, skip_broken=skip_broken)
-                pixels = writer.finish(np.flatnonzero(good))
-            return _placed(listing.images(pixels, good), target)
-
-    @contextmanager
-    def _target(self, nbytes: int) -> Iterator[Path]:
-        """A place for the file, with Ray at hand to fill it and to give it away."""
-        self._start()
-        place = scratch.root(self._config.stream_dir)
-        self._folder = scratch.new(place)
-        free = shutil.disk_usage(self._folder).free
-        if nbytes > free:
-            raise UserError(
-                f"--stream-dir {place}: the images take {nbytes / 1e9:.1f} GB and the disk has "
-                f"{free / 1e9:.1f}; name a folder on a larger disk, or lower --image-size"
-            )
-        self._tell(f"images are kept in {self._folder}, up to {nbytes / 1e9:.1f} GB")
-        try:
-            yield self._folder / _FILE
-        except OSError as error:
-            raise UserError(
-                f"--stream-dir {place}: {error.strerror}; name another folder"
-            ) from None
-        except RayError as error:
-            reason = " ".join(str(error).split())[:300]
-            raise RunError(f"the images could not be decoded: {reason}") from None
-
-
-def _placed(images: ImageSet, target: Path) -> ImageSet:
-    return replace(images, pixels=nearby.NodeFile(target))
-
-
-def _copied(images: ImageSet, target: Path) -> ImageSet:
-    with PixelWriter(target, images.pixels.shape) as writer:
-        for rows in pieces(images.pixels.shape):
-            writer.write(np.arange(rows.start, rows.stop), images.pixels[rows])
-        writer.finish()
-    return _placed(images, target)
 
 
 def decode(listing: Listing, writer: PixelWriter) -> NDArray[np.bool_]:
@@ -176,13 +62,13 @@ def _batches(listing: Listing) -> Iterator[Batch]:
     import ray.data
 
     _configure(ray.data.DataContext.get_current())
-    here = nearby.on_node(ray.get_runtime_context().get_node_id())
+    here = ray.get_runtime_context().get_node_id()
     count, rows = len(listing.ids), max(1, _BLOCK // math.prod(listing.shape[1:]))
-    read = partial(_read, root=listing.root.absolute(), ids=ray.put(listing.ids))
+    fetch = partial(_fetch, root=listing.root.absolute(), ids=ray.put(listing.ids))
     images = (
         ray.data.range(count, override_num_blocks=math.ceil(count / rows))
         .map_batches(
-            read, batch_size=None, num_cpus=0, scheduling_strategy=here,
+            fetch, batch_size=None, num_cpus=0, label_selector={"ray.io/node-id": here},
             compute=ray.data.TaskPoolStrategy(size=_READERS),
         )
         .map_batches(
@@ -194,12 +80,15 @@ def _batches(listing: Listing) -> Iterator[Batch]:
 
 def _configure(context: Any) -> None:
     verbose = "CROSSFOLD_VERBOSE" in os.environ
+    logging.getLogger("ray.data").setLevel(logging.INFO if verbose else logging.ERROR)
     context.enable_progress_bars = context.print_on_execution_start = verbose
     context.target_max_block_size = 2 * _BLOCK
-    context.execution_options.resource_limits.object_store_memory = _STORE
+    context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(
+        object_store_memory=_STORE
+    )
 
 
-def _read(batch: Batch, root: Path, ids: ray.ObjectRef) -> Batch:
+def _fetch(batch: Batch, root: Path, ids: ray.ObjectRef) -> Batch:
     """Fetch the bytes of some files; none of a file that cannot be opened."""
     names = ray.get(ids)[batch["id"]]
     content = np.empty(len(names), dtype=object)
@@ -216,7 +105,7 @@ def _content(file: Path) -> bytes:
 
 def _decode(batch: Batch, side: int, resize: bool) -> Batch:
     size = side if resize else None
-    found = [folder.read(io.BytesIO(content), size) for content in batch["content"]]
+    found = [read(io.BytesIO(content), size) for content in batch["content"]]
     blank = np.zeros((side, side, 3), dtype=np.uint8)
     pixels = np.stack([blank if image is None else image for image in found])
     good = np.array([image is not None for image in found])
