@@ -8,7 +8,6 @@ import io
 import logging
 import math
 import os
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from numpy.typing import NDArray
 from folds.images.folder import Listing, read
 from folds.images.pixelfile import PixelWriter
 
-_BLOCK = 8 * 2**20  # bytes of decoded images that travel together
-_STORE = 256 * 2**20  # bytes of Ray's object store that blocks under way may take
+_BLOCK = 4 * 2**20  # bytes of decoded images that travel together
+_UNDER_WAY = 4  # blocks for each core that may lie in Ray's object store, but at least:
+_LEAST = 64 * 2**20  # bytes of it
 _READERS = 2  # tasks that read files beside the driver
 
 Batch = dict[str, NDArray[Any]]
@@ -30,14 +30,14 @@ Batch = dict[str, NDArray[Any]]
 def decode(listing: Listing, writer: PixelWriter) -> NDArray[np.bool_]:
     """Decode files over the cluster and write each image into its row.
 
-    Files are read beside the driver, so the other machines need not have them.
+    Files are read and images written beside the driver, so the other machines need neither.
 
     Parameters
     ----------
     listing : Listing
         N files.
     writer : PixelWriter
-        Has room for all of them.
+        Open, with room for all of them.
 
     Returns
     -------
@@ -49,33 +49,23 @@ def decode(listing: Listing, writer: PixelWriter) -> NDArray[np.bool_]:
     Blocks of some megabytes are taken as they come, in any order, and Ray Data waits when
     those under way fill its share of the object store: memory does not grow with N.
     """
-    good = np.zeros(len(listing.ids), dtype=bool)
-    for batch in _batches(listing):
-        readable = batch["good"]
-        rows = batch["row"][readable]
-        writer.write(rows, batch["pixels"][readable])
-        good[rows] = True
-    return good
-
-
-def _batches(listing: Listing) -> Iterator[Batch]:
     import ray.data
 
     _configure(ray.data.DataContext.get_current())
-    here = ray.get_runtime_context().get_node_id()
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     count, rows = len(listing.ids), max(1, _BLOCK // math.prod(listing.shape[1:]))
-    fetch = partial(_fetch, root=listing.root.absolute(), ids=ray.put(listing.ids))
-    images = (
+    fetch = partial(_fetch, listing.root.absolute(), ray.put(listing.ids))
+    beside = {"batch_size": None, "num_cpus": 0, "label_selector": here}
+    done = (
         ray.data.range(count, override_num_blocks=math.ceil(count / rows))
-        .map_batches(
-            fetch, batch_size=None, num_cpus=0, label_selector={"ray.io/node-id": here},
-            compute=ray.data.TaskPoolStrategy(size=_READERS),
-        )
-        .map_batches(
-            partial(_decode, side=listing.side, resize=listing.resize), batch_size=None, num_cpus=1
-        )
-    )  # fmt: skip
-    yield from images.iter_batches(batch_size=None, prefetch_batches=1)
+        .map_batches(fetch, compute=ray.data.TaskPoolStrategy(size=_READERS), **beside)
+        .map_batches(partial(_decode, listing.side, listing.resize), batch_size=None, num_cpus=1)
+        .map_batches(partial(_write, writer), compute=ray.data.TaskPoolStrategy(size=1), **beside)
+    )
+    good = np.zeros(count, dtype=bool)
+    for batch in done.iter_batches(batch_size=None):
+        good[batch["row"]] = batch["good"]
+    return good
 
 
 def _configure(context: Any) -> None:
@@ -84,11 +74,11 @@ def _configure(context: Any) -> None:
     context.enable_progress_bars = context.print_on_execution_start = verbose
     context.target_max_block_size = 2 * _BLOCK
     context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(
-        object_store_memory=_STORE
+        object_store_memory=max(_LEAST, _UNDER_WAY * _BLOCK * ray.cluster_resources().get("CPU", 0))
     )
 
 
-def _fetch(batch: Batch, root: Path, ids: ray.ObjectRef) -> Batch:
+def _fetch(root: Path, ids: ray.ObjectRef, batch: Batch) -> Batch:
     """Fetch the bytes of some files; none of a file that cannot be opened."""
     names = ray.get(ids)[batch["id"]]
     content = np.empty(len(names), dtype=object)
@@ -103,10 +93,15 @@ def _content(file: Path) -> bytes:
         return b""
 
 
-def _decode(batch: Batch, side: int, resize: bool) -> Batch:
+def _decode(side: int, resize: bool, batch: Batch) -> Batch:
     size = side if resize else None
     found = [read(io.BytesIO(content), size) for content in batch["content"]]
     blank = np.zeros((side, side, 3), dtype=np.uint8)
     pixels = np.stack([blank if image is None else image for image in found])
     good = np.array([image is not None for image in found])
     return {"row": batch["row"], "pixels": pixels, "good": good}
+
+
+def _write(writer: PixelWriter, batch: Batch) -> Batch:
+    writer.write(batch["row"], batch["pixels"])
+    return {"row": batch["row"], "good": batch["good"]}

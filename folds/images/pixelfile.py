@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-_PIECE = 16 * 2**20  # bytes that are held at a time
+_PIECE = 4 * 2**20  # bytes that are held at a time
 
 
 class PixelFile:
@@ -107,7 +107,12 @@ class PixelFile:
         return self.path.open("rb", buffering=0)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_file"}
+        return _picklable(self)
+
+
+def _picklable(holder: "PixelFile | PixelWriter") -> dict[str, Any]:
+    """What makes up a reader or writer, without its open file."""
+    return {name: value for name, value in vars(holder).items() if name != "_file"}
 
 
 Pixels = NDArray[np.uint8] | PixelFile
@@ -115,6 +120,8 @@ Pixels = NDArray[np.uint8] | PixelFile
 
 class PixelWriter:
     """Fills a new `PixelFile`, in any order; use it in a ``with`` block.
+
+    Other processes of the machine may be given it inside of that block, to write some of the rows.
 
     Parameters
     ----------
@@ -134,7 +141,7 @@ class PixelWriter:
         self._stride, self._header = math.prod(shape[1:]), _header(shape)
 
     def __enter__(self) -> Self:
-        self._file = self._part.open("w+b", buffering=0)
+        self._part.touch()
         self._file.truncate(len(self._header) + self._shape[0] * self._stride)
         return self
 
@@ -173,11 +180,18 @@ class PixelWriter:
         self._part.replace(self._path)
         return PixelFile(self._path)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return _picklable(self)
+
     def _put(self, content: bytes | memoryview, row: int) -> None:
         place = self._place(row)
         while content:
             done = os.pwrite(self._file.fileno(), content, place)
             content, place = content[done:], place + done
+
+    @cached_property
+    def _file(self) -> BinaryIO:
+        return self._part.open("r+b", buffering=0)
 
     def _place(self, row: int) -> int:
         return len(self._header) + row * self._stride
