@@ -28,7 +28,11 @@ class NodeFile(PixelFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.node: str = ray.get_runtime_context().get_node_id()
+        self.node = _here()
+
+
+def _here() -> str:
+    return ray.get_runtime_context().get_node_id()
 
 
 def nearby(problem: Problem) -> Problem:
@@ -40,7 +44,7 @@ def nearby(problem: Problem) -> Problem:
         There is no place to write them to.
     """
     pixels = problem.images.pixels
-    if not isinstance(pixels, NodeFile) or pixels.path.exists():
+    if not isinstance(pixels, NodeFile) or pixels.node == _here():
         return problem
     folder = scratch.claim(scratch.root(problem.config.cluster.stream_dir), pixels.path.parent.name)
     here = fetch(pixels, folder / pixels.path.name)
@@ -56,7 +60,7 @@ def fetch(source: NodeFile, target: Path) -> PixelFile:
 
 
 def _copy(source: NodeFile, target: Path) -> None:
-    read = ray.remote(_rows).options(num_cpus=0, scheduling_strategy=on_node(source.node))
+    read = ray.remote(_rows).options(num_cpus=0, scheduling_strategy=_on(source.node))
     parts = list(pieces(source.shape))
     coming = deque(read.remote(source, rows) for rows in parts[:_AHEAD])
     with PixelWriter(target, source.shape) as writer:
@@ -75,11 +79,10 @@ def forget(stream_dir: str | None, folder: Path) -> None:
     """Delete the copies that other machines have; one that does not answer is left alone."""
     if not ray.is_initialized():
         return
-    here = ray.get_runtime_context().get_node_id()
-    others = [n["NodeID"] for n in ray.nodes() if n["Alive"] and n["NodeID"] != here]
-    clean = ray.remote(_remove).options(num_cpus=0, max_retries=0)
+    others = [n["NodeID"] for n in ray.nodes() if n["Alive"] and n["NodeID"] != _here()]
+    clean = ray.remote(_remove)
     waiting = [
-        clean.options(scheduling_strategy=on_node(node)).remote(stream_dir, folder.name)
+        clean.options(num_cpus=0, scheduling_strategy=_on(node)).remote(stream_dir, folder.name)
         for node in others
     ]
     if waiting:
@@ -90,6 +93,5 @@ def _remove(stream_dir: str | None, name: str) -> None:
     scratch.remove(scratch.root(stream_dir) / name)
 
 
-def on_node(node: str) -> NodeAffinitySchedulingStrategy:
-    """Run on this machine and no other."""
+def _on(node: str) -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(node, soft=False)

@@ -53,12 +53,14 @@ def decode(listing: Listing, writer: PixelWriter) -> NDArray[np.bool_]:
 
     _configure(ray.data.DataContext.get_current())
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-    count, rows = len(listing.ids), max(1, _BLOCK // math.prod(listing.shape[1:]))
+    count = len(listing.ids)
+    blocks = math.ceil(count / max(1, _BLOCK // math.prod(listing.shape[1:])))
+    readers = ray.data.TaskPoolStrategy(size=min(_READERS, blocks))
     fetch = partial(_fetch, listing.root.absolute(), ray.put(listing.ids))
     beside = {"batch_size": None, "num_cpus": 0, "label_selector": here}
     done = (
-        ray.data.range(count, override_num_blocks=math.ceil(count / rows))
-        .map_batches(fetch, compute=ray.data.TaskPoolStrategy(size=_READERS), **beside)
+        ray.data.range(count, override_num_blocks=blocks)
+        .map_batches(fetch, compute=readers, **beside)
         .map_batches(partial(_decode, listing.side, listing.resize), batch_size=None, num_cpus=1)
         .map_batches(partial(_write, writer), compute=ray.data.TaskPoolStrategy(size=1), **beside)
     )
