@@ -10,6 +10,7 @@ import torch.distributed as dist
 from ray.actor import ActorHandle
 
 from distributed.ledger import Claim
+from distributed.nearby import nearby
 from distributed.plan import Plan
 from distributed.results import pack
 from distributed.views import share_views
@@ -86,7 +87,7 @@ def _work(config: dict[str, Lane]) -> None:
     lane = config["lane"]
     keep_memory()
     torch.set_num_threads(lane.plan.threads)
-    problem: Problem = ray.get(lane.problem)
+    problem = nearby(ray.get(lane.problem))
     team = Team.current()
     shared = share_views(problem, lane.runtime, lane.ledger)
     while (claim := _next_claim(lane, team)) is not None:
