@@ -24,8 +24,9 @@ format: $(VENV)/ready        ## bring the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/ready         ## the plain loop against the main job, on images of your own
-	$(BIN)/python benchmarks/plain_cv.py --help
+bench: $(VENV)/ready         ## every comparison in small; `python -m benchmarks.run --help` has more
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m benchmarks.run --quick
 
 schema: $(VENV)/ready        ## write the schema of summary.json anew
 	$(BIN)/python -c "from distributed.summary import schema; print(schema(), end='')" > docs/summary.schema.json

@@ -1,0 +1,119 @@
+"""The images and weights that the commands are given."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from folds.config import DataConfig
+from folds.errors import UserError
+from folds.images import ImageSet, load
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured.
+
+    Parameters
+    ----------
+    images, side, batch : int
+        Images, their side in pixels, and images a step, of a run.
+    main, long, frozen, trainer : tuple of int
+        Epochs of the head alone, and of everything, of the runs that are compared.
+    steps : int
+        Steps of the bare loop that are timed.
+    many, few : int
+        Images of the two runs whose memory is compared.
+    """
+
+    images: int
+    side: int
+    batch: int
+    main: tuple[int, int]
+    long: tuple[int, int]
+    frozen: tuple[int, int]
+    trainer: tuple[int, int]
+    steps: int
+    many: int
+    few: int
+
+
+FULL = Sizes(2000, 96, 64, (3, 5), (10, 2), (10, 1), (1, 3), 100, 17_000, 500)
+QUICK = Sizes(200, 64, 32, (1, 1), (3, 1), (3, 1), (1, 2), 20, 2_000, 200)
+BACKBONE = "mobilenetv2_100"
+FOLDS = 5
+
+
+class Inputs:
+    """Images and weights; what is not given is made on first use.
+
+    Parameters
+    ----------
+    folder : Path
+        Where made files go.
+    sizes : Sizes
+    data, weights : Path, optional
+        A folder of class folders, and a .safetensors file of `BACKBONE`. Default: the demo's
+        images as PNG files, and random weights, which say nothing about scores.
+    """
+
+    def __init__(
+        self, folder: Path, sizes: Sizes, *, data: Path | None, weights: Path | None
+    ) -> None:
+        self.folder, self.sizes = folder, sizes
+        self._data, self._weights = data, weights
+
+    @cached_property
+    def data(self) -> Path:
+        """Folder of class folders."""
+        if self._data is not None:
+            return self._data
+        images = self._load("demo")
+        folder = self.folder / "images"
+        for name in images.class_names:
+            (folder / name).mkdir(parents=True)
+        for row, (pixels, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
+            Image.fromarray(pixels).save(folder / images.class_names[label] / f"{row:05d}.png")
+        return folder
+
+    @cached_property
+    def weights(self) -> Path:
+        """Weights file of the backbone."""
+        if self._weights is not None:
+            return self._weights
+        path = self.folder / "random.safetensors"
+        torch.manual_seed(0)
+        save_file(timm.create_model(BACKBONE).state_dict(), path)
+        return path
+
+    @cached_property
+    def many(self) -> Path:
+        """An .npz file of many images: those of the data, repeated."""
+        return self._archive("many", self.sizes.many)
+
+    @cached_property
+    def few(self) -> Path:
+        """An .npz file of a few images."""
+        return self._archive("few", self.sizes.few)
+
+    def _archive(self, name: str, count: int) -> Path:
+        images = self._load(str(self.data)).limited(count, seed=0)
+        rows = np.arange(count) % len(images)
+        path = self.folder / f"{name}.npz"
+        np.savez(path, images=images.pixels[rows], labels=images.labels[rows])
+        return path
+
+    def _load(self, source: str) -> ImageSet:
+        side = self.sizes.side
+        images = load(DataConfig(data=source, image_size=side), seed=0, largest=side)
+        if images.pixels.shape[1:3] != (side, side):
+            raise UserError(
+                f"--data {source}: images of {images.pixels.shape[1]} px; "
+                f"give a folder of images of at least {side} px"
+            )
+        return images
