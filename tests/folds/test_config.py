@@ -122,7 +122,8 @@ class TestDigest:
     }  # fmt: skip
     SAME = {  # noqa: RUF012
         "address": "auto", "device": "cpu", "workers_per_fold": 3, "concurrent_folds": 2,
-        "checkpoint_every": 5, "max_failures": 0, "experiment": "e", "tracking_uri": "u",
+        "stream": "on", "stream_dir": "d", "checkpoint_every": 5, "max_failures": 0,
+        "experiment": "e", "tracking_uri": "u",
         "model_name": "m", "output": "o",
     }  # fmt: skip
 
