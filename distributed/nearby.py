@@ -14,7 +14,7 @@ from folds.images.pixelfile import PixelFile, PixelWriter, pieces
 from folds.problem import Problem
 
 _AHEAD = 2  # pieces under way
-_END_S = 10.0
+_END_S = 30.0
 
 
 class NodeFile(PixelFile):
@@ -80,17 +80,13 @@ def forget(stream_dir: str | None, folder: Path) -> None:
     if not ray.is_initialized():
         return
     others = [n["NodeID"] for n in ray.nodes() if n["Alive"] and n["NodeID"] != _here()]
-    clean = ray.remote(_remove)
+    clean = ray.remote(scratch.discard)
     waiting = [
         clean.options(num_cpus=0, scheduling_strategy=_on(node)).remote(stream_dir, folder.name)
         for node in others
     ]
     if waiting:
         ray.wait(waiting, num_returns=len(waiting), timeout=_END_S)
-
-
-def _remove(stream_dir: str | None, name: str) -> None:
-    scratch.remove(scratch.root(stream_dir) / name)
 
 
 def _on(node: str) -> NodeAffinitySchedulingStrategy:

@@ -1,4 +1,7 @@
-"""Folders for large files that live as long as a run, on each machine that takes part."""
+"""Folders for large files that live as long as a run, on each machine that takes part.
+
+Imports little, so that a task which only cleans up starts soon.
+"""
 
 import fcntl
 import os
@@ -78,3 +81,8 @@ def _sweep(place: Path) -> None:
 def remove(folder: Path) -> None:
     """Delete a folder; files that somebody still reads go when he closes them."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def discard(stream_dir: str | None, name: str) -> None:
+    """Delete this machine's folder of that name."""
+    remove(root(stream_dir) / name)

@@ -72,7 +72,7 @@ def decode(listing: Listing, writer: PixelWriter) -> NDArray[np.bool_]:
 
 def _configure(context: Any) -> None:
     verbose = "CROSSFOLD_VERBOSE" in os.environ
-    logging.getLogger("ray.data").setLevel(logging.INFO if verbose else logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.INFO if verbose else logging.CRITICAL)
     context.enable_progress_bars = context.print_on_execution_start = verbose
     context.target_max_block_size = 2 * _BLOCK
     context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(

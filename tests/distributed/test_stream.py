@@ -224,19 +224,64 @@ def test_four_times_the_memory_budget_stays_within_it(tmp_path):
     assert grown["on"] < BUDGET_MB < grown["off"]
 
 
+JOB = [
+    "--folds", "2", "--backbone", "test_resnet", "--weights", "none", "--batch-size", "16",
+    "--stages", "1:2:1e-3",
+]  # fmt: skip
+
+
+def same_predictions(one, two):
+    one, two = np.load(one / "oof.npz"), np.load(two / "oof.npz")
+    return all((one[name] == two[name]).all() for name in one.files)
+
+
 @pytest.mark.slow
 def test_the_whole_job_is_the_same_and_leaves_nothing(tmp_path):
     data = draw(tmp_path / "data", (40, 40))
     for mode in ("on", "off"):
         ran = python(
-            tmp_path, "distributed.cv", "--data", str(data), "--folds", "2", "--backbone",
-            "test_resnet", "--weights", "none", "--batch-size", "16", "--stages", "1:2:1e-3",
+            tmp_path, "distributed.cv", "--data", str(data), *JOB,
             "--stream", mode, "--stream-dir", "scratch", "--output", mode,
         )  # fmt: skip
         assert ran.returncode == 0, ran.stderr
         assert ran.stderr == ""
         assert ("images are kept in" in ran.stdout) == (mode == "on")
-    on, off = (np.load(tmp_path / mode / "oof.npz") for mode in ("on", "off"))
-    for name in off.files:
-        np.testing.assert_array_equal(on[name], off[name])
+    assert same_predictions(tmp_path / "on", tmp_path / "off")
     assert not list((tmp_path / "scratch").glob("run-*"))
+
+
+TWO_NODES = """
+import subprocess, sys
+from distributed.cluster import set_environment
+
+set_environment("a cluster")
+from ray.cluster_utils import Cluster
+
+head, worker = ({"XDG_CACHE_HOME": f"{sys.argv[1]}/{name}"} for name in ("head", "worker"))
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "env_vars": head})
+cluster.add_node(num_cpus=2, env_vars=worker)
+job = [sys.executable, "-m", "distributed.cv", "--address", cluster.address, *sys.argv[2:]]
+status = subprocess.run(["env", *(f"{k}={v}" for k, v in head.items()), *job]).returncode
+cluster.shutdown()
+sys.exit(status)
+"""
+
+
+@pytest.mark.slow
+def test_a_machine_without_the_images_trains_the_same(tmp_path):
+    """The head has the images and no core, the worker a core and no images."""
+    data = draw(tmp_path / "data", (40, 40))
+    plain = python(
+        tmp_path, "distributed.cv", "--data", str(data), *JOB, "--stream", "off", "--output", "off"
+    )
+    assert plain.returncode == 0, plain.stderr
+    argv = ["--data", str(data), *JOB, "--stream", "on", "--output", "on"]
+    ran = subprocess.run(
+        [sys.executable, "-c", TWO_NODES, str(tmp_path), *argv],
+        cwd=tmp_path, capture_output=True, text=True, env=environment(), timeout=300,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert same_predictions(tmp_path / "on", tmp_path / "off")
+    for node in ("head", "worker"):
+        left = {path.name for path in (tmp_path / node / "crossfold").iterdir()}
+        assert left == {"lock"}
