@@ -77,7 +77,8 @@ class Inputs:
         folder = self.folder / "images"
         for name in images.class_names:
             (folder / name).mkdir(parents=True)
-        for row, (pixels, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
+        pairs = zip(np.asarray(images.pixels), images.labels, strict=True)
+        for row, (pixels, label) in enumerate(pairs):
             Image.fromarray(pixels).save(folder / images.class_names[label] / f"{row:05d}.png")
         return folder
 

@@ -4,7 +4,6 @@ import logging
 import os
 import socket
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ _ENV = {
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # how soon an ended worker is noticed
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process a lane; checkpoints are enough
+    "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
 }
 
@@ -51,16 +52,18 @@ def local_resources() -> Resources:
 
 
 def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
-    """Start a local Ray, or join the cluster at an address.
+    """Start a local Ray, or join the cluster at an address, unless that has been done.
 
     Raises
     ------
     UserError
         No cluster answers at the address.
     """
-    _check_answers(address)
     import ray
 
+    if ray.is_initialized():
+        return
+    _check_answers(address)
     options: dict[str, Any] = {
         "log_to_driver": verbose,
         "logging_level": logging.INFO if verbose else logging.ERROR,
@@ -86,12 +89,55 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
             logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def start_early(resources: Resources, *, verbose: bool) -> Future[None]:
-    """Begin to start a local Ray while the images are loaded; `Future.result` waits for it."""
-    import ray  # noqa: F401  (imported here and not by two threads at once)
+class Starter:
+    """Starts Ray when it is first needed; a local one, if wished, in the background before.
 
-    starter = ThreadPoolExecutor(1, thread_name_prefix=LANE_THREAD)
-    return starter.submit(start, None, resources, verbose=verbose)
+    Parameters
+    ----------
+    address : str, optional
+        The cluster to join; default: a local Ray.
+    verbose : bool
+        Show what Ray prints.
+    """
+
+    def __init__(self, address: str | None, *, verbose: bool) -> None:
+        self.address, self._verbose = address, verbose
+        self._thread: threading.Thread | None = None
+        self._ready = threading.Event()
+        self._error: BaseException | None = None
+
+    def begin(self) -> None:
+        """Begin to start a local Ray, while the caller does something else."""
+        if self.address is None:
+            import ray  # noqa: F401  (here, and not by two threads at once)
+
+            self._thread = threading.Thread(target=self._start, name=f"{LANE_THREAD}ray")
+            self._thread.daemon = True
+            self._thread.start()
+
+    def __call__(self) -> None:
+        """Return when Ray is there.
+
+        Raises
+        ------
+        UserError
+            No cluster answers at the address.
+        """
+        if self._thread is None:
+            start(self.address, local_resources(), verbose=self._verbose)
+        else:
+            self._ready.wait()
+        if self._error is not None:
+            raise self._error
+
+    def _start(self) -> None:
+        try:
+            start(self.address, local_resources(), verbose=self._verbose)
+        except BaseException as error:
+            self._error = error
+        threading.current_thread().name = "ray"  # no longer one that must be waited for
+        self._ready.set()
+        threading.Event().wait()  # Ray's processes end with the thread that has started them
 
 
 def _check_answers(address: str | None) -> None:

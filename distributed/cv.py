@@ -4,18 +4,29 @@ Trains a timm backbone on k stratified folds spread over Ray workers, records ev
 and registers the best model. Without flags it runs on rendered blood cells.
 """
 
+import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from distributed import workspace
 from folds import cli
 from folds.config import Config, read_yaml
 from folds.errors import UserError
+
+if TYPE_CHECKING:
+    from distributed.cluster import Starter
+    from distributed.loader import Loader
+    from distributed.run import Run
+    from folds.prepare import Prepared
 
 BATCH_NORM = (
     "notice: with several workers a fold batch norm sees only its worker's part of a batch: "
@@ -70,11 +81,7 @@ def _defaults(argv: list[str]) -> tuple[Config, str | None]:
     if (name := _value(argv, "--resume")) is not None:
         if _value(argv, "--config") is not None:
             raise UserError("--config: --resume goes on with the run's own settings; leave it out")
-        import json
-
-        from distributed.workspace import find
-
-        space = find(name)
+        space = workspace.find(name)
         stored = json.loads((space.folder / "run.json").read_text(encoding="utf-8"))
         return Config.from_flat(stored["config"]), space.name
     if (path := _value(argv, "--config")) is not None:
@@ -99,50 +106,72 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     start = time.perf_counter()
     from distributed import cluster
 
-    address = cluster.address_of(config.cluster.address)
-    cluster.set_environment(address)
-    from distributed import finish, job, workspace
-    from distributed.run import Run
-    from folds.prepare import prepare
+    cluster.set_environment(cluster.address_of(config.cluster.address))
+    from distributed import finish, job
+    from distributed.loader import Loader
 
     finish.check_output(config.tracking.output)
-    prepared = prepare(config)
+    ray = cluster.Starter(cluster.address_of(config.cluster.address), verbose=command.verbose)
+    if not command.plan:
+        ray.begin()
+    tell = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    with closing(Loader(config.cluster, ray, tell)) as loader:
+        prepared = _prepared(config, loader, tell)
+        loaded = time.perf_counter() - start
+        if command.plan:
+            if ray.address is not None:
+                ray()
+            job.show_plan(prepared, console)
+            return
+        space = workspace.open_run(resumed, config, prepared.digests)
+        with workspace.hold(space):
+            this = _run(prepared, space, console, ray)
+            this.began, this.seconds["images and weights"] = start, loaded
+            summary = job.execute(this)
+            finish.show(this, summary)
+            loader.close()
+            cluster.stop()
+
+
+def _prepared(config: Config, loader: "Loader", tell: Callable[[str], None]) -> "Prepared":
+    """Load and check everything, and tell what it is."""
+    from folds.prepare import prepare
+
+    prepared = prepare(config, load=loader)
     for notice in prepared.notices:
-        console.print(f"notice: {notice}", highlight=False, markup=False, soft_wrap=True)
+        tell(f"notice: {notice}")
     images = prepared.problem.images
-    console.print(
+    tell(
         f"{len(images)} images of {len(images.class_names)} classes at {prepared.problem.size} px, "
-        f"{config.model.backbone} from {prepared.weights} weights", highlight=False, soft_wrap=True,
-    )  # fmt: skip
-    loaded = time.perf_counter() - start
-    if address:
-        cluster.start(address, cluster.local_resources(), verbose=command.verbose)
-    if command.plan:
-        job.show_plan(prepared, console)
-        return
+        f"{config.model.backbone} from {prepared.weights} weights"
+    )
+    return prepared
+
+
+def _run(
+    prepared: "Prepared", space: workspace.Workspace, console: Console, ray: "Starter"
+) -> "Run":
+    """Connect the tracker and Ray, and lay the folds over what there is."""
+    from distributed import job
+    from distributed.run import Run
+    from tracking.recorder import Recorder
+    from tracking.store import connect
+
+    config = prepared.problem.config
+    recorder = Recorder(
+        connect(config.tracking.tracking_uri),
+        space.folder / "mlflow.json",
+        class_names=prepared.problem.images.class_names,
+        names=prepared.names,
+    )
+    begun = time.perf_counter()
+    ray()
+    waited = time.perf_counter() - begun
     plan = job.plan_for(prepared)
     console.print(f"plan: {plan.describe()}", highlight=False, soft_wrap=True)
     if plan.workers > 1 and prepared.batch_norm:
         console.print(BATCH_NORM, highlight=False, soft_wrap=True)
-    from tracking import store as tracking_store
-    from tracking.recorder import Recorder
-
-    store = tracking_store.connect(config.tracking.tracking_uri)
-    space = workspace.open_run(resumed, config, prepared.digests)
-    held = workspace.hold(space)
-    recorder = Recorder(
-        store, space.folder / "mlflow.json",
-        class_names=images.class_names, names=prepared.names,
-    )  # fmt: skip
-    this = Run(config, prepared, plan, space, recorder, console)
-    this.began, this.seconds["images and weights"] = start, loaded
-    if not address:
-        with this.phase("start"):
-            cluster.start(None, cluster.local_resources(), verbose=command.verbose)
-    summary = job.execute(this)
-    finish.show(this, summary)
-    cluster.stop()
-    held.close()
+    return Run(config, prepared, plan, space, recorder, console, seconds={"start": waited})
 
 
 def _leave(status: int) -> None:

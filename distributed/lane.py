@@ -10,8 +10,10 @@ import torch.distributed as dist
 from ray.actor import ActorHandle
 
 from distributed.ledger import Claim
+from distributed.nearby import nearby
 from distributed.plan import Plan
 from distributed.results import pack
+from distributed.trainer import make_trainer
 from distributed.views import share_views
 from folds.device import Runtime
 from folds.errors import DivergenceError, UserError
@@ -63,12 +65,13 @@ def run_lane(lane: Lane, *, storage: str, name: str) -> None:
         What Ray raises when the workers cannot be kept alive.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
 
-    trainer = TorchTrainer(
+    trainer = make_trainer(
         _work,
-        train_loop_config={"lane": lane},
-        torch_config=TorchConfig(backend="nccl" if lane.plan.device == "cuda" else "gloo"),
+        workers=lane.plan.workers,
+        backend="nccl" if lane.plan.device == "cuda" else "gloo",
+        # by reference: Ray Train's own processes need not read what only workers understand
+        train_loop_config={"lane": ray.put(lane)},
         scaling_config=ScalingConfig(
             num_workers=lane.plan.workers,
             use_gpu=lane.plan.device == "cuda",
@@ -81,12 +84,12 @@ def run_lane(lane: Lane, *, storage: str, name: str) -> None:
     trainer.fit()
 
 
-def _work(config: dict[str, Lane]) -> None:
+def _work(config: dict[str, Any]) -> None:
     """The loop of one worker; the ledger bounds how often a fold is tried."""
-    lane = config["lane"]
+    lane: Lane = ray.get(config["lane"])
     keep_memory()
     torch.set_num_threads(lane.plan.threads)
-    problem: Problem = ray.get(lane.problem)
+    problem = nearby(ray.get(lane.problem))
     team = Team.current()
     shared = share_views(problem, lane.runtime, lane.ledger)
     while (claim := _next_claim(lane, team)) is not None:

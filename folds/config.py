@@ -151,6 +151,16 @@ class ClusterConfig(_Group):
         description="Folds that share a GPU at the same time, each with one worker; auto: more "
         "than 1 only where a measured fold leaves its GPU waiting and the memory suffices.",
     )
+    stream: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Keep the images in a file and read each batch from it, instead of keeping "
+        "them in memory; auto: if they would take more than 40% of the memory that is free.",
+    )
+    stream_dir: str | None = Field(
+        None,
+        description="Folder for that file, on every machine; default: ~/.cache/crossfold. What a "
+        "run puts there goes when it ends.",
+    )
     checkpoint_every: int = Field(1, ge=1, description="Epochs between a fold's checkpoints.")
     max_failures: int = Field(2, ge=0, description="Lost workers a fold may survive.")
 

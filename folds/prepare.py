@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from torch import nn
 
 from folds.backbone import check_size, create_backbone, input_size, native_size
-from folds.config import Config
+from folds.config import Config, DataConfig
 from folds.errors import UserError
-from folds.images import load
+from folds.images import ImageSet, load
 from folds.problem import Problem
 from folds.splits import SplitManifest, make_splits, tasks
 from folds.stages import without_pretraining
@@ -61,8 +62,23 @@ class Prepared:
         }
 
 
-def prepare(config: Config) -> Prepared:
+class Loader(Protocol):
+    """What brings in the images, see `folds.images.load`."""
+
+    def __call__(self, config: DataConfig, *, seed: int, largest: int) -> ImageSet:
+        """Load what a configuration names."""
+        ...
+
+
+def prepare(config: Config, *, load: Loader = load) -> Prepared:
     """Load and check everything that a run depends on.
+
+    Parameters
+    ----------
+    config : Config
+        The settings.
+    load : Loader
+        Brings in the images.
 
     Raises
     ------

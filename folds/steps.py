@@ -4,7 +4,7 @@ Everything that touches each image is here; `folds.fit` decides which epochs the
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +19,13 @@ from folds.device import Runtime, as_tensor
 from folds.errors import DivergenceError
 from folds.evaluate import Floats, Ints
 from folds.front import Shared, front_depth
+from folds.gather import Gather, rows_on
 from folds.problem import Problem
 from folds.stages import Moment, learning_rate
 from folds.team import Team
 from folds.views import PLAIN, View
+
+Inputs = Iterator[tuple[Tensor, Tensor]]  # rows (B,) and inputs (B, ...) of each batch
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Place:
     number: int
     runtime: Runtime
     team: Team
-    pixels: Tensor
+    pixels: Gather
     labels: Tensor
     train: Ints
     held_out: Ints
@@ -46,7 +49,7 @@ def find_place(
 ) -> Place:
     """Divide the images for a fold and put them on its device."""
     train, held_out = problem.splits.parts(repeat, fold, problem.images.ids)
-    pixels = as_tensor(problem.images.pixels).to(runtime.device)
+    pixels = Gather(problem.images.pixels, runtime.device)
     labels = as_tensor(problem.images.labels).to(runtime.device)
     return Place(problem, repeat, fold, runtime, team, pixels, labels, train, held_out, shared)
 
@@ -71,40 +74,58 @@ def train_epoch(
     config, device = place.problem.config, place.runtime.device
     seed, size = config.split.seed, config.train.batch_size
     batches = epoch_batches(place.train, size, seed=seed, epoch=state.epoch)
-    order = torch.from_numpy(np.stack([place.team.slice(batch) for batch in batches])).to(device)
-    losses = torch.zeros(len(order), device=device)
+    parts = [place.team.slice(batch) for batch in batches]
+    losses = torch.zeros(len(parts), device=device)
     dropout = model_seed(seed, place.repeat, place.number) + state.epoch
     train_mode(state.model, config.train.frozen_norm)
-    inputs, start = _training_inputs(place, state, now)
-    for step, rows in enumerate(order):
+    inputs, start = _training_inputs(place, state, now, parts)
+    for step, (rows, batch) in enumerate(inputs):
         for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(now, step, len(order))
+            group["lr"] = learning_rate(now, step, len(parts))
         with place.runtime.autocast():
-            logits = wrapped(inputs(rows), rows, dropout, start)
+            logits = wrapped(batch, rows, dropout, start)
         losses[step] = _update(place, state.optimizer, logits, rows)
     losses = place.team.sum(losses).cpu()
     _check_finite(place, state, now, losses)
     _share_statistics(place, state.model)
-    return losses, learning_rate(now, 0, len(order))
+    return losses, learning_rate(now, 0, len(parts))
 
 
 def _training_inputs(
-    place: Place, state: FoldState, now: Moment
-) -> tuple[Callable[[Tensor], Tensor], int]:
-    """How a batch of rows becomes inputs, and at which part of the chain these enter."""
-    problem, device = place.problem, place.runtime.device
-    config = problem.config
-    depth = front_depth(state.model, problem.stages, now.index, config.train.frozen_norm)
-    outputs = place.shared(View(state.epoch, depth)) if depth else None
+    place: Place, state: FoldState, now: Moment, parts: Sequence[Ints]
+) -> tuple[Inputs, int]:
+    """Rows and inputs of each batch, and at which part of the chain these enter."""
+    problem, config = place.problem, place.problem.config
+    outputs, depth = _shared(place, state.model, now, state.epoch)
     if outputs is not None:
-        return outputs.to(device).__getitem__, depth
+        return ((rows, outputs[rows]) for rows in rows_on(outputs.device, parts)), depth
     numbers = uniform_table(config.split.seed, state.epoch, len(problem.images), COLUMNS)
-    table = torch.from_numpy(numbers).to(device)
+    table = torch.from_numpy(numbers).to(place.runtime.device)
+    images = place.pixels.batches(parts)
+    looks = (
+        (rows, augment(pixels, table[rows], config.augment, problem.size))
+        for rows, pixels in images
+    )
+    return looks, 0
 
-    def look(rows: Tensor) -> Tensor:
-        return augment(place.pixels[rows], table[rows], config.augment, problem.size)
 
-    return look, 0
+def _plain_inputs(
+    place: Place, model: Classifier, now: Moment, parts: Sequence[Ints]
+) -> tuple[Inputs, int]:
+    """The same for the plain view."""
+    outputs, depth = _shared(place, model, now, PLAIN)
+    if outputs is not None:
+        return ((rows, outputs[rows]) for rows in rows_on(outputs.device, parts)), depth
+    size = place.problem.size
+    return ((rows, to_input(pixels, size)) for rows, pixels in place.pixels.batches(parts)), 0
+
+
+def _shared(place: Place, model: Classifier, now: Moment, epoch: int) -> tuple[Tensor | None, int]:
+    """The outputs of the frozen front in a view, if somebody has computed them, and its depth."""
+    problem = place.problem
+    depth = front_depth(model, problem.stages, now.index, problem.config.train.frozen_norm)
+    outputs = place.shared(View(epoch, depth)) if depth else None
+    return (None if outputs is None else outputs.to(place.runtime.device)), depth
 
 
 def _update(place: Place, optimizer: torch.optim.Optimizer, logits: Tensor, rows: Tensor) -> Tensor:
@@ -178,23 +199,13 @@ def _predict(place: Place, model: Classifier, now: Moment) -> Floats:
     """Logits (V, C) of the validation part in its plain view, the work shared by the team."""
     problem, device = place.problem, place.runtime.device
     model.eval()
-    inputs, start = _plain_inputs(place, model, now)
-    mine = torch.from_numpy(place.team.slice(place.held_out)).to(device)
+    mine = place.team.slice(place.held_out)
     batch = max(4 * problem.config.train.batch_size // place.team.size, 1)
-    parts = [torch.zeros(0, len(problem.images.class_names), device=device)]
-    for rows in torch.split(mine, batch):
+    inputs, start = _plain_inputs(
+        place, model, now, [mine[first : first + batch] for first in range(0, len(mine), batch)]
+    )
+    outputs = [torch.zeros(0, len(problem.images.class_names), device=device)]
+    for _, images in inputs:
         with place.runtime.autocast():
-            parts.append(model(inputs(rows), start=start).float())
-    return place.team.gather(torch.cat(parts), len(place.held_out)).cpu().numpy()
-
-
-def _plain_inputs(
-    place: Place, model: Classifier, now: Moment
-) -> tuple[Callable[[Tensor], Tensor], int]:
-    """The same as `_training_inputs` for the plain view."""
-    problem = place.problem
-    depth = front_depth(model, problem.stages, now.index, problem.config.train.frozen_norm)
-    outputs = place.shared(View(PLAIN, depth)) if depth else None
-    if outputs is not None:
-        return outputs.to(place.runtime.device).__getitem__, depth
-    return lambda rows: to_input(place.pixels[rows], problem.size), 0
+            outputs.append(model(images, start=start).float())
+    return place.team.gather(torch.cat(outputs), len(place.held_out)).cpu().numpy()

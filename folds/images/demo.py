@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from sklearn.datasets import load_digits as _sklearn_digits
 
 from folds.images.imageset import ImageSet, singletons
 
@@ -100,7 +99,9 @@ def load(count: int = COUNT) -> ImageSet:
 
 def load_digits() -> ImageSet:
     """scikit-learn's 1,797 handwritten digits (Alpaydin and Kaynak, 1998), 8x8 made 32x32."""
-    digits = _sklearn_digits()
+    from sklearn.datasets import load_digits as sklearn_digits  # slow to import
+
+    digits = sklearn_digits()
     grey = np.round(digits.images * (255 / 16)).astype(np.uint8)
     pixels = np.repeat(grey.repeat(4, axis=1).repeat(4, axis=2)[..., None], 3, axis=3)
     ids = np.array([f"{row:04d}" for row in range(len(pixels))], dtype=np.str_)

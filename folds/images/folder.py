@@ -2,23 +2,93 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from folds.errors import UserError, listed
-from folds.images.imageset import ImageSet, singletons
+from folds.images.imageset import ImageSet, singletons, stratified
+from folds.images.pixelfile import Pixels
 from folds.images.resize import cover
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
 
-def load(
-    root: Path, size: int, *, skip_broken: bool, limit: int | None = None, seed: int = 0
-) -> ImageSet:
-    """Read ``root/CLASS/.../image``; the classes are the sub-folders in the order of their names.
+@dataclass(frozen=True)
+class Listing:
+    """The image files of a folder of class folders, before they are decoded.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    ids : ndarray of str, shape (N,)
+        Each file's path in it.
+    labels : ndarray of int64, shape (N,)
+    class_names : tuple of str
+    side : int
+        Side in pixels of the decoded images.
+    resize : bool
+        Whether files are brought to `side`; else they all are squares of it.
+    notices : tuple of str
+        What was passed over.
+    """
+
+    root: Path
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    side: int
+    resize: bool
+    notices: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the decoded pixels, if all files are readable."""
+        return len(self.ids), self.side, self.side, 3
+
+    @property
+    def files(self) -> list[Path]:
+        """The files, in the order of `ids`."""
+        return [self.root / name for name in self.ids.tolist()]
+
+    def check(self, good: NDArray[np.bool_], *, skip_broken: bool) -> None:
+        """Refuse files that could not be read.
+
+        Parameters
+        ----------
+        good : ndarray of bool, shape (N,)
+            Which were readable.
+        skip_broken : bool
+            Unreadable ones shall be left out.
+
+        Raises
+        ------
+        UserError
+            There are broken files, or files of a class are all broken.
+        """
+        _check(self.root, self.ids, good, skip_broken=skip_broken)
+        empty = sorted(set(range(len(self.class_names))) - set(self.labels[good].tolist()))
+        if empty:
+            name = self.class_names[empty[0]]
+            raise UserError(f"--data {self.root}: class {name!r} has no readable image")
+
+    def images(self, pixels: Pixels, good: NDArray[np.bool_]) -> ImageSet:
+        """The image set of the G readable files, whose `pixels` are given."""
+        ids, notices = self.ids[good], self.notices
+        if not good.all():
+            broken = self.ids[~good]
+            left_out = f"{len(broken)} unreadable files left out: {listed(broken, most=10)}"
+            notices = (*notices, left_out)
+        return ImageSet(pixels, self.labels[good], self.class_names, ids, singletons(ids), notices)
+
+
+def survey(root: Path, size: int, *, limit: int | None = None, seed: int = 0) -> Listing:
+    """List ``root/CLASS/.../image``; the classes are the sub-folders in the order of their names.
 
     Parameters
     ----------
@@ -26,28 +96,46 @@ def load(
         The folder.
     size : int
         Images of mixed sizes, or larger than this many pixels, become (size, size).
-    skip_broken : bool
-        Leave out files that cannot be read instead of refusing them.
     limit, seed : int
-        Read no more files than this, a stratified choice. Broken files count as read.
+        List no more files than this, a stratified choice. Broken files count.
+
+    Raises
+    ------
+    UserError
+        No class folders, or one without images.
+    """
+    files, labels, names, notices = _listing(root)
+    ids = np.array([file.relative_to(root).as_posix() for file in files], dtype=np.str_)
+    rows = stratified(labels, names, limit, seed=seed)
+    side, resize = _side([files[row] for row in rows.tolist()], size)
+    return Listing(root, ids[rows], labels[rows], names, side, resize, tuple(notices))
+
+
+def load(
+    root: Path, size: int, *, skip_broken: bool, limit: int | None = None, seed: int = 0
+) -> ImageSet:
+    """Read the files that `survey` lists into memory.
 
     Raises
     ------
     UserError
         No class folders, no images, or broken files.
     """
-    files, labels, names, notices = _listing(root)
-    ids = np.array([file.relative_to(root).as_posix() for file in files], dtype=np.str_)
-    choice = _choose(labels, ids, names, limit, seed)
-    pixels, good = _decode([files[row] for row in choice], size, skip_broken=skip_broken, root=root)
-    kept = choice[good]
-    if len(kept) < len(choice):
-        broken = ids[np.setdiff1d(choice, kept)]
-        notices.append(f"{len(broken)} unreadable files left out: {listed(broken, most=10)}")
-    empty = sorted(set(range(len(names))) - set(labels[kept].tolist()))
-    if empty:
-        raise UserError(f"--data {root}: class {names[empty[0]]!r} has no readable image")
-    return ImageSet(pixels, labels[kept], names, ids[kept], singletons(ids[kept]), tuple(notices))
+    listing = survey(root, size, limit=limit, seed=seed)
+    return decode(listing, skip_broken=skip_broken)
+
+
+def decode(listing: Listing, *, skip_broken: bool) -> ImageSet:
+    """Read listed files into memory.
+
+    Raises
+    ------
+    UserError
+        Broken files, unless they may be skipped.
+    """
+    decoded, good = _read_all(listing.files, listing.side if listing.resize else None)
+    listing.check(good, skip_broken=skip_broken)
+    return listing.images(np.stack(decoded), good)
 
 
 def load_unlabelled(root: Path, size: int) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
@@ -55,8 +143,11 @@ def load_unlabelled(root: Path, size: int) -> tuple[NDArray[np.uint8], NDArray[n
     files = sorted(path for path in root.rglob("*") if _is_image(path, root))
     if not files:
         raise UserError(f"--data {root}: no image files ({', '.join(sorted(SUFFIXES))}) in it")
-    pixels, _ = _decode(files, size, skip_broken=False, root=root)
-    return pixels, np.array([file.relative_to(root).as_posix() for file in files], dtype=np.str_)
+    side, resize = _side(files, size)
+    decoded, good = _read_all(files, side if resize else None)
+    ids = np.array([file.relative_to(root).as_posix() for file in files], dtype=np.str_)
+    _check(root, ids, good, skip_broken=False)
+    return np.stack(decoded), ids
 
 
 def _hidden(path: Path, root: Path) -> bool:
@@ -91,51 +182,38 @@ def _listing(root: Path) -> tuple[list[Path], NDArray[np.int64], tuple[str, ...]
     return files, np.array(labels, dtype=np.int64), tuple(names), notices
 
 
-def _choose(
-    labels: NDArray[np.int64],
-    ids: NDArray[np.str_],
-    names: tuple[str, ...],
-    limit: int | None,
-    seed: int,
-) -> NDArray[np.int64]:
-    """Rows of the stratified subset, chosen before any file is read."""
-    rows = np.arange(len(labels), dtype=np.int64)
-    if limit is None or len(names) < 2:
-        return rows
-    stand_in = np.zeros((len(labels), 1, 1, 3), dtype=np.uint8)
-    chosen = ImageSet(stand_in, labels, names, ids, ids).limited(limit, seed=seed)
-    return rows[np.isin(ids, chosen.ids)]
+def _side(files: Sequence[Path], size: int) -> tuple[int, bool]:
+    """Side of the decoded images, and whether files must be resized to it.
 
-
-def _decode(
-    files: Sequence[Path], size: int, *, skip_broken: bool, root: Path
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Read files in parallel; equal squares of at most `size` pixels stay as they are.
-
-    Returns
-    -------
-    pixels : ndarray of uint8, shape (G, H, W, 3)
-        The G readable images.
-    good : ndarray of bool, shape (N,)
-        Which files these are.
+    Equal squares of at most `size` pixels stay as they are.
     """
     with ThreadPoolExecutor() as pool:
-        shapes = list(pool.map(_shape, files))
-        width, height = next((shape for shape in shapes if shape), (0, 1))
-        keep = width == height <= size and set(shapes) <= {(width, height), None}
-        decoded = list(pool.map(lambda file: _read(file, None if keep else size), files))
-    good = np.array([image is not None for image in decoded])
-    broken = [
-        file.relative_to(root).as_posix() for file, ok in zip(files, good, strict=True) if not ok
-    ]
-    if broken and not skip_broken:
+        shapes = {shape for shape in pool.map(_shape, files) if shape}
+    width, height = shapes.pop() if len(shapes) == 1 else (0, 1)
+    return (width, False) if width == height <= size else (size, True)
+
+
+def _read_all(
+    files: Sequence[Path], size: int | None
+) -> tuple[list[NDArray[np.uint8]], NDArray[np.bool_]]:
+    """Read files in parallel; returns the readable ones' pixels, and which of all these are."""
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda file: read(file, size), files))
+    good = np.array([image is not None for image in found])
+    return [image for image in found if image is not None], good
+
+
+def _check(
+    root: Path, ids: NDArray[np.str_], good: NDArray[np.bool_], *, skip_broken: bool
+) -> None:
+    broken = ids[~good]
+    if len(broken) and not skip_broken:
         raise UserError(
-            f"--data {root}: {len(broken)} of {len(files)} image files cannot be read "
+            f"--data {root}: {len(broken)} of {len(ids)} image files cannot be read "
             f"({listed(broken)}); mend them, or leave them out with --skip-broken"
         )
     if not good.any():
-        raise UserError(f"--data {root}: none of the {len(files)} image files can be read")
-    return np.stack([image for image in decoded if image is not None]), good
+        raise UserError(f"--data {root}: none of the {len(ids)} image files can be read")
 
 
 def _shape(file: Path) -> tuple[int, int] | None:
@@ -146,8 +224,13 @@ def _shape(file: Path) -> tuple[int, int] | None:
         return None
 
 
-def _read(file: Path, size: int | None) -> NDArray[np.uint8] | None:
-    """Decode one file, to (size, size) if a size is given; None if it is broken."""
+def read(file: Path | BinaryIO, size: int | None) -> NDArray[np.uint8] | None:
+    """Decode one file, to (size, size) if a size is given; None if it is broken.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3), or None
+    """
     try:
         with Image.open(file) as image:
             image.load()

@@ -2,21 +2,23 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from folds.errors import UserError
+from folds.images.pixelfile import Pixels, pieces
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Labelled images in memory.
+    """Labelled images.
 
     Parameters
     ----------
-    pixels : ndarray of uint8, shape (N, H, W, 3)
-        RGB values, 0 to 255.
+    pixels : ndarray of uint8 or PixelFile, shape (N, H, W, 3)
+        RGB values, 0 to 255; in memory, or in a file when they are too many for it.
     labels : ndarray of int64, shape (N,)
         Index into `class_names`.
     class_names : tuple of str
@@ -35,7 +37,7 @@ class ImageSet:
         The parts do not fit together.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     ids: NDArray[np.str_]
@@ -64,18 +66,22 @@ class ImageSet:
         number = np.bincount(self.labels, minlength=len(self.class_names))
         return dict(zip(self.class_names, number.tolist(), strict=True))
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 over ids, labels, class names and pixels, first 16 hexadecimal digits."""
+        """SHA-256 over ids, labels, class names and pixels, first 16 hexadecimal digits.
+
+        It does not tell where the pixels are.
+        """
         hasher = hashlib.sha256()
         for part in (self.ids, np.array(self.class_names)):
             hasher.update("\n".join(part.tolist()).encode())
         hasher.update(self.labels.tobytes())
-        hasher.update(np.ascontiguousarray(self.pixels).data)
+        for rows in pieces(self.pixels.shape):
+            hasher.update(np.ascontiguousarray(self.pixels[rows]).data)
         return hasher.hexdigest()[:16]
 
     def take(self, rows: NDArray[np.int64]) -> "ImageSet":
-        """The images of these rows, in this order."""
+        """The images of these rows, in this order, in memory."""
         return ImageSet(
             self.pixels[rows],
             self.labels[rows],
@@ -98,23 +104,31 @@ class ImageSet:
         """
         if size is None or size >= len(self):
             return self
-        if size < len(self.class_names):
-            raise UserError(
-                f"--limit {size}: fewer images than the {len(self.class_names)} classes; "
-                "raise the limit"
-            )
-        share = np.bincount(self.labels, minlength=len(self.class_names)) * size / len(self)
-        quota = np.maximum(np.floor(share).astype(int), 1)
-        for label in np.argsort(quota - share, kind="stable")[: max(0, size - quota.sum())]:
-            quota[label] += 1
-        while quota.sum() > size:  # rare classes were given one image
-            quota[np.argmax(np.where(quota > 1, quota - share, -np.inf))] -= 1
-        rng = np.random.default_rng(seed)
-        rows = [
-            rng.permutation(np.flatnonzero(self.labels == label))[:count]
-            for label, count in enumerate(quota)
-        ]
-        return self.take(np.sort(np.concatenate(rows)))
+        return self.take(stratified(self.labels, self.class_names, size, seed=seed))
+
+
+def stratified(
+    labels: NDArray[np.int64], class_names: tuple[str, ...], size: int | None, *, seed: int
+) -> NDArray[np.int64]:
+    """Rows of a stratified subset in ascending order, see `ImageSet.limited`; None: all."""
+    if size is None or size >= len(labels):
+        return np.arange(len(labels))
+    if size < len(class_names):
+        raise UserError(
+            f"--limit {size}: fewer images than the {len(class_names)} classes; raise the limit"
+        )
+    share = np.bincount(labels, minlength=len(class_names)) * size / len(labels)
+    quota = np.maximum(np.floor(share).astype(int), 1)
+    for label in np.argsort(quota - share, kind="stable")[: max(0, size - quota.sum())]:
+        quota[label] += 1
+    while quota.sum() > size:  # rare classes were given one image
+        quota[np.argmax(np.where(quota > 1, quota - share, -np.inf))] -= 1
+    rng = np.random.default_rng(seed)
+    rows = [
+        rng.permutation(np.flatnonzero(labels == label))[:count]
+        for label, count in enumerate(quota)
+    ]
+    return np.sort(np.concatenate(rows))
 
 
 def singletons(ids: NDArray[np.str_]) -> NDArray[np.str_]:

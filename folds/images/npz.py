@@ -1,13 +1,18 @@
 """Reading .npz files in the layouts of the AN2DL challenge and of MedMNIST."""
 
+import math
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from folds.errors import UserError, listed
-from folds.images.imageset import ImageSet, singletons
+from folds.images.imageset import ImageSet, singletons, stratified
+from folds.images.pixelfile import PixelWriter, pieces
 from folds.images.resize import shrink
 
 _PARTS = ("train", "val")  # MedMNIST's test part stays a test part
@@ -27,33 +32,95 @@ def load(path: Path, size: int) -> ImageSet:
         have to be unpickled, and never are).
     """
     arrays = _read(path)
-    pixels, ids, notices = _images(path, arrays)
-    if "images" in arrays:
-        raw = _array(path, arrays, "labels")
-    else:
-        parts = [_array(path, arrays, f"{part}_labels") for part in _parts(path, arrays)]
-        raw = np.concatenate([_column(path, part) for part in parts])
-    labels, names = _labels(path, raw, arrays.get("class_names"))
-    if len(labels) != len(pixels):
-        raise UserError(
-            f"--data {path}: {len(pixels)} images but {len(labels)} labels; give one label an image"
-        )
-    return ImageSet(shrink(pixels, size), labels, names, ids, singletons(ids), notices)
+    blocks, ids, notices = _blocks(path, arrays)
+    labels, names = _all_labels(path, arrays, len(ids))
+    pixels = shrink(np.concatenate([_rgb(arrays[block]) for block in blocks]), size)
+    return ImageSet(pixels, labels, names, ids, singletons(ids), notices)
+
+
+def stream(path: Path, size: int, target: Path, *, limit: int | None, seed: int) -> ImageSet:
+    """Read labelled images as `load` does, but their pixels into a new `PixelFile`.
+
+    Parameters
+    ----------
+    target : Path
+        Where to write it.
+    limit, seed : int
+        No more images than this, a stratified choice.
+
+    Raises
+    ------
+    UserError
+        As `load`, or the images lie in Fortran order.
+    """
+    arrays = _read(path, images=False)
+    blocks, ids, notices = _blocks(path, arrays)
+    labels, names = _all_labels(path, arrays, len(ids))
+    rows = stratified(labels, names, limit, seed=seed)
+    side = _side(arrays[blocks[0]], size)
+    with PixelWriter(target, (len(rows), side, side, 3)) as writer:
+        first = 0
+        for block in blocks:
+            for piece in _pieces(path, block, arrays[block].shape):
+                target_rows = np.arange(*np.searchsorted(rows, (first, first + len(piece))))
+                if len(target_rows):
+                    chosen = _rgb(piece[rows[target_rows] - first])
+                    writer.write(target_rows, shrink(chosen, size))
+                first += len(piece)
+        pixels = writer.finish()
+    return ImageSet(pixels, labels[rows], names, ids[rows], singletons(ids[rows]), notices)
+
+
+def decoded_bytes(path: Path, size: int) -> int:
+    """Bytes that the pixels of `load` would take, told without reading them.
+
+    Raises
+    ------
+    UserError
+        As `load`.
+    """
+    arrays = _read(path, images=False)
+    blocks, ids, _ = _blocks(path, arrays)
+    return len(ids) * _side(arrays[blocks[0]], size) ** 2 * 3
+
+
+def _side(array: NDArray, size: int) -> int:
+    """Side in pixels that `shrink` gives to images."""
+    height, width = array.shape[1:3]
+    return height if height == width <= size else size
 
 
 def load_unlabelled(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
     """Read the images alone, in their own size; every part of a MedMNIST file."""
-    pixels, ids, _ = _images(path, _read(path), parts=(*_PARTS, "test"))
-    return pixels, ids
+    arrays = _read(path)
+    blocks, ids, _ = _blocks(path, arrays, parts=(*_PARTS, "test"))
+    return np.concatenate([_rgb(arrays[block]) for block in blocks]), ids
 
 
-def _read(path: Path) -> dict[str, NDArray]:
+def _holds_images(name: str) -> bool:
+    return name.removesuffix(".npy").split("_")[-1] == "images"
+
+
+def _read(path: Path, *, images: bool = True) -> dict[str, NDArray]:
+    """Read all arrays; those of images may be stand-ins of their shape and dtype."""
     if not zipfile.is_zipfile(path):
         raise UserError(f"--data {path}: not a readable .npz file (no zip archive, or cut short)")
+    with _naming(path), np.load(path, allow_pickle=False) as file:
+        arrays = {
+            name: file[name] if images or not _holds_images(name) else _stand_in(path, name)
+            for name in file.files
+        }
+    return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn what zlib, struct, zipfile and numpy raise at a damaged file into one line."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except Exception as error:  # of zlib, struct, zipfile and numpy: a damaged zip raises any
+        yield
+    except UserError:
+        raise
+    except Exception as error:
         if isinstance(error, ValueError) and "pickle" in str(error):
             raise UserError(
                 f"--data {path}: holds object arrays, which could run code when read; "
@@ -61,7 +128,40 @@ def _read(path: Path) -> dict[str, NDArray]:
             ) from None
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(f"--data {path}: not a readable .npz file ({reason})") from None
-    return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
+
+
+@contextmanager
+def _member(path: Path, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype, bool]]:
+    """Open an array inside the file where its first value lies."""
+    with _naming(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        shape, fortran, dtype = (
+            np.lib.format.read_array_header_1_0(file)
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0(file)
+        )
+        if dtype.hasobject:
+            raise ValueError("object arrays would have to be unpickled (pickle)")
+        yield file, shape, dtype, fortran
+
+
+def _stand_in(path: Path, name: str) -> NDArray:
+    """An array without memory of its own that has another's shape and dtype."""
+    with _member(path, name) as (_, shape, dtype, _):
+        return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def _pieces(path: Path, name: str, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
+    """Read an array of images from its beginning to its end, compressed or not."""
+    with _member(path, name) as (file, _, _, fortran):
+        if fortran:
+            raise UserError(
+                f"--data {path}: {name} lies in Fortran order and cannot be read in pieces; save "
+                "numpy.ascontiguousarray of it, or use --stream off"
+            )
+        for rows in pieces(shape):
+            content = file.read((rows.stop - rows.start) * math.prod(shape[1:]))
+            yield np.frombuffer(content, np.uint8).reshape(-1, *shape[1:])
 
 
 def _parts(path: Path, arrays: dict[str, NDArray], parts: tuple[str, ...] = _PARTS) -> list[str]:
@@ -79,44 +179,65 @@ def _array(path: Path, arrays: dict[str, NDArray], name: str) -> NDArray:
     return arrays[name]
 
 
-def _images(
+def _blocks(
     path: Path, arrays: dict[str, NDArray], parts: tuple[str, ...] = _PARTS
-) -> tuple[NDArray[np.uint8], NDArray[np.str_], tuple[str, ...]]:
+) -> tuple[list[str], NDArray[np.str_], tuple[str, ...]]:
+    """Names of the arrays that hold the images, the images' ids, and what is left out."""
     if "images" in arrays:
-        pixels = _pixels(path, "images", arrays["images"])
-        return pixels, _row_names("", len(pixels)), ()
-    found = _parts(path, arrays, parts)
-    blocks = [_pixels(path, f"{part}_images", arrays[f"{part}_images"]) for part in found]
-    for part, block in zip(found, blocks, strict=True):
-        if block.shape[1:] != blocks[0].shape[1:]:
+        _check_pixels(path, "images", arrays["images"])
+        return ["images"], _row_names("", len(arrays["images"])), ()
+    found = [f"{part}_images" for part in _parts(path, arrays, parts)]
+    for name in found:
+        _check_pixels(path, name, arrays[name])
+        if _rgb(arrays[name]).shape[1:] != _rgb(arrays[found[0]]).shape[1:]:
             raise UserError(
-                f"--data {path}: {part}_images has shape {block.shape}, {found[0]}_images "
-                f"{blocks[0].shape}; save all parts in one size"
+                f"--data {path}: {name} has shape {arrays[name].shape}, {found[0]} "
+                f"{arrays[found[0]].shape}; save all parts in one size"
             )
-    ids = [_row_names(f"{part}/", len(block)) for part, block in zip(found, blocks, strict=True)]
+    ids = [_row_names(f"{name.removesuffix('_images')}/", len(arrays[name])) for name in found]
     left_out = "test" not in parts and "test_images" in arrays
     count = len(arrays["test_images"]) if left_out else 0
     notices = (f"the file's test part ({count} images) is left out",) if left_out else ()
-    return np.concatenate(blocks), np.concatenate(ids), notices
+    return found, np.concatenate(ids), notices
 
 
 def _row_names(prefix: str, count: int) -> NDArray[np.str_]:
     return np.array([f"{prefix}{row:07d}" for row in range(count)], dtype=np.str_)
 
 
-def _pixels(path: Path, name: str, array: NDArray) -> NDArray[np.uint8]:
+def _check_pixels(path: Path, name: str, array: NDArray) -> None:
     if array.dtype != np.uint8:
         raise UserError(
             f"--data {path}: {name} has dtype {array.dtype}; save uint8 values from 0 to 255"
         )
-    if array.ndim == 3:
-        array = array[..., None]
-    if array.ndim != 4 or array.shape[-1] not in (1, 3) or 0 in array.shape:
+    shape = array.shape if array.ndim != 3 else (*array.shape, 1)
+    if len(shape) != 4 or shape[-1] not in (1, 3) or 0 in shape:
         raise UserError(
-            f"--data {path}: {name} has shape {array.shape}; expected (N, height, width, 3), "
+            f"--data {path}: {name} has shape {shape}; expected (N, height, width, 3), "
             "(N, height, width) or (N, height, width, 1), N at least 1"
         )
-    return np.broadcast_to(array, (*array.shape[:3], 3)) if array.shape[-1] == 1 else array
+
+
+def _rgb(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """View grey images, (N, H, W) or (N, H, W, 1), as coloured ones."""
+    array = array[..., None] if array.ndim == 3 else array
+    return np.broadcast_to(array, (*array.shape[:3], 3))
+
+
+def _all_labels(
+    path: Path, arrays: dict[str, NDArray], count: int
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    if "images" in arrays:
+        raw = _array(path, arrays, "labels")
+    else:
+        parts = [_array(path, arrays, f"{part}_labels") for part in _parts(path, arrays)]
+        raw = np.concatenate([_column(path, part) for part in parts])
+    labels, names = _labels(path, raw, arrays.get("class_names"))
+    if len(labels) != count:
+        raise UserError(
+            f"--data {path}: {count} images but {len(labels)} labels; give one label an image"
+        )
+    return labels, names
 
 
 def _column(path: Path, raw: NDArray) -> NDArray:

@@ -42,18 +42,16 @@ def load(config: DataConfig, *, seed: int, largest: int) -> ImageSet:
     -----
     The result does not depend on the order in which a file system lists files.
     """
-    size = largest if config.image_size == "auto" else config.image_size
-    if config.data in _BUILT_IN:
+    size, path = decoded_size(config, largest), path_of(config.data)
+    if path is None:
         images = _BUILT_IN[config.data]()
-        images = replace(images, pixels=shrink(images.pixels, size))
+        images = replace(images, pixels=shrink(images.pixels[:], size))
+    elif path.is_dir():
+        images = folder.load(
+            path, size, skip_broken=config.skip_broken, limit=config.limit, seed=seed
+        )
     else:
-        path = _existing(config.data)
-        if path.is_dir():
-            images = folder.load(
-                path, size, skip_broken=config.skip_broken, limit=config.limit, seed=seed
-            )
-        else:
-            images = npz.load(path, size)
+        images = npz.load(path, size)
     return images.limited(config.limit, seed=seed)
 
 
@@ -77,14 +75,28 @@ def load_unlabelled(source: str, *, size: int) -> tuple[NDArray[np.uint8], NDArr
     UserError
         As `load`.
     """
-    if source in _BUILT_IN:
+    path = path_of(source)
+    if path is None:
         images = _BUILT_IN[source]()
-        return images.pixels, images.ids
-    path = _existing(source)
+        return images.pixels[:], images.ids
     return folder.load_unlabelled(path, size) if path.is_dir() else npz.load_unlabelled(path)
 
 
-def _existing(source: str) -> Path:
+def decoded_size(config: DataConfig, largest: int) -> int:
+    """Side in pixels that larger images, and files of mixed sizes, are reduced to."""
+    return largest if config.image_size == "auto" else config.image_size
+
+
+def path_of(source: str) -> Path | None:
+    """Where a source lies; None if it is built in.
+
+    Raises
+    ------
+    UserError
+        There is no such source.
+    """
+    if source in _BUILT_IN:
+        return None
     path = Path(source).expanduser()
     if path.is_dir() or (path.is_file() and path.suffix == ".npz"):
         return path

@@ -27,13 +27,13 @@ def local_ray(tmp_path_factory):
 def make_problem():
     """A small problem with classes that differ in brightness; settings by flag name."""
 
-    def make(count=64, **settings):
+    def make(count=64, images=None, **settings):
         rng = np.random.default_rng(0)
         labels = np.arange(count, dtype=np.int64) % 2
         pixels = rng.integers(0, 128, (count, 32, 32, 3), dtype=np.uint8)
         pixels += (labels * 100).astype(np.uint8)[:, None, None, None]
         ids = np.array([f"{row:04d}" for row in range(count)])
-        images = ImageSet(pixels, labels, ("dark", "bright"), ids, ids)
+        images = images or ImageSet(pixels, labels, ("dark", "bright"), ids, ids)
         defaults = {
             "backbone": "test_vit", "stages": ["1:2:1e-3"], "folds": 2, "batch_size": 8,
             "weights": "none",

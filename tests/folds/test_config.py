@@ -123,9 +123,9 @@ class TestDigest:
     }  # fmt: skip
     SAME = {  # noqa: RUF012
         "address": "auto", "device": "cpu", "workers_per_fold": 3, "concurrent_folds": 2,
-        "compile": "off", "cache_budget": 1.0, "lanes_per_gpu": 2, "checkpoint_every": 5,
-        "max_failures": 0, "experiment": "e", "tracking_uri": "u", "model_name": "m",
-        "output": "o",
+        "compile": "off", "cache_budget": 1.0, "lanes_per_gpu": 2, "stream": "on",
+        "stream_dir": "d", "checkpoint_every": 5, "max_failures": 0, "experiment": "e",
+        "tracking_uri": "u", "model_name": "m", "output": "o",
     }  # fmt: skip
 
     def test_these_lists_name_every_setting(self):

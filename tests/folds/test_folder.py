@@ -194,9 +194,9 @@ class TestLimit:
         for number in range(3, 12):
             picture(root / "cat" / f"{number}.png")
         seen = []
-        plain = folder._read
+        plain = folder.read
         monkeypatch.setattr(
-            folder, "_read", lambda file, size: seen.append(file) or plain(file, size)
+            folder, "read", lambda file, size: seen.append(file) or plain(file, size)
         )
         images = read(root, limit=5)
         assert images.counts == {"cat": 4, "dog": 1}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from folds.config import DataConfig
 from folds.errors import UserError
-from folds.images import load, load_unlabelled
+from folds.images import load, load_unlabelled, npz, pixelfile
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
@@ -234,3 +234,75 @@ class TestDamaged:
         with contextlib.suppress(UserError):
             images = load(DataConfig(data=str(path)), seed=0, largest=8)
             assert (images.pixels == PIXELS // 32).all()
+
+
+class TestStream:
+    """Pixels into a file are those that `load` gives."""
+
+    @staticmethod
+    def both(folder, *, largest=64, limit=None, save=np.savez, **arrays):
+        save(folder / "set.npz", **arrays)
+        config = DataConfig(data=str(folder / "set.npz"), limit=limit)
+        target = folder / "pixels.npy"
+        stored = npz.stream(folder / "set.npz", largest, target, limit=limit, seed=3)
+        return load(config, seed=3, largest=largest), stored
+
+    @pytest.fixture(autouse=True)
+    def _small_pieces(self, monkeypatch):
+        monkeypatch.setattr(pixelfile, "_PIECE", 400)  # two images
+
+    @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+    @pytest.mark.parametrize("limit", [None, 3, 4])
+    @pytest.mark.parametrize("largest", [64, 4])
+    @pytest.mark.parametrize("grey", [False, True])
+    def test_equals_memory(self, tmp_path, save, limit, largest, grey):
+        arrays = {"images": PIXELS[..., 0] if grey else PIXELS, "labels": LABELS}
+        memory, stored = self.both(tmp_path, largest=largest, limit=limit, save=save, **arrays)
+        np.testing.assert_array_equal(memory.pixels, stored.pixels[:])
+        assert (memory.ids == stored.ids).all()
+        assert memory.digest == stored.digest
+
+    @pytest.mark.parametrize("limit", [None, 4])
+    def test_medmnist_equals_memory(self, tmp_path, limit):
+        memory, stored = self.both(tmp_path, limit=limit, **TestMedmnist.ARRAYS)
+        np.testing.assert_array_equal(memory.pixels, stored.pixels[:])
+        assert memory.digest == stored.digest
+        assert memory.notices == stored.notices
+
+    @pytest.mark.parametrize(
+        ("images", "words"),
+        [
+            (PIXELS.astype(np.float32), "dtype float32"),
+            (PIXELS[..., :2], r"shape \(6, 8, 8, 2\)"),
+            (PIXELS[:5], "5 images but 6 labels"),
+            (PIXELS.astype(object), "object arrays"),
+        ],
+    )
+    def test_errors_are_those_of_memory(self, tmp_path, images, words):
+        np.savez(tmp_path / "set.npz", images=images, labels=LABELS)
+        for read in (
+            lambda: load(DataConfig(data=str(tmp_path / "set.npz")), seed=0, largest=64),
+            lambda: npz.stream(
+                tmp_path / "set.npz", 64, tmp_path / "pixels.npy", limit=None, seed=0
+            ),
+        ):
+            with pytest.raises(UserError, match=words):
+                read()
+
+    def test_fortran_order_is_refused_with_a_remedy(self, tmp_path):
+        with pytest.raises(UserError, match="ascontiguousarray"):
+            self.both(tmp_path, images=np.asfortranarray(PIXELS), labels=LABELS)
+
+    def test_a_damaged_file_is_named(self, tmp_path):
+        path = tmp_path / "set.npz"
+        np.savez(path, images=PIXELS, labels=LABELS)
+        content = bytearray(path.read_bytes())
+        content[600] ^= 1  # a pixel: the checksum tells
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"not a readable \.npz file \(Bad CRC"):
+            npz.stream(path, 64, tmp_path / "pixels.npy", limit=None, seed=0)
+
+    @pytest.mark.parametrize(("largest", "side"), [(64, 8), (4, 4)])
+    def test_the_size_is_told_beforehand(self, tmp_path, largest, side):
+        np.savez_compressed(tmp_path / "set.npz", images=PIXELS[..., 0], labels=LABELS)
+        assert npz.decoded_bytes(tmp_path / "set.npz", largest) == 6 * side * side * 3
