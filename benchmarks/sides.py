@@ -10,6 +10,7 @@ from benchmarks import measure
 from benchmarks.inputs import BACKBONE, FOLDS, Inputs
 from benchmarks.machine import cores
 from benchmarks.measure import Finished
+from folds.errors import RunError
 
 Numbers = dict[str, Any]
 Round = dict[str, Numbers]  # by the side's name
@@ -158,6 +159,8 @@ def _sampled(archive: Callable[[], Path], pixels: int) -> Side:
         ]  # fmt: skip
 
     def read(done: Finished) -> Numbers:
+        if "worker_rss" not in done.peaks:
+            raise RunError(f"no process titled {measure.WORKER_TITLE} was seen: name the workers")
         return {**done.peaks, "image_bytes": pixels}
 
     return Side("distributed.cv", flags, read, sample=True)

@@ -197,6 +197,11 @@ class TestNumbers:
         with pytest.raises(RunError, match=r"no 'folds\.0\.images_per_second', .* newer crossfold"):
             speed(finished(summary))
 
+    def test_memory_without_a_worker_is_refused(self, tmp_path):
+        sides = all_sides(Inputs(tmp_path, QUICK, data=tmp_path, weights=tmp_path))
+        with pytest.raises(RunError, match="no process titled RayTrainWorker"):
+            sides["many"].read(finished())
+
     def test_a_script_without_its_line_is_told(self):
         with pytest.raises(RunError, match="no line of JSON"):
             finished(output="hello\n").last_line()
