@@ -46,7 +46,9 @@ def nearby(problem: Problem) -> Problem:
     pixels = problem.images.pixels
     if not isinstance(pixels, NodeFile) or pixels.node == _here():
         return problem
-    folder = scratch.claim(scratch.root(problem.config.cluster.stream_dir), pixels.path.parent.name)
+    named = problem.config.cluster.stream_dir is not None  # then it is one path on all machines
+    place = pixels.path.parents[1] if named else scratch.root(None)
+    folder = scratch.claim(place, pixels.path.parent.name)
     here = fetch(pixels, folder / pixels.path.name)
     return replace(problem, images=replace(problem.images, pixels=here))
 
@@ -79,10 +81,11 @@ def forget(stream_dir: str | None, folder: Path) -> None:
     """Delete the copies that other machines have; one that does not answer is left alone."""
     if not ray.is_initialized():
         return
+    place = None if stream_dir is None else str(folder.parent)
     others = [n["NodeID"] for n in ray.nodes() if n["Alive"] and n["NodeID"] != _here()]
     clean = ray.remote(scratch.discard)
     waiting = [
-        clean.options(num_cpus=0, scheduling_strategy=_on(node)).remote(stream_dir, folder.name)
+        clean.options(num_cpus=0, scheduling_strategy=_on(node)).remote(place, folder.name)
         for node in others
     ]
     if waiting:

@@ -134,7 +134,8 @@ class TestAuto:
 def test_another_machine_fetches_the_file_once(make_loader, make_problem, tmp_path, monkeypatch):
     monkeypatch.setattr(pixelfile, "_PIECE", 5000)  # many pieces
     images = make_loader()(DataConfig(data="digits", limit=50), seed=0, largest=64)
-    problem = make_problem(images=images, stream_dir=str(tmp_path / "there"))
+    problem = make_problem(images=images)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "there"))
     assert nearby.nearby(problem) is problem
     monkeypatch.setattr(nearby, "_here", lambda: "another node")
     copied = nearby.nearby(problem).images
