@@ -17,8 +17,8 @@ INTRO = """# Benchmarks
 Written by `python -m benchmarks.run` from `results.json`; not edited by hand. A command is timed
 from the start of its process to its exit, start-up and records in MLflow included, in an empty
 folder of its own; what crossfold remembers of a machine (the fastest precision and layout for a
-network) it has found out before, by `--plan`. The commands of a row alternate. Figures are medians (least to greatest),
-values the median of the values of single runs.
+network) it has found out before, by `--plan`. The commands of a row alternate. Figures are medians
+(least to greatest), values the median of the values of single runs.
 """
 COUNTED = """Memory is sampled every 0.1 s and the greatest sample counts. RSS: resident pages, with
 those shared with other processes (Ray's object store, libraries) in full; USS: the process's own.

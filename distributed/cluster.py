@@ -19,11 +19,14 @@ LANE_THREAD = "lane-"  # beginning of the names of threads that wait inside Ray
 _END_S = 30.0
 _ENV = {
     "RAY_TRAIN_V2_ENABLED": "1",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # how soon an ended worker is noticed
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",  # how soon a lost worker is noticed
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process a lane; checkpoints are enough
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
+    # With one arena a worker keeps all memory it frees, see `folds.speed.keep_memory`; arenas of
+    # other threads, such as the one Ray Train runs a lane in, return blocks above 64 MB.
+    "MALLOC_ARENA_MAX": "1",
 }
 
 

@@ -18,7 +18,7 @@ from folds.errors import RunError
 from folds.evaluate import odd_initial_loss
 from folds.front import shared_views
 
-POLL_S = 0.2
+POLL_S = 0.5
 
 
 def train(run: Run) -> None:

@@ -127,7 +127,7 @@ class Front:
         Tensor, shape (last - first, ...)
         """
         problem, device = self._problem, self._runtime.device
-        batch = 4 * problem.config.train.batch_size
+        batch = 2 * problem.config.train.batch_size
         parts = []
         for start in range(first, last, batch):
             rows = np.arange(start, min(start + batch, last))

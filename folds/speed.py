@@ -16,7 +16,8 @@ def keep_memory() -> bool:
     """Let this process keep the memory that a step frees for the next step.
 
     By default glibc gives every large block back to the system, which then clears the same pages
-    again for the next step: a third of the time of a step on a CPU.
+    again for the next step: up to half of the time of a step on a CPU. In threads other than the
+    main one it needs ``MALLOC_ARENA_MAX=1`` in the environment as well, for blocks above 64 MB.
 
     Returns
     -------

@@ -25,6 +25,7 @@ from folds.stages import Moment, learning_rate
 from folds.team import Team
 from folds.views import PLAIN, View
 
+WIDER = 2  # batches without gradients, as multiple of training's; more is slower on a CPU
 Inputs = Iterator[tuple[Tensor, Tensor]]  # rows (B,) and inputs (B, ...) of each batch
 
 
@@ -200,7 +201,7 @@ def _predict(place: Place, model: Classifier, now: Moment) -> Floats:
     problem, device = place.problem, place.runtime.device
     model.eval()
     mine = place.team.slice(place.held_out)
-    batch = max(4 * problem.config.train.batch_size // place.team.size, 1)
+    batch = max(WIDER * problem.config.train.batch_size // place.team.size, 1)
     inputs, start = _plain_inputs(
         place, model, now, [mine[first : first + batch] for first in range(0, len(mine), batch)]
     )
