@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow lint format bench schema clean
+.PHONY: demo test test-slow lint format bench guard schema clean
 
 demo: $(VENV)/ready          ## cross-validate on the built-in demo images
 	$(BIN)/python -m distributed.cv --folds 5 --output demo-run
@@ -25,8 +25,10 @@ format: $(VENV)/ready        ## bring the code into shape
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/ready         ## every comparison in small; `python -m benchmarks.run --help` has more
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks.run --quick
+
+guard: $(VENV)/ready         ## ratios of a small benchmark, held against generous bounds
+	$(BIN)/python -m pytest -m slow tests/test_benchmark_runs.py -k many_times_slower
 
 schema: $(VENV)/ready        ## write the schema of summary.json anew
 	$(BIN)/python -c "from distributed.summary import schema; print(schema(), end='')" > docs/summary.schema.json

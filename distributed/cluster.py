@@ -62,11 +62,11 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
     UserError
         No cluster answers at the address.
     """
+    _check_answers(address)
     import ray
 
     if ray.is_initialized():
         return
-    _check_answers(address)
     options: dict[str, Any] = {
         "log_to_driver": verbose,
         "logging_level": logging.INFO if verbose else logging.ERROR,

@@ -23,10 +23,11 @@ from folds.config import Config, read_yaml
 from folds.errors import UserError
 
 if TYPE_CHECKING:
-    from distributed.cluster import Starter
     from distributed.loader import Loader
-    from distributed.run import Run
+    from distributed.plan import Plan
     from folds.prepare import Prepared
+    from tracking.recorder import Recorder
+    from tracking.store import Store
 
 BATCH_NORM = (
     "notice: with several workers a fold batch norm sees only its worker's part of a batch: "
@@ -109,6 +110,8 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     cluster.set_environment(cluster.address_of(config.cluster.address))
     from distributed import finish, job
     from distributed.loader import Loader
+    from distributed.run import Run
+    from tracking.store import connect
 
     finish.check_output(config.tracking.output)
     ray = cluster.Starter(cluster.address_of(config.cluster.address), verbose=command.verbose)
@@ -118,15 +121,19 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     with closing(Loader(config.cluster, ray, tell)) as loader:
         prepared = _prepared(config, loader, tell)
         loaded = time.perf_counter() - start
+        if ray.address is not None:
+            ray()
         if command.plan:
-            if ray.address is not None:
-                ray()
             job.show_plan(prepared, console)
             return
+        plan = _planned(prepared, tell)
+        store = connect(config.tracking.tracking_uri)
         space = workspace.open_run(resumed, config, prepared.digests)
         with workspace.hold(space):
-            this = _run(prepared, space, console, ray)
+            this = Run(config, prepared, plan, space, _recorder(store, space, prepared), console)
             this.began, this.seconds["images and weights"] = start, loaded
+            with this.phase("start"):
+                ray()
             summary = job.execute(this)
             finish.show(this, summary)
             loader.close()
@@ -149,30 +156,22 @@ def _prepared(config: Config, loader: "Loader", tell: Callable[[str], None]) -> 
     return prepared
 
 
-def _run(
-    prepared: "Prepared", space: workspace.Workspace, console: Console, ray: "Starter"
-) -> "Run":
-    """Connect the tracker and Ray, and lay the folds over what there is."""
+def _planned(prepared: "Prepared", tell: Callable[[str], None]) -> "Plan":
+    """Lay the folds over what there is, and tell how."""
     from distributed import job
-    from distributed.run import Run
-    from tracking.recorder import Recorder
-    from tracking.store import connect
 
-    config = prepared.problem.config
-    recorder = Recorder(
-        connect(config.tracking.tracking_uri),
-        space.folder / "mlflow.json",
-        class_names=prepared.problem.images.class_names,
-        names=prepared.names,
-    )
-    begun = time.perf_counter()
-    ray()
-    waited = time.perf_counter() - begun
     plan = job.plan_for(prepared)
-    console.print(f"plan: {plan.describe()}", highlight=False, soft_wrap=True)
+    tell(f"plan: {plan.describe()}")
     if plan.workers > 1 and prepared.batch_norm:
-        console.print(BATCH_NORM, highlight=False, soft_wrap=True)
-    return Run(config, prepared, plan, space, recorder, console, seconds={"start": waited})
+        tell(BATCH_NORM)
+    return plan
+
+
+def _recorder(store: "Store", space: workspace.Workspace, prepared: "Prepared") -> "Recorder":
+    from tracking.recorder import Recorder
+
+    classes = prepared.problem.images.class_names
+    return Recorder(store, space.folder / "mlflow.json", class_names=classes, names=prepared.names)
 
 
 def _leave(status: int) -> None:
