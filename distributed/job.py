@@ -87,8 +87,10 @@ def execute(run: Run) -> Summary:
             summary = finish(run)
         run.recorder.close("FINISHED")
         status = None
-    except UserError:  # nothing has been begun
+    except UserError:
         status = None
+        if not run.recorder.runs.parent:  # nothing has been begun, now or before
+            run.space.remove()
         raise
     except KeyboardInterrupt:
         status = "KILLED"

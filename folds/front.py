@@ -19,6 +19,7 @@ from folds.problem import Problem
 from folds.stages import Stage
 from folds.views import PLAIN, View
 
+WIDER = 2  # batches without gradients, as multiple of training's; more is slower on a CPU
 Shared = Callable[[View], Tensor | None]
 
 
@@ -127,7 +128,7 @@ class Front:
         Tensor, shape (last - first, ...)
         """
         problem, device = self._problem, self._runtime.device
-        batch = 2 * problem.config.train.batch_size
+        batch = WIDER * problem.config.train.batch_size
         parts = []
         for start in range(first, last, batch):
             rows = np.arange(start, min(start + batch, last))

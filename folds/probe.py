@@ -6,10 +6,10 @@ fast and another twice as slow. So a worker tries, and remembers the answer for 
 
 import hashlib
 import json
+import math
 import os
 import platform
 import resource
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +26,6 @@ from folds.speed import keep_memory
 
 STEPS = 3
 CLEARLY = 1.1  # a candidate must be faster by this factor, so that noise does not choose
-HOPELESS = 1.5  # a candidate this much slower at its first step is not tried further
 COMPILE_AFTER_S = 300.0  # training that takes less than this is not worth compiling for
 
 
@@ -133,25 +132,22 @@ def probe(trial: Trial, runtime: Runtime) -> Probed:
 
 def measure(trial: Trial, runtime: Runtime) -> Probed:
     """Time the candidates and take the fastest."""
-    best, best_seconds = runtime, _step_seconds(trial, runtime, None)[1]
-    needed = _peak(runtime)
+    best, seconds = runtime, math.inf
     for change in _changes(trial, runtime):
-        candidate = replace(best, **change)
-        seconds = _step_seconds(trial, candidate, HOPELESS * best_seconds)[1]
-        if seconds * CLEARLY < best_seconds:
-            best, best_seconds = candidate, seconds
-    left = trial.images / trial.batch_size * best_seconds
+        best, seconds = _faster(trial, best, replace(best, **change))
+    needed = _peak(runtime)
+    left = trial.images / trial.batch_size * seconds
     if trial.compile == "on" or (trial.compile == "auto" and left > COMPILE_AFTER_S):
         candidate = replace(best, compiled=True)
-        warm, seconds = _step_seconds(trial, candidate, None)
-        total = warm * trial.stages + trial.images / trial.batch_size * seconds
+        warm, compiled = _compiled_seconds(trial, candidate)
+        total = warm * trial.stages + trial.images / trial.batch_size * compiled
         if trial.compile == "on" or total < left:
-            best, best_seconds = candidate, seconds
+            best, seconds = candidate, compiled
     rates = Rates(
-        train=trial.batch_size / best_seconds,
+        train=trial.batch_size / seconds,
         forward=trial.batch_size / _forward_seconds(trial, best),
         step_bytes=needed,
-        busy=_busy(trial, best, best_seconds),
+        busy=_busy(trial, best, seconds),
         device_bytes=_device_bytes(best),
     )
     return Probed(best, rates)
@@ -166,24 +162,38 @@ def _changes(trial: Trial, runtime: Runtime) -> Iterator[dict[str, Any]]:
     yield {"channels_last": not runtime.channels_last}
 
 
-def _step_seconds(trial: Trial, runtime: Runtime, limit: float | None) -> tuple[float, float]:
-    """Seconds of the first step (or infinity: it does not work) and of a later one."""
+def _faster(trial: Trial, first: Runtime, second: Runtime) -> tuple[Runtime, float]:
+    """The second if it is clearly faster, else the first; and the seconds of its step."""
+    one, two = _race(trial, first, second)
+    return (second, two) if two * CLEARLY < one else (first, one)
+
+
+def _race(trial: Trial, *runtimes: Runtime) -> list[float]:
+    """Seconds of the fastest step of each way.
+
+    They take turns, and the fastest counts: what disturbs the machine meanwhile makes some steps
+    of each slower, and no step faster.
+    """
+    steps = [_stepper(trial, runtime) for runtime in runtimes]
+    for step, runtime in zip(steps, runtimes, strict=True):
+        _timed(step, runtime)
+    turns = [
+        [_timed(step, runtime) for step, runtime in zip(steps, runtimes, strict=True)]
+        for _ in range(STEPS)
+    ]
+    return [min(times) for times in zip(*turns, strict=True)]
+
+
+def _compiled_seconds(trial: Trial, runtime: Runtime) -> tuple[float, float]:
+    """Seconds until the first step is done, and of a later one; infinite if it does not work."""
     start = time.perf_counter()
     try:
         step = _stepper(trial, runtime)
-        step()
-        _wait(runtime)
+        _timed(step, runtime)
+        warm = time.perf_counter() - start
+        return warm, min(_timed(step, runtime) for _ in range(STEPS))
     except Exception:  # whatever a compiler may raise: then this way is not taken
-        if not runtime.compiled:
-            raise
-        return float("inf"), float("inf")
-    warm = time.perf_counter() - start
-    times = []
-    for _ in range(STEPS):
-        times.append(_timed(step, runtime))
-        if limit is not None and times[0] > limit:
-            break
-    return warm, statistics.median(times)
+        return math.inf, math.inf
 
 
 def _network(trial: Trial, runtime: Runtime) -> tuple[Classifier, Tensor]:
@@ -224,7 +234,7 @@ def _forward_seconds(trial: Trial, runtime: Runtime) -> float:
             model(image)
 
     forward()
-    return statistics.median(_timed(forward, runtime) for _ in range(STEPS))
+    return min(_timed(forward, runtime) for _ in range(STEPS))
 
 
 def _timed(action: Callable[[], None], runtime: Runtime) -> float:

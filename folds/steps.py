@@ -18,14 +18,14 @@ from folds.checkpoint import FoldState
 from folds.device import Runtime, as_tensor
 from folds.errors import DivergenceError
 from folds.evaluate import Floats, Ints
-from folds.front import Shared, front_depth
+from folds.front import WIDER, Shared, front_depth
 from folds.gather import Gather, rows_on
 from folds.problem import Problem
 from folds.stages import Moment, learning_rate
 from folds.team import Team
 from folds.views import PLAIN, View
 
-WIDER = 2  # batches without gradients, as multiple of training's; more is slower on a CPU
+AT_ONCE = 2**30  # bytes of shared outputs that may lie on the device
 Inputs = Iterator[tuple[Tensor, Tensor]]  # rows (B,) and inputs (B, ...) of each batch
 
 
@@ -97,9 +97,10 @@ def _training_inputs(
 ) -> tuple[Inputs, int]:
     """Rows and inputs of each batch, and at which part of the chain these enter."""
     problem, config = place.problem, place.problem.config
-    outputs, depth = _shared(place, state.model, now, state.epoch)
+    depth = front_depth(state.model, problem.stages, now.index, config.train.frozen_norm)
+    outputs = place.shared(View(state.epoch, depth)) if depth else None
     if outputs is not None:
-        return ((rows, outputs[rows]) for rows in rows_on(outputs.device, parts)), depth
+        return _given_out(outputs, place.runtime.device, parts), depth
     numbers = uniform_table(config.split.seed, state.epoch, len(problem.images), COLUMNS)
     table = torch.from_numpy(numbers).to(place.runtime.device)
     images = place.pixels.batches(parts)
@@ -114,19 +115,21 @@ def _plain_inputs(
     place: Place, model: Classifier, now: Moment, parts: Sequence[Ints]
 ) -> tuple[Inputs, int]:
     """The same for the plain view."""
-    outputs, depth = _shared(place, model, now, PLAIN)
-    if outputs is not None:
-        return ((rows, outputs[rows]) for rows in rows_on(outputs.device, parts)), depth
-    size = place.problem.size
-    return ((rows, to_input(pixels, size)) for rows, pixels in place.pixels.batches(parts)), 0
-
-
-def _shared(place: Place, model: Classifier, now: Moment, epoch: int) -> tuple[Tensor | None, int]:
-    """The outputs of the frozen front in a view, if somebody has computed them, and its depth."""
     problem = place.problem
     depth = front_depth(model, problem.stages, now.index, problem.config.train.frozen_norm)
-    outputs = place.shared(View(epoch, depth)) if depth else None
-    return (None if outputs is None else outputs.to(place.runtime.device)), depth
+    outputs = place.shared(View(PLAIN, depth)) if depth else None
+    if outputs is not None:
+        return _given_out(outputs, place.runtime.device, parts), depth
+    images = place.pixels.batches(parts)
+    return ((rows, to_input(pixels, problem.size)) for rows, pixels in images), 0
+
+
+def _given_out(outputs: Tensor, device: torch.device, parts: Sequence[Ints]) -> Inputs:
+    """Shared outputs batch by batch: all of them on the device at once, unless they are many."""
+    here = outputs.to(device) if outputs.nbytes <= AT_ONCE else outputs
+    for rows, part in zip(rows_on(device, parts), parts, strict=True):
+        chosen = rows if here.device == rows.device else torch.from_numpy(part)
+        yield rows, here[chosen].to(device, non_blocking=True)
 
 
 def _update(place: Place, optimizer: torch.optim.Optimizer, logits: Tensor, rows: Tensor) -> Tensor:

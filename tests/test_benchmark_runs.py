@@ -1,6 +1,7 @@
 """The benchmark suite at work: commands measured, campaigns, baselines; and, slowly, all of it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -24,11 +25,19 @@ class TestMeasure:
         assert done.peaks["driver_rss"] >= done.peaks["driver_uss"] > 1e6
         assert "worker_rss" not in done.peaks
 
-    def test_nothing_is_remembered_from_one_command_to_the_next(self):
+    def test_what_commands_remember_is_not_the_users_nor_kept(self):
         code = "import os; print(os.environ['XDG_CACHE_HOME'])"
         places = {measure.run("timeit", ["-n", "1", "-r", "1", code]).output.splitlines()[0]
                   for _ in range(2)}  # fmt: skip
-        assert len(places) == 2
+        assert places == {measure._cache().name}
+        assert places != {os.environ["XDG_CACHE_HOME"]}
+
+    def test_a_run_is_planned_once_so_that_its_probe_is_remembered(self, monkeypatch):
+        ran = []
+        monkeypatch.setattr(measure, "run", lambda module, flags: ran.append((module, flags)))
+        for _ in range(2):
+            measure.remember(("--folds", "3"))
+        assert ran == [("distributed.cv", ["--folds", "3", "--plan"])]
 
     def test_a_framed_message_is_told_in_one_line(self):
         assert measure._last_words("╭─ Wrong ─╮\n│ no --x  │\n╰─────────╯") == "Wrong no --x"

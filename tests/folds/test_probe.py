@@ -31,11 +31,15 @@ def seconds(monkeypatch):
     """Steps take as long as told, by (precision, channels_last, compiled)."""
     table, asked = {}, []
 
-    def fake(trial, runtime, limit):
-        asked.append(tuple(runtime.way.values()))
-        return table.get("warm", 0.0), table.get(asked[-1], 1.0)
+    def race(trial, *runtimes):
+        asked.extend(tuple(runtime.way.values()) for runtime in runtimes)
+        return [table.get(tuple(runtime.way.values()), 1.0) for runtime in runtimes]
 
-    monkeypatch.setattr(probing, "_step_seconds", fake)
+    def compiled(trial, runtime):
+        return table.get("warm", 0.0), *race(trial, runtime)
+
+    monkeypatch.setattr(probing, "_race", race)
+    monkeypatch.setattr(probing, "_compiled_seconds", compiled)
     return table, asked
 
 
@@ -82,6 +86,14 @@ def test_goes_on_where_nothing_can_be_written(tmp_path, monkeypatch, seconds):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert probe(TRIAL, CPU).rates.train > 0
+
+
+def test_a_busy_moment_does_not_choose(monkeypatch):
+    """Every second step of either way is disturbed; the fastest of each is compared."""
+    clock = iter([9.0, 9.0, 1.0, 9.0, 9.0, 0.5, 1.0, 9.0])
+    monkeypatch.setattr(probing, "_stepper", lambda trial, runtime: None)
+    monkeypatch.setattr(probing, "_timed", lambda step, runtime: next(clock))
+    assert probing._race(TRIAL, CPU, CPU) == [1.0, 0.5]
 
 
 class TestChoice:
