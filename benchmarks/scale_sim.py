@@ -9,6 +9,7 @@ It writes benchmarks/scaling.png and benchmarks/SCALING.md.
 
 import argparse
 import json
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from itertools import product
@@ -70,12 +71,12 @@ def sweep(
 
 
 def lane_each(rates: Rates, images: int, repetitions: int) -> list[list[str]]:
-    """Rows that compare the planner's few lanes with a lane for each device."""
+    """Rows that compare as few lanes as need the same rounds with a lane for each device."""
     rows = []
     for tasks, devices in ((5, 4), (10, 8), (25, 16), (100, 32), (100, 64)):
+        fewest = math.ceil(tasks / math.ceil(tasks / devices))
         plans = [
-            plan_of(devices, tasks, batch_norm=True, lanes=lanes)
-            for lanes in ("auto", min(devices, tasks))
+            plan_of(devices, tasks, batch_norm=True, lanes=lanes) for lanes in (fewest, "auto")
         ]
         row = [str(tasks), str(devices), str(plans[0].lanes)]
         for name in ("calm", "stragglers"):

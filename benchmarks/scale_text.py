@@ -28,8 +28,8 @@ class Facts:
     epochs : dict of int to float
         Seconds of a full epoch on one device, by number of images.
     lane_each : list of list of str
-        Rows: folds, devices, the planner's lanes, and how much a lane for each device changes
-        the time without and with stragglers.
+        Rows: folds, devices, the fewest lanes that need the same rounds, and how much a lane for
+        each device changes the time without and with stragglers.
     """
 
     rates: Rates
@@ -59,7 +59,7 @@ def write(points: Sequence[Point], weather: str, facts: Facts) -> str:
         _WEATHER.format(lanes=lanes, images=images),
         report.weathers(points, images, lanes),
         _LANES.format(images=images),
-        report.table(["folds", "devices", "lanes", "calm", "stragglers"], facts.lane_each),
+        report.table(["folds", "devices", "fewest lanes", "calm", "stragglers"], facts.lane_each),
         _driver(facts, lanes),
         report.driver(facts.driver, facts.epochs, lanes),
         _driver_end(facts, lanes),
@@ -138,11 +138,11 @@ run is given up, and waits for `--resume`, when a fold loses its workers more th
 """
 
 _LANES = """
-## A finding: fewer lanes than devices
+## Why there is a lane for each device
 
-The planner takes as few lanes as finish in the same number of rounds. That is free when all folds
-take equally long, and they do not: a device without a lane cannot take over. Change of the median
-time with a lane for each device instead, {images:,} images, batch norm:
+Fewer lanes would often need the same number of rounds. That is free when all folds take equally
+long, and they do not: a device without a lane cannot take over. Change of the median time by a lane
+for each device, instead of the fewest lanes, {images:,} images, batch norm:
 """
 
 _DRIVER = """
