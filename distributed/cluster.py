@@ -114,8 +114,7 @@ class Starter:
         if self.address is None:
             import ray  # noqa: F401  (here, and not by two threads at once)
 
-            self._thread = threading.Thread(target=self._start, name=f"{LANE_THREAD}ray")
-            self._thread.daemon = True
+            self._thread = threading.Thread(target=self._start, name="ray", daemon=True)
             self._thread.start()
 
     def __call__(self) -> None:
@@ -138,7 +137,6 @@ class Starter:
             start(self.address, local_resources(), verbose=self._verbose)
         except BaseException as error:
             self._error = error
-        threading.current_thread().name = "ray"  # no longer one that must be waited for
         self._ready.set()
         threading.Event().wait()  # Ray's processes end with the thread that has started them
 

@@ -135,9 +135,8 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
                 ray()
             summary = job.execute(this)
             finish.show(this, summary)
-            loader.close()
-            if ray.address is not None:
-                cluster.stop()
+    if ray.address is not None:
+        cluster.stop()
 
 
 def _prepared(config: Config, loader: "Loader", tell: Callable[[str], None]) -> "Prepared":

@@ -6,10 +6,9 @@ from dataclasses import asdict
 
 import numpy as np
 
+from distributed.workspace import LAST
 from folds.bundle import ModelCard, bundle_files
 from folds.fit import FoldResult
-
-LAST = "result.json"  # written last: a fold that has it is complete
 
 
 def pack(result: FoldResult, card: ModelCard) -> dict[str, bytes]:

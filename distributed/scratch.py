@@ -4,7 +4,6 @@ Imports little, so that a task which only cleans up starts soon.
 """
 
 import fcntl
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from folds.cache import cache_folder
 from folds.errors import UserError
 
 _held: list[IO[str]] = []  # locks of this process, until it ends
@@ -21,7 +21,7 @@ def root(stream_dir: str | None) -> Path:
     """Where scratch folders lie on this machine."""
     if stream_dir is not None:
         return Path(stream_dir).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "crossfold"
+    return cache_folder()
 
 
 def new(place: Path) -> Path:

@@ -59,16 +59,16 @@ def _pieces(run: Run, to_do: set[int]) -> list[Piece]:
     if budget == "auto":
         budget = ray.cluster_resources().get("object_store_memory", 0) / 2e9
     views = shared_views(problem, int(budget * 1e9))
-    begun = min((_epochs_done(run, task) for task in to_do), default=0)
+    events = read_journal(run.space.events)
+    begun = min((_epochs_done(run, task, events) for task in to_do), default=0)
     last = max((view.epoch for view in views), default=-1)
     return cut(views, len(problem.images)) if begun <= last else []
 
 
-def _epochs_done(run: Run, task: int) -> int:
+def _epochs_done(run: Run, task: int, events: list[Event]) -> int:
     """Epochs that a fold's checkpoint covers, at most."""
     if not run.space.checkpoint(task).exists():
         return 0
-    events = read_journal(run.space.events)
     return sum(event["kind"] == "epoch" and event["task"] == task for event in events)
 
 

@@ -24,6 +24,7 @@ from folds.config import Config
 from folds.errors import UserError, nearest
 
 ROOT = Path(".crossfold")
+LAST = "result.json"  # written last: a fold that has it is complete
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Workspace:
 
     def finished(self, task: int) -> bool:
         """Whether a fold's result is complete; its last file is written last."""
-        return (self.fold(task) / "result.json").exists()
+        return (self.fold(task) / LAST).exists()
 
     def write_checkpoint(self, task: int, content: bytes) -> None:
         """Replace a fold's checkpoint."""
@@ -69,7 +70,7 @@ class Workspace:
 
     def read_result(self, task: int) -> dict[str, Any]:
         """Read best_epoch, scores, history, rows and probabilities of a finished fold."""
-        content: dict[str, Any] = json.loads((self.fold(task) / "result.json").read_text())
+        content: dict[str, Any] = json.loads((self.fold(task) / LAST).read_text())
         with np.load(self.fold(task) / "result.npz", allow_pickle=False) as arrays:
             return content | {name: arrays[name] for name in arrays.files}
 

@@ -7,7 +7,6 @@ folds, and they train what comes behind it. Exact up to rounding, not an approxi
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -129,20 +128,22 @@ class Front:
         """
         problem, device = self._problem, self._runtime.device
         batch = WIDER * problem.config.train.batch_size
+        numbers = self._numbers(view, first, last)
         parts = []
-        for start in range(first, last, batch):
-            rows = np.arange(start, min(start + batch, last))
-            pixels = as_tensor(problem.images.pixels[rows]).to(device)
+        for rows in torch.split(torch.arange(first, last), batch):
+            pixels = as_tensor(problem.images.pixels[rows.numpy()]).to(device)
+            if numbers is None:
+                image = to_input(pixels, problem.size)
+            else:
+                drawn = numbers[rows - first].to(device)
+                image = augment(pixels, drawn, problem.config.augment, problem.size)
             with self._runtime.autocast():
-                output = self._model.front(self._look(view, rows, pixels), view.depth)
-            parts.append(output.cpu())
+                parts.append(self._model.front(image, view.depth).cpu())
         return torch.cat(parts)
 
-    def _look(self, view: View, rows: np.ndarray, pixels: Tensor) -> Tensor:
-        problem = self._problem
+    def _numbers(self, view: View, first: int, last: int) -> Tensor | None:
+        """Rows of the epoch's table; none for the plain view."""
         if view.epoch == PLAIN:
-            return to_input(pixels, problem.size)
-        seed = problem.config.split.seed
-        table = uniform_table(seed, view.epoch, int(rows[-1]) + 1, COLUMNS)[rows]
-        numbers = torch.from_numpy(table).to(pixels.device)
-        return augment(pixels, numbers, problem.config.augment, problem.size)
+            return None
+        table = uniform_table(self._problem.config.split.seed, view.epoch, last, COLUMNS)
+        return torch.from_numpy(table[first:])

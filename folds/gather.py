@@ -44,9 +44,6 @@ class Gather:
         elif pixels.nbytes <= (_free(device) if room is None else room):
             self._resident = _placed(pixels, device)
 
-    def __len__(self) -> int:
-        return len(self._pixels)
-
     def batches(self, parts: Sequence[Ints]) -> Iterator[tuple[Tensor, Tensor]]:
         """Give batch after batch, the next one being fetched meanwhile.
 

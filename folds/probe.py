@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from folds.backbone import Classifier, build, train_mode, unfreeze
+from folds.cache import cache_folder
 from folds.device import Runtime
 from folds.speed import keep_memory
 
@@ -280,8 +281,7 @@ def _memory_of(trial: Trial, runtime: Runtime) -> Path:
     versions = torch.__version__, timm.__version__, platform.python_version()
     facts = json.dumps([rough, runtime.way, _device_name(runtime), versions])
     name = hashlib.sha256(facts.encode()).hexdigest()[:24]
-    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return home / "crossfold" / "probe" / f"{name}.json"
+    return cache_folder() / "probe" / f"{name}.json"
 
 
 def _device_name(runtime: Runtime) -> str:

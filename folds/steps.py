@@ -97,10 +97,8 @@ def _training_inputs(
 ) -> tuple[Inputs, int]:
     """Rows and inputs of each batch, and at which part of the chain these enter."""
     problem, config = place.problem, place.problem.config
-    depth = front_depth(state.model, problem.stages, now.index, config.train.frozen_norm)
-    outputs = place.shared(View(state.epoch, depth)) if depth else None
-    if outputs is not None:
-        return _given_out(outputs, place.runtime.device, parts), depth
+    if (shared := _shared_inputs(place, state.model, now, state.epoch, parts)) is not None:
+        return shared
     numbers = uniform_table(config.split.seed, state.epoch, len(problem.images), COLUMNS)
     table = torch.from_numpy(numbers).to(place.runtime.device)
     images = place.pixels.batches(parts)
@@ -115,13 +113,20 @@ def _plain_inputs(
     place: Place, model: Classifier, now: Moment, parts: Sequence[Ints]
 ) -> tuple[Inputs, int]:
     """The same for the plain view."""
+    if (shared := _shared_inputs(place, model, now, PLAIN, parts)) is not None:
+        return shared
+    size = place.problem.size
+    return ((rows, to_input(pixels, size)) for rows, pixels in place.pixels.batches(parts)), 0
+
+
+def _shared_inputs(
+    place: Place, model: Classifier, now: Moment, epoch: int, parts: Sequence[Ints]
+) -> tuple[Inputs, int] | None:
+    """Outputs of the frozen front in a view as inputs, if somebody has computed them."""
     problem = place.problem
     depth = front_depth(model, problem.stages, now.index, problem.config.train.frozen_norm)
-    outputs = place.shared(View(PLAIN, depth)) if depth else None
-    if outputs is not None:
-        return _given_out(outputs, place.runtime.device, parts), depth
-    images = place.pixels.batches(parts)
-    return ((rows, to_input(pixels, problem.size)) for rows, pixels in images), 0
+    outputs = place.shared(View(epoch, depth)) if depth else None
+    return None if outputs is None else (_given_out(outputs, place.runtime.device, parts), depth)
 
 
 def _given_out(outputs: Tensor, device: torch.device, parts: Sequence[Ints]) -> Inputs:
