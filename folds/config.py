@@ -42,6 +42,11 @@ class DataConfig(_Group):
     skip_broken: bool = Field(
         False, description="Leave out image files that cannot be read, and record them."
     )
+    audit: Literal["off", "report", "drop"] = Field(
+        "report",
+        description="Look for junk and duplicates: report tells what there is and keeps "
+        "near-duplicates in one fold; drop also leaves out junk and exact copies.",
+    )
     image_size: Auto | Annotated[int, Field(ge=8, le=4096)] = Field(
         "auto",
         description="Side of the network's input in pixels; auto: the images' own size, at most "

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from torch import nn
 
+from folds.audit.store import audited
+from folds.audit.trust import trusted
 from folds.backbone import check_size, create_backbone, input_size, native_size
 from folds.config import Config, DataConfig
 from folds.errors import UserError
@@ -88,6 +90,7 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     backbone = config.model.backbone
     check_backbone(backbone)
     images = load(config.data, seed=config.split.seed, largest=native_size(backbone))
+    images = _audited(images, config)
     splits = make_splits(images, config.split)
     size = input_size(backbone, config.data.image_size, min(images.pixels.shape[1:3]))
     check_size(backbone, size)
@@ -99,6 +102,15 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
         notices.append(f"without pretrained weights: one stage, everything unfrozen ({stages[0]})")
     problem = Problem(config, images, splits, size, stages, weights.state)
     return Prepared(problem, _chosen(splits, config), weights.source, tuple(notices))
+
+
+def _audited(images: ImageSet, config: Config) -> ImageSet:
+    """Images that were looked at; given splits keep the groups they were made with."""
+    if config.data.audit == "off":
+        return images
+    given = config.split.splits is not None
+    drop = config.data.audit == "drop"
+    return trusted(images, audited(images), drop=drop, group=not given)
 
 
 def _chosen(splits: SplitManifest, config: Config) -> list[tuple[int, int]]:

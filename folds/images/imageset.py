@@ -1,14 +1,14 @@
 """The image set: what every later step is given."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from folds.errors import UserError
-from folds.images.pixelfile import Pixels, pieces
+from folds.images.pixelfile import PixelFile, Pixels, pieces
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,20 @@ class ImageSet:
 
     def take(self, rows: NDArray[np.int64]) -> "ImageSet":
         """The images of these rows, in this order, in memory."""
-        return ImageSet(
-            self.pixels[rows],
-            self.labels[rows],
-            self.class_names,
-            self.ids[rows],
-            self.groups[rows],
-            self.notices,
+        return self._with(self.pixels[rows], rows)
+
+    def kept(self, rows: NDArray[np.int64]) -> "ImageSet":
+        """The images of these ascending rows; a file of pixels gives way to a smaller one."""
+        inside = isinstance(self.pixels, PixelFile)
+        return self._with(self.pixels.kept(rows) if inside else self.pixels[rows], rows)
+
+    def _with(self, pixels: Pixels, rows: NDArray[np.int64]) -> "ImageSet":
+        return replace(
+            self,
+            pixels=pixels,
+            labels=self.labels[rows],
+            ids=self.ids[rows],
+            groups=self.groups[rows],
         )
 
     def limited(self, size: int | None, *, seed: int) -> "ImageSet":

@@ -1,0 +1,166 @@
+"""Copies and near-duplicates: the same picture but for compression, brightness or a turn.
+
+A cheap fingerprint proposes each image's nearest neighbours, a comparison of small versions in
+all eight turns decides. Nothing of size N x N is ever made.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from folds.audit.describe import Described
+
+NEIGHBOURS = 8  # of each image that are compared with it
+LIMIT = 0.03  # largest difference of near-duplicates
+CLOSER = 8  # times closer than two different images of the set usually are
+_SURE = 0.002  # a difference that only the same picture has
+_EXACT_SEARCH = 50_000  # images up to which the search need not be approximate
+_AT_ONCE = 2048  # pairs that are compared together
+_NOISE = 2 / 255  # differences of grey that mean nothing
+_TINT = 0.05  # how much the mean colour counts beside the picture
+_ROUNDS = 5
+
+Rows = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Which images are the same picture.
+
+    Parameters
+    ----------
+    cluster : ndarray of int64, shape (N,)
+        Row of the cluster's first member, an image's own row if it is alone.
+    exact : ndarray of bool, shape (N,)
+        The pixels are those of an image before it.
+    pairs : ndarray of int64, shape (P, 2)
+        What joins the clusters, smaller row first.
+    similarity : ndarray of float32, shape (P,)
+        Correlation of each pair.
+    """
+
+    cluster: Rows
+    exact: NDArray[np.bool_]
+    pairs: Rows
+    similarity: Floats
+
+
+def find_duplicates(described: Described) -> Duplicates:
+    """Find the clusters of images that show the same picture.
+
+    Parameters
+    ----------
+    described : Described
+        N images.
+
+    Notes
+    -----
+    Two different pictures are about equally far from their nearest neighbours all over a set; how
+    far is measured, and near-duplicates are several times closer. Images of few pixels, or of
+    things that look alike, so get a stricter limit.
+    """
+    first = _first_of_copies(described.digest)
+    copies = np.flatnonzero(first != np.arange(len(first)))
+    pairs, similarity = [np.stack([first[copies], copies], 1)], [np.ones(len(copies), np.float32)]
+    cluster = first
+    limit = _SURE
+    for turn in range(_ROUNDS):
+        rows = np.flatnonzero(cluster == np.arange(len(cluster)))
+        candidates = _neighbours(described.fingerprint, rows)
+        difference = _differences(described.thumbs, candidates)
+        if turn:
+            limit = _limit(rows, candidates, difference)
+        near = difference <= limit
+        if not near.any() and turn:
+            break
+        pairs.append(candidates[near])
+        similarity.append(1 - difference[near])
+        cluster = _joined(len(cluster), np.concatenate(pairs))
+    joined = np.concatenate(pairs)
+    return Duplicates(cluster, first != np.arange(len(first)), joined, np.concatenate(similarity))
+
+
+def _first_of_copies(digest: NDArray[np.uint64]) -> Rows:
+    """Row of the first image with the same pixels."""
+    _, first, number = np.unique(digest, axis=0, return_index=True, return_inverse=True)
+    return first[number.ravel()]
+
+
+def _neighbours(fingerprint: Floats, rows: Rows) -> Rows:
+    """Pairs (P, 2) of images with near fingerprints, each once."""
+    vectors = np.ascontiguousarray(fingerprint[rows])
+    count = min(NEIGHBOURS + 1, len(rows))
+    _, found = _index(vectors).search(vectors, count)
+    one = np.repeat(np.arange(len(rows)), count)
+    other = found.ravel()
+    ordered = np.stack([np.minimum(one, other), np.maximum(one, other)], 1)
+    ordered = ordered[(ordered[:, 0] >= 0) & (ordered[:, 0] < ordered[:, 1])]
+    return rows[np.unique(ordered, axis=0)]
+
+
+def _index(vectors: Floats) -> faiss.Index:
+    """A search for neighbours: in all vectors, or in cells of them where they are many."""
+    count, size = vectors.shape
+    if count <= _EXACT_SEARCH:
+        index = faiss.IndexFlatL2(size)
+    else:
+        index = faiss.index_factory(size, f"IVF{int(count**0.5)},Flat")
+        index.train(vectors[:: max(1, count // (40 * index.nlist))])
+        index.nprobe = 16
+    index.add(vectors)
+    return index
+
+
+def _differences(thumbs: NDArray[np.uint8], pairs: Rows) -> Floats:
+    """One minus the correlation of each pair in the turn that fits best, shape (P,)."""
+    parts = [
+        _difference(thumbs[piece[:, 0]], thumbs[piece[:, 1]])
+        for piece in np.array_split(pairs, max(1, len(pairs) // _AT_ONCE))
+    ]
+    return np.concatenate(parts)
+
+
+def _difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Floats:
+    a, b = _centred(one), _centred(other)
+    noise = _NOISE**2 * a[0].size
+    size = [np.einsum("nhwc,nhwc->n", x, x) + noise for x in (a, b)]
+    common = np.max([np.einsum("nhwc,nhwc->n", a, turned) for turned in _turns(b)], axis=0)
+    return 1 - (common + noise) / np.sqrt(size[0] * size[1])
+
+
+def _centred(thumbs: NDArray[np.uint8]) -> Floats:
+    """Images without their mean colour, but for a part of it that tells flat ones apart."""
+    image = thumbs.astype(np.float32) / 255
+    mean = image.mean((1, 2), keepdims=True)
+    return image - (1 - _TINT) * mean
+
+
+def _turns(images: Floats) -> Iterator[Floats]:
+    """The eight turns and mirror images of (B, S, S, C)."""
+    for flipped in (images, images[:, :, ::-1]):
+        for quarter in range(4):
+            yield np.rot90(flipped, quarter, axes=(1, 2))
+
+
+def _limit(rows: Rows, pairs: Rows, difference: Floats) -> float:
+    """The difference below which a pair is the same picture."""
+    nearest = np.full(rows.max() + 1, np.inf, np.float32)
+    for side in (0, 1):
+        np.minimum.at(nearest, pairs[:, side], difference)
+    usual = float(np.median(nearest[rows]))
+    return float(np.clip(usual / CLOSER, _SURE, LIMIT))
+
+
+def _joined(count: int, pairs: Rows) -> Rows:
+    """Row of the first member of each image's connected component."""
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    number = connected_components(graph, directed=False)[1]
+    first = np.full(number.max() + 1, count, dtype=np.int64)
+    np.minimum.at(first, number, np.arange(count))
+    return first[number]

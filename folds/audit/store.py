@@ -1,0 +1,57 @@
+"""What an audit found, remembered by what the images hold."""
+
+import zipfile
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from folds.audit.audit import audit
+from folds.audit.findings import Findings
+from folds.cache import cache_folder
+from folds.images.imageset import ImageSet
+
+VERSION = 1  # to be raised when the audit finds something else
+
+
+def audited(images: ImageSet) -> Findings:
+    """Audit images by their pixels, or take what was found in the same images before.
+
+    Notes
+    -----
+    A memory that is damaged or cannot be written is done without.
+    """
+    path = cache_folder() / "audit" / f"{images.digest}-{VERSION}.npz"
+    try:
+        return read(path)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        found = audit(images)
+    try:
+        write(path, found)
+    except OSError:
+        pass
+    return found
+
+
+def write(path: Path, found: Findings) -> None:
+    """Write findings as a .npz file of plain arrays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".part")
+    with scratch.open("wb") as file:
+        np.savez(file, **{field.name: np.array(getattr(found, field.name)) for field in fields(found)})
+    scratch.replace(path)
+
+
+def read(path: Path) -> Findings:
+    """Read what `write` wrote; nothing in it is unpickled.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError, BadZipFile
+        There is no such file, or it is another or damaged.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        values = {field.name: arrays[field.name] for field in fields(Findings)}
+    for name in ("reasons", "notices"):
+        values[name] = tuple(values[name].tolist())
+    return Findings(**values)
