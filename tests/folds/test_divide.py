@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
@@ -64,16 +63,18 @@ def patients(seed):
     return np.where(rng.random(len(groups)) < 0.7, usual, rng.integers(0, 4, len(groups))), groups
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_is_at_least_as_even_as_scikit_learns(seed):
-    labels, groups = patients(seed)
-    shares = np.full(5, 0.2)
-    theirs = np.empty_like(labels)
-    splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
-    for number, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
-        theirs[rows] = number
-    ours = divide(labels, groups, shares, seed=seed)
-    assert off(labels, ours, shares).max() <= off(labels, theirs, shares).max()
+def test_is_on_average_more_even_than_scikit_learns():
+    shares, worst = np.full(5, 0.2), []
+    for seed in range(12):
+        labels, groups = patients(seed)
+        theirs = np.empty_like(labels)
+        splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+        for number, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
+            theirs[rows] = number
+        ours = divide(labels, groups, shares, seed=seed)
+        worst.append([off(labels, part, shares).max() for part in (ours, theirs)])
+    ours, theirs = np.mean(worst, axis=0)
+    assert ours < 0.85 * theirs
 
 
 def test_images_alone_in_their_group_fill_what_others_leave_uneven():

@@ -314,7 +314,7 @@ JOBS = {
         "backbone": "test_resnet", "folds": 2, "batch_size": 16, "stages": ["1:2:1e-2"],
     },
     "holdout": {
-        "backbone": "test_resnet", "folds": 2, "batch_size": 8, "stages": ["1:2:1e-2"],
+        "backbone": "test_vit", "folds": 2, "batch_size": 8, "stages": ["1:2:1e-3"],
         "holdout": 0.2,
     },
 }  # fmt: skip

@@ -193,8 +193,8 @@ class TestRefusals:
 
     def test_another_kind_of_file_is_refused(self, tmp_path):
         (tmp_path / "set.txt").write_text("a,b\n")
-        with pytest.raises(UserError, match=r"set\.txt: not an \.npz file; give one, a .csv"):
-            load(DataConfig(data=str(tmp_path / "set.csv")), seed=0, largest=8)
+        with pytest.raises(UserError, match=r"set\.txt: not an \.npz file; give one, a \.csv"):
+            load(DataConfig(data=str(tmp_path / "set.txt")), seed=0, largest=8)
 
 
 def whole(compressed):

@@ -149,7 +149,7 @@ class TestCsv:
             ("path,label\n1.png,cat,x,y\n", "more cells than the header"),
             ("path,label\n1.png,cat\n2.png,dog,x\n", "not a readable table"),
             ("path,label\n1.png\n", "column 'label' are empty"),
-            ("path;label\n1.png;cat\n", "no column 'path' among path;label"),
+            ("path;label\n1.png;cat\n", "no column 'label' among path;label"),
             ('path,label\n"1.png,cat\n', "not a readable table"),
         ],
     )
