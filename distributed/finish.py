@@ -11,6 +11,7 @@ import numpy as np
 from distributed.run import Run
 from distributed.summary import (
     FoldSummary,
+    HoldoutSummary,
     MlflowIds,
     Registered,
     Runtime,
@@ -21,7 +22,7 @@ from distributed.summary import (
     to_scores,
 )
 from folds.errors import UserError
-from folds.evaluate import OutOfFold, better, confusion
+from folds.evaluate import HoldOut, OutOfFold, better, confusion
 from folds.prepare import Prepared
 from tracking.figures import confusion_figure
 
@@ -48,14 +49,17 @@ def finish(run: Run) -> Summary:
     """Pool the predictions, register the best fold, write and show the summary."""
     prepared, images = run.prepared, run.prepared.problem.images
     results = [run.space.read_result(task) for task in range(len(prepared.tasks))]
-    pooled = _pool(prepared, results)
+    pooled, holdout = _pool(prepared, results), _holdout(prepared, results)
     best = _best(run.config.train.metric, results)
     version = run.recorder.register(best, run.config.tracking.model_name)
-    summary = _summarise(run, results, pooled, best, version)
-    files = _write_files(run, summary, pooled)
+    summary = _summarise(run, results, pooled, holdout, best, version)
+    files = _write_files(run, summary, pooled, holdout)
     metrics = {f"oof_{name}": value for name, value in pooled.scores.items()}
     for name, spread in summary.over_folds.items():
         metrics |= {f"mean_{name}": spread.mean, f"std_{name}": spread.std}
+    if holdout is not None:
+        metrics |= {f"holdout_{name}": value for name, value in holdout.of_model(best).items()}
+        metrics |= {f"holdout_ensemble_{n}": value for n, value in holdout.of_ensemble.items()}
     counts = confusion(pooled.labels, pooled.probabilities)
     figure = confusion_figure(counts, images.class_names, "all out-of-fold predictions")
     run.recorder.log_parent(metrics, files, figure, markdown(summary, prepared.names))
@@ -75,6 +79,24 @@ def _pool(prepared: Prepared, results: list[dict[str, Any]]) -> OutOfFold:
     )  # fmt: skip
 
 
+def _holdout(prepared: Prepared, results: list[dict[str, Any]]) -> HoldOut | None:
+    """All folds' predictions for the test part, if there is one."""
+    images = prepared.problem.images
+    rows = prepared.problem.splits.holdout(images.ids)
+    if not len(rows):
+        return None
+    probabilities = np.stack([result["holdout"] for result in results])
+    return HoldOut(images.ids[rows], images.labels[rows], probabilities)
+
+
+def _holdout_summary(holdout: HoldOut, best: int) -> HoldoutSummary:
+    return HoldoutSummary(
+        images=len(holdout.ids),
+        best_fold=to_scores(holdout.of_model(best)),
+        ensemble=to_scores(holdout.of_ensemble),
+    )
+
+
 def _best(metric: str, results: list[dict[str, Any]]) -> int:
     """The fold with the best score; the first of equals."""
     name = "log_loss" if metric == "loss" else metric
@@ -86,7 +108,12 @@ def _best(metric: str, results: list[dict[str, Any]]) -> int:
 
 
 def _summarise(
-    run: Run, results: list[dict[str, Any]], pooled: OutOfFold, best: int, version: str
+    run: Run,
+    results: list[dict[str, Any]],
+    pooled: OutOfFold,
+    holdout: HoldOut | None,
+    best: int,
+    version: str,
 ) -> Summary:
     prepared, runs = run.prepared, run.recorder.runs
     assert run.runtime is not None
@@ -118,6 +145,7 @@ def _summarise(
         folds=folds,
         over_folds=over_folds([fold.scores for fold in folds]),
         oof=to_scores(pooled.scores),
+        holdout=None if holdout is None else _holdout_summary(holdout, best),
         mlflow=MlflowIds(
             tracking_uri=run.recorder.store.uri,
             experiment_id=runs.experiment_id,
@@ -148,8 +176,13 @@ def _speed(history: list[dict[str, Any]], stages: int) -> dict[str, Any]:
     }
 
 
-def _write_files(run: Run, summary: Summary, pooled: OutOfFold) -> list[Path]:
-    """Write summary.json, splits.json and oof.npz to the output, or else to the workspace."""
+def _write_files(
+    run: Run, summary: Summary, pooled: OutOfFold, holdout: HoldOut | None
+) -> list[Path]:
+    """Write summary.json, splits.json, oof.npz and, where there is a test part, holdout.npz.
+
+    They go to the output, or else to the workspace.
+    """
     folder = Path(run.config.tracking.output or run.space.folder / "output")
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in ("summary.json", "splits.json", "oof.npz")]
@@ -157,6 +190,9 @@ def _write_files(run: Run, summary: Summary, pooled: OutOfFold) -> list[Path]:
     paths[0].write_text(text + "\n", encoding="utf-8")
     run.prepared.problem.splits.write(paths[1])
     np.savez(paths[2], **{name: getattr(pooled, name) for name in pooled.__dataclass_fields__})
+    if holdout is not None:
+        paths.append(folder / "holdout.npz")
+        np.savez(paths[3], **{n: getattr(holdout, n) for n in holdout.__dataclass_fields__})
     return paths
 
 

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, Self
 
 import pydantic
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from folds.errors import UserError, nearest
+from folds.groups import check_pattern
 from folds.stages import Stage
 
 Auto = Literal["auto"]
@@ -34,7 +35,8 @@ class DataConfig(_Group):
     data: str = Field(
         "demo",
         description="Images: an .npz file (AN2DL or MedMNIST layout), a folder of class folders, "
-        "'demo' (rendered blood cells) or 'digits' (scikit-learn's).",
+        "a .csv or .parquet table (columns path, label and, if you like, group), 'demo' (rendered "
+        "blood cells) or 'digits' (scikit-learn's).",
     )
     limit: int | None = Field(
         None, ge=1, description="Use a stratified subset of this many images."
@@ -46,6 +48,12 @@ class DataConfig(_Group):
         "report",
         description="Look for junk and duplicates: report tells what there is and keeps "
         "near-duplicates in one fold; drop also leaves out junk and exact copies.",
+    )
+    group_regex: Annotated[str, AfterValidator(check_pattern)] | None = Field(
+        None,
+        description="Regular expression that is searched in each image's id (its path): the part "
+        "in its first parentheses, or in (?P<group>...), is the image's group (patient, slide), "
+        "which stays in one fold.",
     )
     image_size: Auto | Annotated[int, Field(ge=8, le=4096)] = Field(
         "auto",
@@ -67,6 +75,13 @@ class SplitConfig(_Group):
     )
     splits: str | None = Field(
         None, description="A splits.json of an earlier run, used instead of new splits."
+    )
+    holdout: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the images set aside as a test part, stratified and in whole groups; "
+        "scored once at the end, never used for choosing.",
     )
 
 
@@ -182,7 +197,8 @@ class TrackingConfig(_Group):
         "crossfold", pattern=r"^[^/:]+$", description="Registered model that gets a new version."
     )
     output: str | None = Field(
-        None, description="Folder that receives summary.json, splits.json and oof.npz."
+        None,
+        description="Folder that receives summary.json, splits.json and oof.npz (and holdout.npz).",
     )
 
 

@@ -11,9 +11,12 @@ from folds.audit.trust import trusted
 from folds.backbone import check_size, create_backbone, input_size, native_size
 from folds.config import Config, DataConfig
 from folds.errors import UserError
+from folds.evenness import split_notices
+from folds.groups import named_groups
 from folds.images import ImageSet, load
+from folds.manifest import SplitManifest
 from folds.problem import Problem
-from folds.splits import SplitManifest, make_splits, tasks
+from folds.splits import make_splits, tasks
 from folds.stages import without_pretraining
 from folds.weights import check_backbone, load_pretrained
 
@@ -89,14 +92,18 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     """
     backbone = config.model.backbone
     check_backbone(backbone)
-    images = load(config.data, seed=config.split.seed, largest=native_size(backbone))
-    images = _audited(images, config)
+    loaded = load(config.data, seed=config.split.seed, largest=native_size(backbone))
+    images = _audited(named_groups(loaded, config.data.group_regex), config)
     splits = make_splits(images, config.split)
     size = input_size(backbone, config.data.image_size, min(images.pixels.shape[1:3]))
     check_size(backbone, size)
     weights = load_pretrained(backbone, config.model.weights)
     stages = config.train.stages
-    notices = [*images.notices, *([weights.notice] if weights.notice else [])]
+    notices = [
+        *images.notices,
+        *split_notices(splits, images),
+        *([weights.notice] if weights.notice else []),
+    ]
     if weights.state is None and stages != without_pretraining(stages):
         stages = without_pretraining(stages)
         notices.append(f"without pretrained weights: one stage, everything unfrozen ({stages[0]})")

@@ -8,7 +8,7 @@ from folds.bundle import ModelCard
 from folds.config import Config
 from folds.errors import UserError
 from folds.images import ImageSet
-from folds.splits import SplitManifest
+from folds.manifest import SplitManifest
 from folds.stages import Stage
 
 
@@ -50,12 +50,11 @@ class Problem:
         return ModelCard(self.config.model.backbone, self.images.class_names, self.size)
 
     def __post_init__(self) -> None:
-        held_out = max(
-            (number == fold).sum()
+        smallest = min(
+            int(((number != fold) & (number >= 0)).sum())
             for number in self.splits.fold
             for fold in range(self.splits.folds)
         )
-        smallest = len(self.images) - int(held_out)
         if self.config.train.batch_size > smallest:
             raise UserError(
                 f"--batch-size {self.config.train.batch_size}: larger than the smallest training "

@@ -31,7 +31,11 @@ Inputs = Iterator[tuple[Tensor, Tensor]]  # rows (B,) and inputs (B, ...) of eac
 
 @dataclass(frozen=True)
 class Place:
-    """The fixed surroundings of one fold's training."""
+    """The fixed surroundings of one fold's training.
+
+    Rows `train` and `held_out` are the fold's training and validation parts; `holdout` is the test
+    part that no fold trains on or chooses by.
+    """
 
     problem: Problem
     repeat: int
@@ -42,6 +46,7 @@ class Place:
     labels: Tensor
     train: Ints
     held_out: Ints
+    holdout: Ints
     shared: Shared
 
 
@@ -52,7 +57,10 @@ def find_place(
     train, held_out = problem.splits.parts(repeat, fold, problem.images.ids)
     pixels = Gather(problem.images.pixels, runtime.device)
     labels = as_tensor(problem.images.labels).to(runtime.device)
-    return Place(problem, repeat, fold, runtime, team, pixels, labels, train, held_out, shared)
+    holdout = problem.splits.holdout(problem.images.ids)
+    return Place(
+        problem, repeat, fold, runtime, team, pixels, labels, train, held_out, holdout, shared
+    )
 
 
 def train_epoch(
@@ -186,15 +194,20 @@ def _cause(place: Place, now: Moment) -> str:
     )
 
 
-def validate(place: Place, state: FoldState, now: Moment) -> Floats:
-    """Logits (V, C) of the validation part in its plain view.
+def predict(place: Place, state: FoldState, now: Moment, rows: Ints) -> Floats:
+    """Logits (n, C) of n images in their plain view.
+
+    Parameters
+    ----------
+    now : Moment
+        When the network was trained last: what is frozen until then may be shared.
 
     Raises
     ------
     DivergenceError
         They are no finite numbers: the last step broke the network, and no loss has told.
     """
-    logits = _predict(place, state.model, now)
+    logits = _predict(place, state.model, now, rows)
     if not np.isfinite(logits).all():
         raise DivergenceError(
             f"the network's output is no finite number after epoch {state.epoch + 1} "
@@ -204,11 +217,11 @@ def validate(place: Place, state: FoldState, now: Moment) -> Floats:
 
 
 @torch.inference_mode()
-def _predict(place: Place, model: Classifier, now: Moment) -> Floats:
-    """Logits (V, C) of the validation part in its plain view, the work shared by the team."""
+def _predict(place: Place, model: Classifier, now: Moment, rows: Ints) -> Floats:
+    """Logits (n, C) of n images in their plain view, the work shared by the team."""
     problem, device = place.problem, place.runtime.device
     model.eval()
-    mine = place.team.slice(place.held_out)
+    mine = place.team.slice(rows)
     batch = max(WIDER * problem.config.train.batch_size // place.team.size, 1)
     inputs, start = _plain_inputs(
         place, model, now, [mine[first : first + batch] for first in range(0, len(mine), batch)]
@@ -217,4 +230,4 @@ def _predict(place: Place, model: Classifier, now: Moment) -> Floats:
     for _, images in inputs:
         with place.runtime.autocast():
             outputs.append(model(images, start=start).float())
-    return place.team.gather(torch.cat(outputs), len(place.held_out)).cpu().numpy()
+    return place.team.gather(torch.cat(outputs), len(rows)).cpu().numpy()

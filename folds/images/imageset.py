@@ -70,14 +70,19 @@ class ImageSet:
     def digest(self) -> str:
         """SHA-256 over ids, labels, class names and pixels, first 16 hexadecimal digits.
 
-        It does not tell where the pixels are.
+        It tells neither where the pixels are nor in which order the images come.
         """
+        each = [
+            hashlib.sha256(image.data).digest()
+            for rows in pieces(self.pixels.shape)
+            for image in np.ascontiguousarray(self.pixels[rows])
+        ]
+        order = np.argsort(self.ids, kind="stable")
         hasher = hashlib.sha256()
-        for part in (self.ids, np.array(self.class_names)):
+        for part in (self.ids[order], np.array(self.class_names)):
             hasher.update("\n".join(part.tolist()).encode())
-        hasher.update(self.labels.tobytes())
-        for rows in pieces(self.pixels.shape):
-            hasher.update(np.ascontiguousarray(self.pixels[rows]).data)
+        hasher.update(self.labels[order].tobytes())
+        hasher.update(b"".join(each[row] for row in order.tolist()))
         return hasher.hexdigest()[:16]
 
     def take(self, rows: NDArray[np.int64]) -> "ImageSet":

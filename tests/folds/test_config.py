@@ -53,6 +53,10 @@ class TestFromFlat:
             ("stages", [], "at least 1 item"),
             ("stages", ["0.5:3"], "SHARE:EPOCHS:LEARNING_RATE"),
             ("stages", ["2:3:1e-3"], "between 0 and 1"),
+            ("holdout", 0.6, "less than or equal to 0.5"),
+            ("holdout", -0.1, "greater than or equal to 0"),
+            ("group_regex", "(", "no regular expression"),
+            ("group_regex", "abc", "put them around the part that names the group"),
         ],
     )
     def test_bad_value_gives_one_line_with_flag_value_remedy(self, name, value, remedy):
@@ -114,6 +118,7 @@ class TestDigest:
     CHANGED = {  # noqa: RUF012
         "data": "x.npz", "limit": 9, "skip_broken": True, "image_size": 32, "folds": 3,
         "repeats": 2, "seed": 1, "splits": "s.json", "only_folds": [1],
+        "holdout": 0.1, "group_regex": "(a)",
         "backbone": "resnet18", "weights": "none", "dropout": 0.2, "batch_size": 16,
         "stages": ["1:1:1e-3"], "weight_decay": 0.0, "label_smoothing": 0.0,
         "metric": "loss", "patience": 3, "frozen_norm": "train",

@@ -313,6 +313,10 @@ JOBS = {
     "resnet": {
         "backbone": "test_resnet", "folds": 2, "batch_size": 16, "stages": ["1:2:1e-2"],
     },
+    "holdout": {
+        "backbone": "test_vit", "folds": 2, "batch_size": 8, "stages": ["1:2:1e-3"],
+        "holdout": 0.2,
+    },
 }  # fmt: skip
 
 
@@ -379,3 +383,9 @@ class TestTeams:
         write_bundle(tmp_path, card, found["weights"])
         predicted = Predictor(tmp_path, "cpu").predict(images.pixels[found["rows"].numpy()])
         np.testing.assert_allclose(predicted, found["probabilities"].numpy(), atol=1e-5)
+
+    def test_predict_the_same_holdout(self, teams):
+        alone, first, second = (one["holdout"]["holdout"] for one in teams[0].values())
+        assert alone.shape == (13, 3)
+        torch.testing.assert_close(first, alone, atol=1e-3, rtol=0)
+        assert torch.equal(first, second)
