@@ -327,7 +327,7 @@ class TestFold:
         recall = {}
         for method in ("none", "weights", "oversample"):
             problem = make_problem(
-                images, backbone="test_resnet", stages=["1:3:3e-3"], balance=method,
+                images, backbone="test_resnet", stages=["1:6:3e-3"], balance=method,
                 metric="loss", flip_horizontal=0, flip_vertical=0, rotate=10,
             )  # fmt: skip
             result = fit_fold(problem, 0, 0, runtime=CPU)
