@@ -14,6 +14,7 @@ import pydantic
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from folds.balance import Method, parse_weights
 from folds.errors import UserError, nearest
 from folds.groups import check_pattern
 from folds.stages import Stage
@@ -23,6 +24,7 @@ Stages = Annotated[
     tuple[Annotated[Stage, BeforeValidator(Stage.parse), PlainSerializer(str)], ...],
     Field(min_length=1),
 ]
+ClassWeights = Annotated[dict[str, float], BeforeValidator(parse_weights)]
 
 
 class _Group(BaseModel):
@@ -112,6 +114,16 @@ class TrainConfig(_Group):
     label_smoothing: float = Field(
         0.1, ge=0, lt=1, description="Share of the target spread over all classes."
     )
+    balance: Method = Field(
+        "none",
+        description="For unequal classes. In the loss: weights (n / k n_c) or effective (number of "
+        "samples). In an epoch: oversample to the largest class, undersample to the smallest, or "
+        "hybrid, both to the median one.",
+    )
+    class_weights: ClassWeights = Field(
+        {},
+        description="Weights of classes in the loss by hand, as NAME=W,NAME=W; the others have 1.",
+    )
     metric: Literal["accuracy", "macro_f1", "loss"] = Field(
         "macro_f1", description="Validation metric that picks the best epoch and the best fold."
     )
@@ -125,6 +137,16 @@ class TrainConfig(_Group):
         "auto",
         description="Arithmetic of the network; auto: the faster here, measured in a few steps.",
     )
+
+    @pydantic.field_validator("class_weights")
+    @classmethod
+    def _given_or_computed(
+        cls, given: dict[str, float], info: pydantic.ValidationInfo
+    ) -> dict[str, float]:
+        method = info.data.get("balance")
+        if given and method in ("weights", "effective"):
+            raise ValueError(f"--balance {method} computes weights; leave one of the two out")
+        return given
 
 
 class AugmentConfig(_Group):

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from folds.augment import COLUMNS, augment, to_input
 from folds.backbone import Classifier, train_mode
-from folds.batches import epoch_batches, model_seed, uniform_table
+from folds.balance import Balance
+from folds.batches import epoch_batches, epoch_draws, model_seed, uniform_table
 from folds.checkpoint import FoldState
 from folds.device import Runtime, as_tensor
 from folds.errors import DivergenceError
@@ -47,6 +48,8 @@ class Place:
     train: Ints
     held_out: Ints
     holdout: Ints
+    balance: Balance
+    weights: Tensor  # (C,), those of `balance` on the device
     shared: Shared
 
 
@@ -58,9 +61,12 @@ def find_place(
     pixels = Gather(problem.images.pixels, runtime.device)
     labels = as_tensor(problem.images.labels).to(runtime.device)
     holdout = problem.splits.holdout(problem.images.ids)
+    balance = problem.balance(train)
+    weights = torch.from_numpy(balance.weights).float().to(runtime.device)
     return Place(
-        problem, repeat, fold, runtime, team, pixels, labels, train, held_out, holdout, shared
-    )
+        problem, repeat, fold, runtime, team, pixels, labels, train, held_out, holdout, balance,
+        weights, shared,
+    )  # fmt: skip
 
 
 def train_epoch(
@@ -71,7 +77,7 @@ def train_epoch(
     Returns
     -------
     losses : Tensor of float32, shape (steps,)
-        Mean loss of each global batch, on the CPU.
+        Mean loss of each global batch, weighted by class, on the CPU.
     rate : float
         Learning rate of the epoch's first step.
 
@@ -81,38 +87,58 @@ def train_epoch(
     the losses leave it after the last.
     """
     config, device = place.problem.config, place.runtime.device
-    seed, size = config.split.seed, config.train.batch_size
-    batches = epoch_batches(place.train, size, seed=seed, epoch=state.epoch)
+    batches, row = _global_batches(place, state.epoch)
     parts = [place.team.slice(batch) for batch in batches]
     losses = torch.zeros(len(parts), device=device)
-    dropout = model_seed(seed, place.repeat, place.number) + state.epoch
+    dropout = model_seed(config.split.seed, place.repeat, place.number) + state.epoch
     train_mode(state.model, config.train.frozen_norm)
-    inputs, start = _training_inputs(place, state, now, parts)
-    for step, (rows, batch) in enumerate(inputs):
+    inputs, start = _training_inputs(place, state, now, parts, row)
+    drawn = zip(rows_on(device, parts), inputs, strict=True)
+    for step, (draws, (rows, batch)) in enumerate(drawn):
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(now, step, len(parts))
         with place.runtime.autocast():
-            logits = wrapped(batch, rows, dropout, start)
+            logits = wrapped(batch, draws, dropout, start)
         losses[step] = _update(place, state.optimizer, logits, rows)
-    losses = place.team.sum(losses).cpu()
+    losses = place.team.sum(losses).cpu() / _mean_weights(place, row[np.stack(batches)])
     _check_finite(place, state, now, losses)
     _share_statistics(place, state.model)
     return losses, learning_rate(now, 0, len(parts))
 
 
+def _global_batches(place: Place, epoch: int) -> tuple[list[Ints], Ints]:
+    """An epoch's draws, batch by batch, and the row of each draw."""
+    config, labels = place.problem.config, place.problem.images.labels
+    seed, size = config.split.seed, config.train.batch_size
+    draws, row = epoch_draws(place.train, labels, place.balance.targets, seed=seed, epoch=epoch)
+    return list(epoch_batches(draws, size, seed=seed, epoch=epoch)), row
+
+
+def _mean_weights(place: Place, rows: Ints) -> Tensor:
+    """Mean weight in the loss of each global batch's rows (steps, B)."""
+    weights = place.balance.weights[place.problem.images.labels[rows]]
+    return torch.from_numpy(weights.mean(axis=1)).float()
+
+
 def _training_inputs(
-    place: Place, state: FoldState, now: Moment, parts: Sequence[Ints]
+    place: Place, state: FoldState, now: Moment, draws: Sequence[Ints], row: Ints
 ) -> tuple[Inputs, int]:
-    """Rows and inputs of each batch, and at which part of the chain these enter."""
+    """Rows and inputs of each batch, and at which part of the chain these enter.
+
+    Repetitions of an image share its view while the backbone has a frozen front, whether or not
+    somebody has computed that (law 1); then each has its own.
+    """
     problem, config = place.problem, place.problem.config
-    if (shared := _shared_inputs(place, state.model, now, state.epoch, parts)) is not None:
+    parts = [row[part] for part in draws]
+    depth = _frozen_depth(place, state.model, now)
+    if (shared := _shared_inputs(place, depth, state.epoch, parts)) is not None:
         return shared
-    numbers = uniform_table(config.split.seed, state.epoch, len(problem.images), COLUMNS)
+    numbers = uniform_table(config.split.seed, state.epoch, len(row), COLUMNS)
     table = torch.from_numpy(numbers).to(place.runtime.device)
-    images = place.pixels.batches(parts)
+    views = rows_on(place.runtime.device, parts if depth else draws)
     looks = (
-        (rows, augment(pixels, table[rows], config.augment, problem.size))
-        for rows, pixels in images
+        (rows, augment(pixels, table[view], config.augment, problem.size))
+        for view, (rows, pixels) in zip(views, place.pixels.batches(parts), strict=True)
     )
     return looks, 0
 
@@ -121,18 +147,22 @@ def _plain_inputs(
     place: Place, model: Classifier, now: Moment, parts: Sequence[Ints]
 ) -> tuple[Inputs, int]:
     """The same for the plain view."""
-    if (shared := _shared_inputs(place, model, now, PLAIN, parts)) is not None:
+    depth = _frozen_depth(place, model, now)
+    if (shared := _shared_inputs(place, depth, PLAIN, parts)) is not None:
         return shared
     size = place.problem.size
     return ((rows, to_input(pixels, size)) for rows, pixels in place.pixels.batches(parts)), 0
 
 
+def _frozen_depth(place: Place, model: Classifier, now: Moment) -> int:
+    problem = place.problem
+    return front_depth(model, problem.stages, now.index, problem.config.train.frozen_norm)
+
+
 def _shared_inputs(
-    place: Place, model: Classifier, now: Moment, epoch: int, parts: Sequence[Ints]
+    place: Place, depth: int, epoch: int, parts: Sequence[Ints]
 ) -> tuple[Inputs, int] | None:
     """Outputs of the frozen front in a view as inputs, if somebody has computed them."""
-    problem = place.problem
-    depth = front_depth(model, problem.stages, now.index, problem.config.train.frozen_norm)
     outputs = place.shared(View(epoch, depth)) if depth else None
     return None if outputs is None else (_given_out(outputs, place.runtime.device, parts), depth)
 
@@ -146,15 +176,16 @@ def _given_out(outputs: Tensor, device: torch.device, parts: Sequence[Ints]) -> 
 
 
 def _update(place: Place, optimizer: torch.optim.Optimizer, logits: Tensor, rows: Tensor) -> Tensor:
-    """One update; returns this worker's share of the global batch's mean loss."""
-    config = place.problem.config.train
-    total = nn.functional.cross_entropy(
-        logits.float(),
-        place.labels[rows],
-        label_smoothing=config.label_smoothing,
-        reduction="sum",
+    """One update; returns this worker's share of the global batch's loss.
+
+    Each image's loss, its target smoothed or not, counts with the weight of the image's own class
+    (cross_entropy's `weight` would weight each class's share of a smoothed target instead).
+    """
+    config, labels = place.problem.config.train, place.labels[rows]
+    losses = nn.functional.cross_entropy(
+        logits.float(), labels, label_smoothing=config.label_smoothing, reduction="none"
     )
-    loss = total / config.batch_size
+    loss = (losses * place.weights[labels]).sum() / config.batch_size
     optimizer.zero_grad(set_to_none=True)
     # DDP averages over the workers, whose slices may differ in size
     torch.autograd.backward(loss * place.team.size)

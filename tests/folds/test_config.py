@@ -41,6 +41,8 @@ class TestFromFlat:
             ("image_size", "big", "valid integer"),
             ("workers_per_fold", 0, "greater than or equal to 1"),
             ("metric", "f1", "'accuracy', 'macro_f1' or 'loss'"),
+            ("balance", "smote", "'undersample' or 'hybrid'"),
+            ("class_weights", "a=0", "the weight of a, 0, must be above 0"),
             ("precision", "fp16", "'auto', 'fp32' or 'bf16'"),
             ("seed", -1, "greater than or equal to 0"),
             ("seed", 2**32, "less than"),
@@ -89,8 +91,11 @@ class TestFromFlat:
         limit=st.one_of(st.none(), st.integers(1, 10**6)),
         rates=st.lists(st.floats(1e-12, 1e6), min_size=1, max_size=3),
         skip=st.booleans(),
+        weights=st.dictionaries(st.text(), st.floats(1e-9, 1e9), max_size=3),
     )
-    def test_round_trip_through_flat(self, folds, seed, dropout, image_size, limit, rates, skip):
+    def test_round_trip_through_flat(
+        self, folds, seed, dropout, image_size, limit, rates, skip, weights
+    ):
         config = flat(
             folds=folds,
             seed=seed,
@@ -98,6 +103,7 @@ class TestFromFlat:
             image_size=image_size,
             limit=limit,
             skip_broken=skip,
+            class_weights=weights,
             stages=[Stage(0.5, 2, rate) for rate in rates],
         )
         again = Config.from_flat(json.loads(json.dumps(config.flat())))
@@ -121,6 +127,7 @@ class TestDigest:
         "holdout": 0.1, "group_regex": "(a)",
         "backbone": "resnet18", "weights": "none", "dropout": 0.2, "batch_size": 16,
         "stages": ["1:1:1e-3"], "weight_decay": 0.0, "label_smoothing": 0.0,
+        "balance": "hybrid", "class_weights": "a=2",
         "metric": "loss", "patience": 3, "frozen_norm": "train",
         "precision": "fp32", "flip_horizontal": 0.0, "flip_vertical": 0.0, "rotate": 0.0,
         "translate": 0.0, "scale": 0.0, "shear": 0.0, "brightness": 0.0, "contrast": 0.0,
@@ -194,6 +201,11 @@ class TestReadYaml:
         with pytest.raises(UserError, match="not YAML") as caught:
             read_yaml(self.write(tmp_path, text))
         assert "\n" not in str(caught.value)
+
+    def test_class_weights_are_a_mapping(self, tmp_path):
+        values = read_yaml(self.write(tmp_path, "class_weights: {basophil: 2.0, 7: 1e-1}\n"))
+        weights = Config.from_flat(values).train.class_weights
+        assert weights == {"basophil": 2.0, "7": 0.1}
 
     def test_code_in_yaml_is_refused(self, tmp_path):
         with pytest.raises(UserError, match="not YAML"):
