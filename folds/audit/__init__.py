@@ -1,0 +1,5 @@
+"""What is wrong with a set of images: junk, duplicates, suspect labels."""
+
+from folds.audit.findings import Findings
+
+__all__ = ["Findings"]
