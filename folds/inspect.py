@@ -1,7 +1,7 @@
-"""``python -m folds.inspect``: can the images be trusted?
+"""``python -m folds.inspect``: look for junk, duplicates and suspect labels.
 
-Finds junk, duplicates and, with the predictions of a run, suspect labels. Writes a report to be
-opened in a browser, and on request a cleaned file. The source is never changed.
+Writes a report to be opened in a browser, and on request a cleaned file. The source is never
+changed. Suspect labels need the predictions of a run, see --oof.
 """
 
 import sys

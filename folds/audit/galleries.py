@@ -74,7 +74,7 @@ def junk_gallery(images: ImageSet, findings: Findings) -> Gallery:
                 str(images.ids[row]),
                 f"score {findings.score[row]:.1f}, {said}",
                 findings.reasons[row],
-                f"× {len(rows):,}" if len(rows) > 1 else "",
+                f"{len(rows):,} times" if len(rows) > 1 else "",
             )
         )
     return Gallery(tiles, len(found) - len(tiles))
@@ -100,9 +100,7 @@ def _least_similarity(findings: Findings) -> dict[int, float]:
     return least
 
 
-def _cluster(
-    images: ImageSet, findings: Findings, rows: Rows, least: dict[int, float]
-) -> Cluster:
+def _cluster(images: ImageSet, findings: Findings, rows: Rows, least: dict[int, float]) -> Cluster:
     shown = rows[:MOST_MEMBERS]
     mixed = disagree(images, rows)
     tiles = [

@@ -1,6 +1,7 @@
 """Labels that are likely wrong, by what models said of images they had not seen."""
 
 import json
+import warnings
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -190,7 +191,9 @@ def find_suspects(opinions: Opinions) -> Suspects:
     """
     labels, probabilities = opinions.labels, opinions.probabilities
     quality = get_label_quality_scores(labels, probabilities, method="self_confidence")
-    wrong = np.flatnonzero(find_label_issues(labels, probabilities, n_jobs=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # classes that no label names
+        wrong = np.flatnonzero(find_label_issues(labels, probabilities, n_jobs=1))
     wrong = wrong[np.argsort(quality[wrong], kind="stable")]
     suggested = probabilities[wrong].argmax(axis=1)
     return Suspects(

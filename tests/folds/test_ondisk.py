@@ -49,7 +49,10 @@ def test_few_images_stay_in_memory(archive):
 
 def test_broken_files_are_refused_and_nothing_is_left(tree, monkeypatch):
     monkeypatch.setattr(ondisk, "MOST", 0)
-    with pytest.raises(UserError, match="1 of 18 image files cannot be read"):
-        with ondisk.opened(DataConfig(data=str(tree)), seed=0, largest=64):
-            pass
+    config = DataConfig(data=str(tree))
+    with (
+        pytest.raises(UserError, match="1 of 18 image files cannot be read"),
+        ondisk.opened(config, seed=0, largest=64),
+    ):
+        pass
     assert not list(cache_folder().glob("inspect-*"))

@@ -33,7 +33,9 @@ def brute_force(images, *, deep=None):
     centred = (pixels - pixels.mean(axis=(1, 2), keepdims=True)).reshape(len(pixels), -1)
     likeness = np.corrcoef(centred)
     order = np.argsort(images.ids)
-    cluster = np.array([order[np.argmax(likeness[row, order] > 0.95)] for row in range(len(pixels))])
+    cluster = np.array(
+        [order[np.argmax(likeness[row, order] > 0.95)] for row in range(len(pixels))]
+    )
     same = [np.array_equal(images.pixels[a], images.pixels[b]) for a, b in enumerate(cluster)]
     copies = np.flatnonzero(cluster != np.arange(len(cluster)))
     good = copies[score[copies] <= 1]

@@ -69,7 +69,7 @@ class TestSelect:
         images = ImageSet(pixels, labels.astype(np.int64), ("a", "b", "c"), ids, ids)
         first = np.array([np.flatnonzero(number == n)[0] for n in number])
         found = Findings(
-            np.where(junk, 2, 0).astype(np.float32), tuple("x" * bad for bad in junk), first,
+            np.where(junk, 2, 0).astype(np.float32), tuple("x" * bad for bad in junk.tolist()), first,
             np.zeros(count, bool), np.empty((0, 2), np.int64), np.empty(0, np.float32),
             np.zeros((count, 1), np.float32),
         )  # fmt: skip
@@ -103,7 +103,10 @@ class TestWriteClean:
             left_out = list(csv.DictReader(file))
         gone = [int(line["original_index"]) for line in left_out]
         assert sorted([*gone, *rows.tolist()]) == list(range(len(images)))
-        assert all(line["why"] and line["id"] == images.ids[i] for line, i in zip(left_out, gone))
+        assert all(
+            line["why"] and line["id"] == images.ids[i]
+            for line, i in zip(left_out, gone, strict=True)
+        )
         assert {line["duplicate_of"] for line in left_out} == {
             "", "image0000", "image0001", "image0044",
         }  # fmt: skip
@@ -116,5 +119,3 @@ class TestWriteClean:
         with pytest.raises(RunError, match=r"clean\.npz: cannot be written"):
             write_clean(tmp_path / "clean.npz", images, findings, select(images, findings))
         assert [entry.name for entry in tmp_path.iterdir()] == ["clean.npz"]
-
-

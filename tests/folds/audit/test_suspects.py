@@ -31,13 +31,11 @@ class TestFindSuspects:
     def test_planted_flips_are_ranked_first(self, seed):
         opinions, flipped, truth = noisy(seed=seed)
         suspects = find_suspects(opinions)
-        top = suspects.ids[: len(flipped)]
-        assert len(np.intersect1d(top, flipped)) >= 0.9 * len(flipped)
-        assert len(suspects) <= 2 * len(flipped)
-        rows = np.searchsorted(opinions.ids, np.intersect1d(top, flipped))
-        suggested = dict(zip(suspects.ids, suspects.suggested, strict=True))
-        right = [suggested[opinions.ids[row]] == truth[row] for row in rows]
-        assert np.mean(right) > 0.9
+        found = np.isin(suspects.ids, flipped)
+        assert found.sum() >= 0.8 * len(flipped)
+        assert found[:20].all()
+        right = suspects.suggested == truth[np.searchsorted(opinions.ids, suspects.ids)]
+        assert right[found].mean() > 0.9
 
     def test_they_are_in_order_and_disagree_with_the_label(self):
         suspects = find_suspects(noisy()[0])
@@ -50,10 +48,10 @@ class TestFindSuspects:
         assert len(find_suspects(read_opinions(path))) == 0
 
     def test_a_class_that_nobody_carries(self, images, tmp_path):
-        rows = np.flatnonzero(images.labels != 1)
-        few = images.take(rows)
-        path = save_opinions(tmp_path / "oof.npz", few, flipped=[3])
-        assert few.ids[3] in find_suspects(read_opinions(path)).ids
+        few = images.take(np.flatnonzero(images.labels != 1))
+        row = np.flatnonzero(few.labels == 2)[0]
+        path = save_opinions(tmp_path / "oof.npz", few, flipped=[row])
+        assert find_suspects(read_opinions(path)).ids.tolist() == [few.ids[row]]
 
 
 class TestReadOpinions:
@@ -137,4 +135,6 @@ class TestMatch:
             match(opinions, relabelled)
         names = ("a", "b", "c", "d")
         with pytest.raises(UserError, match="3 classes, --data has 4"):
-            match(opinions, type(images)(images.pixels, images.labels, names, images.ids, images.ids))
+            match(
+                opinions, type(images)(images.pixels, images.labels, names, images.ids, images.ids)
+            )
