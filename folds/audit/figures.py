@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 _INK = "#010203"  # stands for the colour of the page's text
-_STYLE = {
+_STYLE: Any = {  # matplotlib's type names every key
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.size": 10,
@@ -59,17 +60,20 @@ def map_figure(
     junk : ndarray of bool, shape (M,)
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(9.2, 6.4), layout="constrained")
+        figure = Figure(figsize=(11.5, 6.8), layout="constrained")
         axes = figure.subplots()
         handles, words = [], []
         for label, colour in enumerate(palette(len(names))):
             mine = places[(labels == label) & ~junk]
-            dots = axes.scatter(*mine.T, s=11, c=colour, alpha=0.75, lw=0)
+            dots = axes.scatter(mine[:, 0], mine[:, 1], s=15, c=colour, alpha=0.75, lw=0)
             if len(names) <= _LEGEND:
                 handles.append(dots)
                 words.append(names[label])
         if junk.any():
-            handles.append(axes.scatter(*places[junk].T, s=24, c=_INK, marker="x", lw=1.1))
+            crosses = places[junk]
+            handles.append(
+                axes.scatter(crosses[:, 0], crosses[:, 1], s=28, c=_INK, marker="x", lw=1.1)
+            )
             words.append("junk")
         axes.set_axis_off()
         axes.margins(0.02)
@@ -86,7 +90,7 @@ def colour_figure(colours: Mapping[str, NDArray[np.float32]]) -> Markup:
         Mean red, green and blue, 0 to 255, of the n images of each class.
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(9.2, 0.9 + 0.48 * len(colours)), layout="constrained")
+        figure = Figure(figsize=(11.5, 0.9 + 0.48 * len(colours)), layout="constrained")
         axes = figure.subplots()
         handles = []
         for channel, tint in enumerate(_CHANNELS.values()):
@@ -97,7 +101,7 @@ def colour_figure(colours: Mapping[str, NDArray[np.float32]]) -> Markup:
             handles.append(axes.hlines(height, left, right, color=tint, lw=5, alpha=0.9))
             axes.scatter(middle, height, s=9, c="white", zorder=3, lw=0)
         axes.set_yticks(range(len(colours)), list(colours))
-        axes.set(xlim=(0, 255), ylim=(len(colours) - 0.5, -0.5), xlabel="mean of an image")
+        axes.set(ylim=(len(colours) - 0.5, -0.5), xlabel="mean of an image, 0 to 255")
         axes.grid(axis="x", color=_INK, alpha=0.12)
         axes.spines["left"].set_visible(False)
         figure.legend(handles, list(_CHANNELS), loc="outside upper right", ncols=3)

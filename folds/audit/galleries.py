@@ -119,17 +119,17 @@ def _cluster(images: ImageSet, findings: Findings, rows: Rows, least: dict[int, 
     return Cluster(tiles, len(rows) - len(shown), note)
 
 
-def suspect_gallery(images: ImageSet, suspects: Suspects) -> Gallery:
+def suspect_gallery(images: ImageSet, findings: Findings, suspects: Suspects) -> Gallery:
     """Images whose labels are likely wrong, the most suspect first."""
     rows = rows_of(suspects.ids, images)[:MOST_SUSPECTS]
-    names = suspects.class_names
+    names, junk = suspects.class_names, findings.junk[rows]
     tiles = [
         Tile(
             thumb(pixels),
             str(suspects.ids[i]),
             f"{names[suspects.given[i]]} → {names[suspects.suggested[i]]}",
-            f"the model says {names[suspects.suggested[i]]} with {suspects.confidence[i]:.0%}, "
-            f"the label has {suspects.quality[i]:.1%}",
+            f"{suspects.quality[i]:.1%} against {suspects.confidence[i]:.0%}",
+            "junk" if junk[i] else "",
         )
         for i, pixels in enumerate(images.pixels[rows])
     ]

@@ -100,7 +100,7 @@ def write_report(
         conflicts=cluster_gallery(images, findings, mixed),
         duplicates=cluster_gallery(images, findings, alike),
         junk=junk_gallery(images, findings),
-        suspects=suspect_gallery(images, suspects) if suspects is not None else None,
+        suspects=suspect_gallery(images, findings, suspects) if suspects is not None else None,
         map=_map(images, findings),
         classes=_class_cards(images, findings, measured),
         more_classes=max(0, len(images.class_names) - _MOST_CLASSES),

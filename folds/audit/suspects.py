@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from cleanlab.filter import find_label_issues
-from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 
 from folds.errors import UserError, listed
@@ -189,6 +187,9 @@ def find_suspects(opinions: Opinions) -> Suspects:
     Northcutt, Jiang, Chuang: Confident Learning: Estimating Uncertainty in Dataset Labels, JAIR
     2021.
     """
+    from cleanlab.filter import find_label_issues  # slow to import
+    from cleanlab.rank import get_label_quality_scores
+
     labels, probabilities = opinions.labels, opinions.probabilities
     quality = get_label_quality_scores(labels, probabilities, method="self_confidence")
     with warnings.catch_warnings():

@@ -69,7 +69,7 @@ class TestSelect:
         images = ImageSet(pixels, labels.astype(np.int64), ("a", "b", "c"), ids, ids)
         first = np.array([np.flatnonzero(number == n)[0] for n in number])
         found = Findings(
-            np.where(junk, 2, 0).astype(np.float32), tuple("x" * bad for bad in junk.tolist()), first,
+            2 * junk.astype(np.float32), tuple("x" * bad for bad in junk.tolist()), first,
             np.zeros(count, bool), np.empty((0, 2), np.int64), np.empty(0, np.float32),
             np.zeros((count, 1), np.float32),
         )  # fmt: skip

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from folds.audit.embedding import MOST, embed
 from folds.audit.figures import colour_figure, map_figure, palette
@@ -12,6 +13,8 @@ from folds.audit.galleries import junk_gallery
 from folds.audit.report import write_report
 from folds.audit.statistics import sizes, statistics
 from folds.audit.suspects import find_suspects, read_opinions
+from folds.config import DataConfig
+from folds.images import load
 from tests.folds.audit.planted import brute_force, planted, save_opinions
 
 
@@ -123,6 +126,19 @@ class TestStatistics:
         found = statistics(images, good)
         assert found.chosen.all()
         assert np.isfinite(found.class_std).all()
+
+
+class TestSizes:
+    def test_of_the_files_where_there_are_some(self, tmp_path):
+        for name, shape in {"a/1": (40, 30), "a/2": (40, 30), "b/3": (9, 50)}.items():
+            path = tmp_path / f"{name}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.new("RGB", shape).save(path)
+        images = load(DataConfig(data=str(tmp_path)), seed=0, largest=16)
+        assert sizes(str(tmp_path), images) == [((40, 30), 2), ((9, 50), 1)]
+
+    def test_of_the_pixels_else(self, images):
+        assert sizes("demo", images) == [((32, 32), 46)]
 
 
 class TestFigures:
