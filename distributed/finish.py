@@ -1,7 +1,6 @@
 """The end of the main job: predictions pooled, the best fold registered, all of it told."""
 
 import json
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from distributed.summary import (
     print_summary,
     to_scores,
 )
-from folds.errors import UserError
 from folds.evaluate import HoldOut, OutOfFold, better, confusion
+from folds.files import check_folder
 from folds.prepare import Prepared
 from tracking.figures import confusion_figure
 
@@ -35,14 +34,8 @@ def check_output(output: str | None) -> None:
     UserError
         It is a file, or lies where folders may not be made.
     """
-    if output is None:
-        return
-    place = Path(output)
-    above = next(path for path in (place.absolute(), *place.absolute().parents) if path.exists())
-    try:
-        tempfile.TemporaryFile(dir=above).close()
-    except OSError:
-        raise UserError(f"--output {output}: {above} is no folder that can be written to") from None
+    if output is not None:
+        check_folder(f"--output {output}", Path(output))
 
 
 def finish(run: Run) -> Summary:
