@@ -56,7 +56,7 @@ def main() -> None:
     print(f"{'':6}{'folds':24}{'out of fold':>12}{'unseen':>10}{'overstated':>12}")
     for seed in range(options.seeds):
         seen, unseen = _divided(everything, options, seed)
-        np.savez(options.scratch, images=seen.pixels, labels=seen.labels)
+        np.savez(options.scratch, images=seen.pixels[:], labels=seen.labels)
         for audit, name in (("off", "plain stratified"), ("report", "copies kept together")):
             told, true = _measure(_prepared(options, audit, seed), unseen)
             line = f"seed {seed}{name:>23} {told:12.3f}{true:10.3f}{100 * (told - true):9.1f} pts"
@@ -74,7 +74,7 @@ def _divided(
     order = rng.permutation(len(chosen))
     seen = order[:originals]
     again = rng.choice(seen, options.images - originals, replace=False)
-    copies = np.stack([changed(chosen.pixels[[row]][0], rng) for row in again])
+    copies = np.stack([changed(image, rng) for image in chosen.pixels[again]])
     rows = np.concatenate([seen, again])
     ids = np.array([f"{number:06d}" for number in range(len(rows))])
     pixels = np.concatenate([chosen.pixels[seen], copies])

@@ -20,6 +20,7 @@ from distributed.summary import (
     print_summary,
     to_scores,
 )
+from folds.audit.tables import write_findings
 from folds.evaluate import HoldOut, OutOfFold, better, confusion
 from folds.files import check_folder
 from folds.prepare import Prepared
@@ -172,7 +173,7 @@ def _speed(history: list[dict[str, Any]], stages: int) -> dict[str, Any]:
 def _write_files(
     run: Run, summary: Summary, pooled: OutOfFold, holdout: HoldOut | None
 ) -> list[Path]:
-    """Write summary.json, splits.json, oof.npz and, where there is a test part, holdout.npz.
+    """Write summary.json, splits.json, oof.npz and, where there are such, holdout.npz, audit.csv.
 
     They go to the output, or else to the workspace.
     """
@@ -185,7 +186,10 @@ def _write_files(
     np.savez(paths[2], **{name: getattr(pooled, name) for name in pooled.__dataclass_fields__})
     if holdout is not None:
         paths.append(folder / "holdout.npz")
-        np.savez(paths[3], **{n: getattr(holdout, n) for n in holdout.__dataclass_fields__})
+        np.savez(paths[-1], **{n: getattr(holdout, n) for n in holdout.__dataclass_fields__})
+    if (audit := run.prepared.audit) is not None:
+        paths.append(folder / "audit.csv")
+        write_findings(paths[-1], audit, audit.findings)
     return paths
 
 

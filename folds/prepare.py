@@ -7,7 +7,7 @@ from typing import Protocol
 from torch import nn
 
 from folds.audit.store import audited
-from folds.audit.trust import trusted
+from folds.audit.trust import Audited, trusted
 from folds.backbone import check_size, create_backbone, input_size, native_size
 from folds.config import Config, DataConfig
 from folds.errors import UserError
@@ -35,12 +35,15 @@ class Prepared:
         Source of the first weights.
     notices : tuple of str
         What the user must be told.
+    audit : Audited, optional
+        What was found in the images.
     """
 
     problem: Problem
     tasks: list[tuple[int, int]]
     weights: str
     notices: tuple[str, ...]
+    audit: Audited | None = None
 
     @property
     def names(self) -> list[str]:
@@ -93,7 +96,7 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     backbone = config.model.backbone
     check_backbone(backbone)
     loaded = load(config.data, seed=config.split.seed, largest=native_size(backbone))
-    images = _audited(named_groups(loaded, config.data.group_regex), config)
+    images, audit = _audit(named_groups(loaded, config.data.group_regex), config)
     splits = make_splits(images, config.split)
     size = input_size(backbone, config.data.image_size, min(images.pixels.shape[1:3]))
     check_size(backbone, size)
@@ -108,16 +111,17 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
         stages = without_pretraining(stages)
         notices.append(f"without pretrained weights: one stage, everything unfrozen ({stages[0]})")
     problem = Problem(config, images, splits, size, stages, weights.state)
-    return Prepared(problem, _chosen(splits, config), weights.source, tuple(notices))
+    return Prepared(problem, _chosen(splits, config), weights.source, tuple(notices), audit)
 
 
-def _audited(images: ImageSet, config: Config) -> ImageSet:
+def _audit(images: ImageSet, config: Config) -> tuple[ImageSet, Audited | None]:
     """Images that were looked at; given splits keep the groups they were made with."""
     if config.data.audit == "off":
-        return images
+        return images, None
+    found = audited(images)
     given = config.split.splits is not None
-    drop = config.data.audit == "drop"
-    return trusted(images, audited(images), drop=drop, group=not given)
+    safe = trusted(images, found, drop=config.data.audit == "drop", group=not given)
+    return safe, Audited(images.ids, images.labels, images.class_names, found)
 
 
 def _chosen(splits: SplitManifest, config: Config) -> list[tuple[int, int]]:

@@ -1,11 +1,10 @@
 """The audit of a set of images: duplicates first, then junk among what is different."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 
-from folds.audit.describe import describe
+from folds.audit.describe import Described, describe
 from folds.audit.duplicates import find_duplicates
 from folds.audit.findings import Findings
 from folds.audit.junk import Outlying, outlying
@@ -13,7 +12,7 @@ from folds.images.imageset import ImageSet
 
 LEAST = 30  # different pictures that junk can be told among
 FEW = f"fewer than {LEAST} different images: junk was not looked for"
-SMALLEST = 0.02  # spread of a statistic
+COMPONENTS = 32  # of a network's features
 
 Floats = NDArray[np.float32]
 
@@ -45,9 +44,11 @@ def audit(images: ImageSet, *, deep: Floats | None = None) -> Findings:
     number = np.searchsorted(firsts, found.cluster)
     labels = images.labels[order][firsts]
     statistics = described.statistics[firsts]
-    looks = [_look(space, labels) for space in (statistics, *_rows(deep, order[firsts]))]
+    looks = [_look(statistics, described.tolerance, labels)]
+    if deep is not None:
+        looks.append(_look(*_reduced(deep[order[firsts]]), labels))
     score = np.max([look.score for look in looks], axis=0)
-    aspects = _aspects(statistics, described.names, score > 1)
+    aspects = _aspects(described.take(firsts), score > 1)
     junk = (score > 1)[number]
     proper = ~junk[found.pairs[:, 0]]
     return Findings(
@@ -62,23 +63,26 @@ def audit(images: ImageSet, *, deep: Floats | None = None) -> Findings:
     )
 
 
-def _rows(deep: Floats | None, rows: NDArray[np.int64]) -> Sequence[Floats]:
-    return () if deep is None else (deep[rows],)
+def _reduced(deep: Floats) -> tuple[Floats, Floats]:
+    """Principal components of a network's features, and differences of them that mean little."""
+    parts = min(COMPONENTS, *deep.shape)
+    found = PCA(parts, random_state=0).fit_transform(deep).astype(np.float32)
+    return found, np.full(parts, 0.1 * found.std(), np.float32)
 
 
-def _look(space: Floats, labels: NDArray[np.int64]) -> Outlying:
+def _look(space: Floats, tolerance: Floats, labels: NDArray[np.int64]) -> Outlying:
     """Distances from the core, or none where there are too few pictures for a core."""
     if len(space) < LEAST:
         return Outlying(np.zeros(len(space), np.float32), space)
-    return outlying(space, labels)
+    return outlying(space, tolerance, labels)
 
 
-def _aspects(statistics: Floats, names: Sequence[str], junk: NDArray[np.bool_]) -> NDArray[np.str_]:
+def _aspects(described: Described, junk: NDArray[np.bool_]) -> NDArray[np.str_]:
     """What about each picture is farthest from the good ones."""
-    good = statistics[~junk]
-    spread = np.maximum(good.std(0), SMALLEST)
-    away = np.abs(statistics - np.median(good, axis=0)) / spread
-    return np.array(names)[away.argmax(1)]
+    good = described.statistics[~junk]
+    spread = np.hypot(good.std(0), described.tolerance)
+    away = np.abs(described.statistics - np.median(good, axis=0)) / spread
+    return np.array(described.names)[away.argmax(1)]
 
 
 def _reasons(

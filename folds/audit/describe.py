@@ -147,7 +147,9 @@ def _rings(thumb: Tensor) -> Tensor:
 
 def _extremes(light: Tensor) -> Tensor:
     """Shares of black and white pixels, (B, 2)."""
-    return torch.stack([(light < 0.05).float().mean((1, 2)), (light > 0.95).float().mean((1, 2))], 1)
+    return torch.stack(
+        [(light < 0.05).float().mean((1, 2)), (light > 0.95).float().mean((1, 2))], 1
+    )
 
 
 def _scales(height: int, width: int) -> list[int]:

@@ -20,6 +20,7 @@ LIMIT = 0.03  # largest difference of near-duplicates
 CLOSER = 8  # times closer than two different images of the set usually are
 _SURE = 0.002  # a difference that only the same picture has
 _EXACT_SEARCH = 50_000  # images up to which the search need not be approximate
+_FOR_A_CELL, _VISITED = 40, 16  # vectors that place a cell, and cells that are searched
 _AT_ONCE = 2048  # pairs that are compared together
 _NOISE = 2 / 255  # differences of grey that mean nothing
 _TINT = 0.05  # how much the mean colour counts beside the picture
@@ -107,12 +108,14 @@ def _neighbours(fingerprint: Floats, rows: Rows) -> Rows:
 def _index(vectors: Floats) -> faiss.Index:
     """A search for neighbours: in all vectors, or in cells of them where they are many."""
     count, size = vectors.shape
+    flat = faiss.IndexFlatL2(size)
     if count <= _EXACT_SEARCH:
-        index = faiss.IndexFlatL2(size)
-    else:
-        index = faiss.index_factory(size, f"IVF{int(count**0.5)},Flat")
-        index.train(vectors[:: max(1, count // (40 * index.nlist))])
-        index.nprobe = 16
+        flat.add(vectors)
+        return flat
+    cells = int(count**0.5)
+    index = faiss.IndexIVFFlat(flat, size, cells)
+    index.train(vectors[:: max(1, count // (_FOR_A_CELL * cells))])
+    index.nprobe = _VISITED
     index.add(vectors)
     return index
 

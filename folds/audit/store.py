@@ -1,14 +1,18 @@
 """What an audit found, remembered by what the images hold."""
 
 import zipfile
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from folds.audit.audit import audit
 from folds.audit.findings import Findings
 from folds.cache import cache_folder
+from folds.errors import RunError
+from folds.files import replacing
 from folds.images.imageset import ImageSet
 
 VERSION = 1  # to be raised when the audit finds something else
@@ -26,20 +30,16 @@ def audited(images: ImageSet) -> Findings:
         return read(path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         found = audit(images)
-    try:
+    with suppress(RunError):
         write(path, found)
-    except OSError:
-        pass
     return found
 
 
 def write(path: Path, found: Findings) -> None:
     """Write findings as a .npz file of plain arrays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".part")
-    with scratch.open("wb") as file:
-        np.savez(file, **{field.name: np.array(getattr(found, field.name)) for field in fields(found)})
-    scratch.replace(path)
+    arrays: dict[str, Any] = {f.name: np.array(getattr(found, f.name)) for f in fields(found)}
+    with replacing(path) as scratch, scratch.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def read(path: Path) -> Findings:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from folds.audit.findings import Findings
 from folds.audit.suspects import Suspects
+from folds.audit.trust import Audited
 from folds.files import replacing
 from folds.images import ImageSet
 
 
-def write_findings(path: Path, images: ImageSet, findings: Findings) -> None:
+def write_findings(path: Path, images: ImageSet | Audited, findings: Findings) -> None:
     """Write a line an image: what it is, and whether it is junk or has duplicates."""
     junk = findings.junk
     rows = (

@@ -1,22 +1,16 @@
 """What a run does about the findings of an audit."""
 
-from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from folds.audit.clusters import disagree, duplicates
 from folds.audit.findings import Findings
 from folds.errors import UserError
 from folds.images.imageset import ImageSet
-
-
-def conflicts(found: Findings, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """First rows of the clusters whose members carry different labels; junk is not counted."""
-    good = ~found.junk
-    return np.unique(found.cluster[good & (labels != labels[found.cluster])])
 
 
 def together(groups: NDArray[np.str_], cluster: NDArray[np.int64]) -> NDArray[np.str_]:
@@ -39,6 +33,24 @@ def together(groups: NDArray[np.str_], cluster: NDArray[np.int64]) -> NDArray[np
     number = connected_components(linked, directed=False)[1]
     _, least = np.unique(number, return_index=True)  # names are sorted
     return names[least[number[group]]]
+
+
+@dataclass(frozen=True)
+class Audited:
+    """Images as far as their audit goes, also those that a run leaves out.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (N,)
+    labels : ndarray of int64, shape (N,)
+    class_names : tuple of str
+    findings : Findings
+    """
+
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    findings: Findings
 
 
 def without_junk(images: ImageSet, found: Findings) -> tuple[ImageSet, Findings]:
@@ -83,17 +95,16 @@ def trusted(images: ImageSet, found: Findings, *, drop: bool, group: bool = True
 def summary(images: ImageSet, found: Findings, *, drop: bool) -> tuple[str, ...]:
     """One line of what was found and is done about it, or none."""
     junk, exact = int(found.junk.sum()), int((found.exact & ~found.junk).sum())
-    sizes = Counter(found.cluster[~found.junk].tolist())
-    clusters = [size for size in sizes.values() if size > 1]
-    near = sum(clusters) - len(clusters) - exact
-    done = "left out" if drop else "kept"
-    parts = [
-        f"{junk} images that look like no class (junk), {done}" if junk else "",
-        f"{exact} exact copies, {done if drop else 'in one fold with their originals'}" if exact else "",
-        f"{near} near-duplicates, in one fold with their originals" if near else "",
+    clusters = duplicates(images, found)
+    near = sum(map(len, clusters)) - len(clusters) - exact
+    clash = sum(disagree(images, rows) for rows in clusters)
+    beside = "in one fold with their originals"
+    counted = [
+        (junk, f"images that look like no class (junk), {'left out' if drop else 'kept'}"),
+        (exact, f"exact copies, {'left out' if drop else beside}"),
+        (near, f"near-duplicates, {beside}"),
+        (clash, "clusters of duplicates with different labels"),
     ]
-    clash = len(conflicts(found, images.labels))
-    parts.append(f"{clash} groups of duplicates with different labels" if clash else "")
-    text = "; ".join(part for part in parts if part)
+    text = "; ".join(f"{count} {what}" for count, what in counted if count)
     look = "" if drop else "; --audit drop leaves junk and copies out"
     return (f"audit: {text} (python -m folds.inspect shows them{look})",) if text else ()

@@ -91,8 +91,10 @@ class ImageSet:
 
     def kept(self, rows: NDArray[np.int64]) -> "ImageSet":
         """The images of these ascending rows; a file of pixels gives way to a smaller one."""
-        inside = isinstance(self.pixels, PixelFile)
-        return self._with(self.pixels.kept(rows) if inside else self.pixels[rows], rows)
+        pixels = self.pixels
+        return self._with(
+            pixels.kept(rows) if isinstance(pixels, PixelFile) else pixels[rows], rows
+        )
 
     def _with(self, pixels: Pixels, rows: NDArray[np.int64]) -> "ImageSet":
         return replace(
