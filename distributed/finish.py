@@ -14,6 +14,7 @@ from distributed.summary import (
     MlflowIds,
     Registered,
     Runtime,
+    Scores,
     Summary,
     markdown,
     over_folds,
@@ -21,7 +22,7 @@ from distributed.summary import (
     to_scores,
 )
 from folds.audit.tables import write_findings
-from folds.evaluate import HoldOut, OutOfFold, better, confusion
+from folds.evaluate import HoldOut, OutOfFold, better, confusion, scores
 from folds.files import check_folder
 from folds.prepare import Prepared
 from tracking.figures import confusion_figure
@@ -49,6 +50,10 @@ def finish(run: Run) -> Summary:
     summary = _summarise(run, results, pooled, holdout, best, version)
     files = _write_files(run, summary, pooled, holdout)
     metrics = {f"oof_{name}": value for name, value in pooled.scores.items()}
+    if summary.oof_tta is not None:
+        metrics |= {
+            f"oof_tta_{name}": value for name, value in summary.oof_tta if value is not None
+        }
     for name, spread in summary.over_folds.items():
         metrics |= {f"mean_{name}": spread.mean, f"std_{name}": spread.std}
     if holdout is not None:
@@ -71,6 +76,14 @@ def _pool(prepared: Prepared, results: list[dict[str, Any]]) -> OutOfFold:
         images.ids[rows][order], images.labels[rows][order], fold[order], repeat[order],
         probabilities[order],
     )  # fmt: skip
+
+
+def _pooled_tta(prepared: Prepared, results: list[dict[str, Any]]) -> Scores | None:
+    """Scores of all out-of-fold predictions with test-time augmentation, if there are such."""
+    if prepared.problem.config.model.tta == "none":
+        return None
+    labels = prepared.problem.images.labels[np.concatenate([result["rows"] for result in results])]
+    return to_scores(scores(labels, np.concatenate([r["tta_probabilities"] for r in results])))
 
 
 def _holdout(prepared: Prepared, results: list[dict[str, Any]]) -> HoldOut | None:
@@ -122,6 +135,7 @@ def _summarise(
             epochs=len(result["history"]),
             **_speed(result["history"], len(run.prepared.problem.stages)),
             scores=to_scores(result["scores"]),
+            tta=to_scores(result["tta_scores"]) if result["tta_scores"] else None,
         )
         for task, ((repeat, fold), result) in enumerate(zip(prepared.tasks, results, strict=True))
     ]
@@ -139,6 +153,7 @@ def _summarise(
         folds=folds,
         over_folds=over_folds([fold.scores for fold in folds]),
         oof=to_scores(pooled.scores),
+        oof_tta=_pooled_tta(prepared, results),
         holdout=None if holdout is None else _holdout_summary(holdout, best),
         mlflow=MlflowIds(
             tracking_uri=run.recorder.store.uri,

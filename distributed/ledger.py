@@ -178,7 +178,9 @@ class Ledger:
 
     def _tell_finished(self, task: int) -> None:
         found = self._space.read_result(task)
-        self.tell("finished", task, best_epoch=found["best_epoch"], scores=found["scores"])
+        tta = {f"tta_{name}": value for name, value in found["tta_scores"].items()}
+        scores = found["scores"] | tta
+        self.tell("finished", task, best_epoch=found["best_epoch"], scores=scores)
 
     def events(self, first: int) -> list[Event]:
         """The journal from an event on."""

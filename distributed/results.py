@@ -14,10 +14,12 @@ from folds.fit import FoldResult
 def pack(result: FoldResult, card: ModelCard) -> dict[str, bytes]:
     """Contents by path in the fold's folder, in the order in which they are to be written."""
     arrays = io.BytesIO()
-    np.savez(arrays, rows=result.rows, probabilities=result.probabilities, holdout=result.holdout)
+    names = ("rows", "probabilities", "holdout", "tta_probabilities")
+    np.savez(arrays, **{name: getattr(result, name) for name in names})
     content = {
         "best_epoch": result.best_epoch,
         "scores": result.scores,
+        "tta_scores": result.tta_scores,
         "history": [asdict(report) for report in result.history],
     }
     bundle = {f"bundle/{name}": text for name, text in bundle_files(card, result.weights).items()}

@@ -48,6 +48,7 @@ class FoldSummary(_Part):
         description="Training images a second, median of the last stage's epochs."
     )
     scores: Scores = Field(description="Of the best epoch, on the fold's validation part.")
+    tta: Scores | None = Field(description="The same with --tta; null without.")
 
 
 class HoldoutSummary(_Part):
@@ -103,6 +104,7 @@ class Summary(_Part):
     folds: list[FoldSummary]
     over_folds: dict[str, Spread]
     oof: Scores = Field(description="Of all out-of-fold predictions pooled.")
+    oof_tta: Scores | None = Field(description="The same with --tta; null without.")
     holdout: HoldoutSummary | None = Field(description="Null without --holdout.")
     mlflow: MlflowIds
     registered: Registered
@@ -144,6 +146,8 @@ def print_summary(console: Console, summary: Summary, names: list[str], look: st
     table.add_row("mean", "", *(f"{s.mean:.3f}" if s else "-" for s in spread))
     table.add_row("std", "", *(f"{s.std:.3f}" if s else "-" for s in spread))
     table.add_row("all pooled", "", *_row(summary.oof), style="bold")
+    if summary.oof_tta is not None:
+        table.add_row(_tta_name(summary), "", *_row(summary.oof_tta))
     console.print(table)
     if summary.holdout is not None:
         console.print(_holdout_line(summary.holdout), highlight=False, soft_wrap=True)
@@ -164,6 +168,8 @@ def markdown(summary: Summary, names: list[str]) -> str:
     for name, fold in zip(names, summary.folds, strict=True):
         lines.append(f"| {name} | {fold.best_epoch} | " + " | ".join(_row(fold.scores)) + " |")
     lines.append("| **pooled** | | " + " | ".join(_row(summary.oof)) + " |")
+    if summary.oof_tta is not None:
+        lines.append(f"| {_tta_name(summary)} | | " + " | ".join(_row(summary.oof_tta)) + " |")
     if summary.holdout is not None:
         lines.append(f"\n{_holdout_line(summary.holdout)}")
     model = summary.registered
@@ -176,6 +182,10 @@ def _holdout_line(found: HoldoutSummary) -> str:
         f"hold-out  {found.images} images: accuracy {found.best_fold.accuracy:.3f} (best fold), "
         f"{found.ensemble.accuracy:.3f} (folds averaged); never used for choosing"
     )
+
+
+def _tta_name(summary: Summary) -> str:
+    return f"pooled, TTA {summary.config['tta']}"
 
 
 def _row(scores: Scores) -> list[str]:

@@ -1,10 +1,9 @@
-"""The network: a timm backbone without its classifier, and a fresh head."""
+"""The network: a timm backbone without its classifier, and a fresh head (`folds.head`)."""
 
 import importlib
-import math
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -12,11 +11,13 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from folds.errors import UserError
+from folds.head import Head, fixed_pool
+from folds.shape import PLAIN_HEAD, HeadShape
 from folds.weights import State
 
 
 class Classifier(nn.Module):
-    """Backbone, normalisation of its input, dropout and a linear head.
+    """Normalisation of the input, backbone and head.
 
     Parameters
     ----------
@@ -28,31 +29,39 @@ class Classifier(nn.Module):
         Side of the input in pixels.
     dropout : float
         Probability that a feature is dropped before the head while training.
+    head : HeadShape
+        What the head is made of.
 
     Notes
     -----
-    - a fresh head gives a loss near log(C): its weights are small and its bias 0;
-    - dropout is a function of (seed, image, feature), not of the batch or the worker, see `keep`;
-    - running the parts of `chain` one after another is running the backbone.
+    - running the parts of `chain` one after another is running all that comes before the head:
+      the backbone, and its pooling unless that has parameters (attention, which is the head's).
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: str, *, classes: int, size: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        backbone: str,
+        *,
+        classes: int,
+        size: int,
+        dropout: float = 0.0,
+        head: HeadShape = PLAIN_HEAD,
+    ) -> None:
         super().__init__()
-        network: Any = create_backbone(backbone, size)
+        network: Any = create_backbone(backbone, size, pooled=head.pool == "auto")
         self.backbone = network
         settings = timm.data.resolve_model_data_config(network)
         for name in ("mean", "std"):
             value = torch.tensor(settings[name]).view(1, 3, 1, 1)
             self.register_buffer(name, value, persistent=False)
-        self.chain = chain(network, size)  # a tuple: its parts are registered by the backbone
-        self.dropout = dropout
+        self.pool = fixed_pool(head.pool, network)
+        pool = () if self.pool is None else (self.pool,)
+        self.chain = chain(network, size) + pool  # a tuple: does not register its parts again
         self.layout = torch.channels_last
-        self.head = nn.Linear(network.head_hidden_size, classes)
-        nn.init.trunc_normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
+        self.head = Head(network, classes, head, dropout)
 
     def forward(
         self, inputs: Tensor, rows: Tensor | None = None, seed: int = 0, start: int = 0
@@ -75,10 +84,8 @@ class Classifier(nn.Module):
         Tensor, shape (B, C)
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone_trains):
-            features = self._rest(inputs, start) if start else self.backbone(self._norm(inputs))
-        if rows is not None and self.dropout > 0:
-            features = features * keep(rows, features.shape[1], self.dropout, seed)
-        return self.head(features)
+            features = self._rest(inputs, start) if start else self._whole(inputs)
+        return self.head(features, rows, seed)
 
     def front(self, image: Tensor, depth: int) -> Tensor:
         """Output of the first `depth` parts of the chain, at least one, for images in [0, 1]."""
@@ -86,6 +93,10 @@ class Classifier(nn.Module):
         for part in self.chain[:depth]:
             output = part(output)
         return output
+
+    def _whole(self, image: Tensor) -> Tensor:
+        output = self.backbone(self._norm(image))
+        return output if self.pool is None else self.pool(output)
 
     def _rest(self, output: Tensor, start: int) -> Tensor:
         if output.ndim == 4:
@@ -136,16 +147,21 @@ def _links(module: nn.Module) -> Iterator[nn.Module]:
             yield child
 
 
-def create_backbone(name: str, size: int) -> nn.Module:
-    """Make a timm model without classifier for a size of input."""
+def create_backbone(name: str, size: int, *, pooled: bool = True) -> nn.Module:
+    """Make a timm model without classifier for a size of input, and without its pooling if asked.
+
+    What comes behind the pooling but the classifier stays, and is then applied to each place.
+    """
     options: dict[str, Any] = {"pretrained": False, "num_classes": 0}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # timm's notes on renamed models
         if fixed_input(name):
             options["img_size"] = size
-        network: nn.Module = timm.create_model(name, **options)
+        network: Any = timm.create_model(name, **options)
+    if not pooled:
+        network.reset_classifier(0, "")
     _silence_dropout(network)
-    return network
+    return cast(nn.Module, network)
 
 
 def _silence_dropout(network: nn.Module) -> None:
@@ -184,117 +200,76 @@ def _settings(name: str) -> dict[str, Any]:
     return found.to_dict() if found is not None else {"input_size": (3, 224, 224)}
 
 
-def check_size(name: str, size: int) -> None:
+def check_size(name: str, size: int, head: HeadShape = PLAIN_HEAD) -> int:
     """Try a model on one image of a size, as a fold would use it.
+
+    Returns
+    -------
+    int
+        Number of the backbone's layer groups.
 
     Raises
     ------
     UserError
-        It fails: the image is too small for it, or not a multiple of its patches.
+        It fails: the image is too small for it, or not a multiple of its patches; or its output
+        cannot be pooled in another way.
     """
     try:
         with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            model = Classifier(name, classes=2, size=size).eval()
-            layer_groups(model)
+            model = Classifier(name, classes=2, size=size, head=head).eval()
+            groups = layer_groups(model.backbone)
             model(torch.zeros(1, 3, size, size))
     except Exception as error:  # whatever a model of a thousand may raise
+        if head.pool != "auto":
+            check_size(name, size)
+            raise UserError(
+                f"--pool {head.pool}: {name} gives no map to pool; use --pool auto"
+            ) from None
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
             f"--backbone {name}: does not work on images of {size} px ({reason}); set --image-size "
             f"{native_size(name)}, or take another backbone"
         ) from None
+    return len(groups)
 
 
 def build(
-    backbone: str, *, classes: int, size: int, dropout: float, pretrained: State | None, seed: int
+    backbone: str,
+    *,
+    classes: int,
+    size: int,
+    dropout: float,
+    pretrained: State | None,
+    seed: int,
+    head: HeadShape = PLAIN_HEAD,
 ) -> Classifier:
     """Make the network of a fold, its random parts drawn from a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Classifier(backbone, classes=classes, size=size, dropout=dropout)
+        model = Classifier(backbone, classes=classes, size=size, dropout=dropout, head=head)
     if pretrained is not None:
         model.backbone.load_state_dict(resized(pretrained, model.backbone))
     return model
 
 
 def resized(state: State, backbone: nn.Module) -> State:
-    """Adapt position embeddings to another input size by the model's own filter, if it has one."""
+    """Adapt position embeddings to another input size by the model's own filter, if it has one.
+
+    What the backbone has not got (a pooling with weights that was replaced) is left out.
+    """
     wanted = backbone.state_dict()
+    state = {name: tensor for name, tensor in state.items() if name in wanted}
     if all(state[name].shape == tensor.shape for name, tensor in wanted.items()):
         return state
     module = importlib.import_module(type(backbone).__module__)
     return dict(module.checkpoint_filter_fn(dict(state), backbone))
 
 
-def layer_groups(model: Classifier) -> list[list[nn.Parameter]]:
-    """The backbone's parameters in timm's layer groups, from the input to the head."""
-    network: Any = model.backbone
+def layer_groups(backbone: nn.Module) -> list[list[nn.Parameter]]:
+    """A timm model's parameters in its layer groups, from the input to the classifier."""
+    network: Any = backbone
     numbers = group_parameters(network, network.group_matcher(coarse=False), reverse=True)
     groups: dict[int, list[nn.Parameter]] = {}
-    for name, parameter in model.backbone.named_parameters():
+    for name, parameter in backbone.named_parameters():
         groups.setdefault(numbers[name], []).append(parameter)
     return [groups[number] for number in sorted(groups)]
-
-
-def trained_groups(model: Classifier, share: float) -> list[list[nn.Parameter]]:
-    """The last layer groups of the backbone: a share of them, rounded up."""
-    groups = layer_groups(model)
-    return groups[len(groups) - math.ceil(share * len(groups) - 1e-9) :]
-
-
-def unfreeze(model: Classifier, share: float) -> int:
-    """Let the head and the last layer groups train, and no others.
-
-    Parameters
-    ----------
-    share : float
-        Share of the layer groups, 0 to 1; rounded up, so that any share above 0 has one.
-
-    Returns
-    -------
-    int
-        Trainable parameters (numbers, not tensors).
-    """
-    model.backbone.requires_grad_(False)
-    for group in trained_groups(model, share):
-        for parameter in group:
-            parameter.requires_grad_(True)
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def train_mode(model: Classifier, frozen_norm: str) -> None:
-    """Set layers to training mode, frozen ones to evaluation.
-
-    Parameters
-    ----------
-    frozen_norm : {"frozen", "train"}
-        Whether batch norm in frozen layers keeps its statistics or updates them.
-    """
-    model.train()
-    if not model.backbone_trains:
-        model.backbone.eval()
-    for module in model.backbone.modules():
-        own = list(module.parameters(recurse=False))
-        if not own or any(parameter.requires_grad for parameter in own):
-            continue
-        norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        module.train(norm and frozen_norm == "train")
-
-
-def keep(rows: Tensor, features: int, probability: float, seed: int) -> Tensor:
-    """Dropout factors of (image, feature) by a counter-based hash.
-
-    Returns
-    -------
-    Tensor of float32, shape (B, features)
-        0 with `probability`, else 1 / (1 - probability); row b depends on ``rows[b]`` alone.
-
-    References
-    ----------
-    The mixing steps are the finaliser of MurmurHash3 (Appleby), in 32 bits.
-    """
-    columns = torch.arange(features, device=rows.device)
-    value = (rows[:, None] * 0x9E3779B1 + columns * 0x85EBCA77 + seed * 0xC2B2AE3D) & 0xFFFFFFFF
-    for factor, shift in ((0x85EBCA6B, 16), (0xC2B2AE35, 13), (1, 16)):
-        value = ((value ^ (value >> shift)) * factor) & 0xFFFFFFFF
-    return (value >= int(probability * 2**32)).float() / (1 - probability)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -13,10 +14,12 @@ from torch import Tensor
 
 from folds.augment import to_input
 from folds.backbone import Classifier
-from folds.evaluate import softmax
 from folds.images.resize import cover
+from folds.shape import PLAIN_HEAD, HeadShape
+from folds.tta import mean_probabilities
 
-FORMAT = "crossfold-model/1"
+FORMAT = "crossfold-model/2"
+_READ = (FORMAT, "crossfold-model/1")  # the first knew the plain head alone
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,34 @@ class ModelCard:
         In the order of the probabilities.
     size : int
         Side of the network's input in pixels.
+    head : HeadShape
+        What the head is made of.
+    tta : str
+        Test-time augmentation, see `folds.tta.views`.
     """
 
     backbone: str
     class_names: tuple[str, ...]
     size: int
+    head: HeadShape = PLAIN_HEAD
+    tta: str = "none"
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read ``model.json``, also of the format before.
+
+        Raises
+        ------
+        ValueError
+            It has another format.
+        """
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") not in _READ:
+            raise ValueError(f"{path.parent}: not a {FORMAT} bundle")
+        head = content.pop("head", asdict(PLAIN_HEAD))
+        head["layers"] = tuple(head["layers"])
+        names = tuple(content.pop("class_names"))
+        return cls(**content, class_names=names, head=HeadShape(**head))
 
 
 def bundle_files(card: ModelCard, weights: dict[str, Tensor]) -> dict[str, bytes]:
@@ -66,20 +92,20 @@ class Predictor:
     """
 
     def __init__(self, folder: Path, device: str | None = None) -> None:
-        content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        if content.pop("format") != FORMAT:
-            raise ValueError(f"{folder}: not a {FORMAT} bundle")
-        self.card = ModelCard(**{**content, "class_names": tuple(content["class_names"])})
+        self.card = ModelCard.read(folder / "model.json")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         model = Classifier(
-            self.card.backbone, classes=len(self.card.class_names), size=self.card.size
+            self.card.backbone,
+            classes=len(self.card.class_names),
+            size=self.card.size,
+            head=self.card.head,
         )
         model.load_state_dict(load_file(folder / "model.safetensors"))
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @torch.inference_mode()
     def predict(self, images: NDArray[np.uint8], *, batch: int = 128) -> NDArray[np.float32]:
-        """Class probabilities.
+        """Class probabilities, with the test-time augmentation that the model was scored with.
 
         Parameters
         ----------
@@ -107,7 +133,8 @@ class Predictor:
         for first in range(0, len(images), batch):
             block = self._sized(images[first : first + batch])
             image = to_input(torch.from_numpy(block).to(self.device), self.card.size)
-            parts.append(softmax(self.model(image).float().cpu().numpy()))
+            found = mean_probabilities(self.model, image, self.card.tta)
+            parts.append(found.cpu().numpy())
         return np.concatenate(parts)
 
     def _sized(self, block: NDArray[np.uint8]) -> NDArray[np.uint8]:

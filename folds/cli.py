@@ -17,6 +17,7 @@ from folds.errors import RunError, UserError
 
 T = TypeVar("T")
 _TYRO = (tyro.conf.OmitArgPrefixes,)
+_METAVARS = {"stages": "SHARE:EPOCHS:LR", "head_layers": "N,N"}
 
 
 def parse(options: Callable[..., T], argv: Sequence[str], *, prog: str, description: str) -> T:
@@ -99,22 +100,20 @@ def _draft(name: str, model: type[BaseModel], defaults: BaseModel) -> Any:
     fields = []
     for field, info in model.model_fields.items():
         value = getattr(defaults, field)
-        if field == "stages":
-            value = tuple(str(stage) for stage in value)
+        if isinstance(value, tuple):
+            value = tuple(str(part) for part in value)
         if isinstance(value, dict):
             value = ",".join(f"{key}={number}" for key, number in value.items())
-        fields.append((field, _annotation(info), dataclasses.field(default=value)))
+        fields.append((field, _annotation(field, info), dataclasses.field(default=value)))
     kind = dataclasses.make_dataclass(name.capitalize(), fields)
     kind.__doc__ = model.__doc__
     return kind()
 
 
-def _annotation(info: FieldInfo) -> Any:
+def _annotation(field: str, info: FieldInfo) -> Any:
     """The type that tyro shall parse, with its help; bounds are left to pydantic."""
     kind: Any = _plain(info.annotation)
-    about = tyro.conf.arg(
-        help=info.description, metavar="SHARE:EPOCHS:LR" if kind == tuple[str, ...] else None
-    )
+    about = tyro.conf.arg(help=info.description, metavar=_METAVARS.get(field))
     return (
         Annotated[kind, about, tyro.conf.FlagCreatePairsOff]
         if kind is bool

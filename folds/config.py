@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from folds.balance import Method, parse_weights
 from folds.errors import UserError, nearest
 from folds.groups import check_pattern
+from folds.shape import Activation, HeadShape, Norm, Pooling, check_tta, parse_widths
 from folds.stages import Stage
 
 Auto = Literal["auto"]
@@ -24,6 +25,7 @@ Stages = Annotated[
     tuple[Annotated[Stage, BeforeValidator(Stage.parse), PlainSerializer(str)], ...],
     Field(min_length=1),
 ]
+Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], BeforeValidator(parse_widths)]
 ClassWeights = Annotated[dict[str, float], BeforeValidator(parse_weights)]
 
 
@@ -97,6 +99,35 @@ class ModelConfig(_Group):
         "a .safetensors or torch file.",
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the head (probability).")
+    pool: Pooling = Field(
+        "auto",
+        description="From the backbone's map to features; auto: the backbone's own, avgmax: both "
+        "side by side, attention: a learned weight of each place.",
+    )
+    head_layers: Widths = Field(
+        (), description="Widths of hidden layers in the head, as 512,128; default: none."
+    )
+    head_activation: Activation = Field("relu", description="After each hidden layer.")
+    head_norm: Norm = Field("none", description="Between a hidden layer and its activation.")
+    head_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Dropout after each hidden layer (probability)."
+    )
+    head_l2: float = Field(
+        0.0, ge=0, description="Weight decay of the head's weights alone, added to --weight-decay."
+    )
+    tta: Annotated[str, BeforeValidator(check_tta)] = Field(
+        "none",
+        description="Test-time augmentation: probabilities averaged over flips (4 views), d4 (8), "
+        "or a number of light random views; scored beside the plain prediction, and what the "
+        "registered model then does.",
+    )
+
+    @property
+    def head(self) -> HeadShape:
+        """What the head is made of."""
+        return HeadShape(
+            self.pool, self.head_layers, self.head_activation, self.head_norm, self.head_dropout
+        )
 
 
 class TrainConfig(_Group):
@@ -108,7 +139,20 @@ class TrainConfig(_Group):
     stages: Stages = Field(
         (Stage(0.0, 3, 1e-3), Stage(0.5, 3, 3e-4), Stage(1.0, 6, 1e-4)),
         description="Gradual unfreezing, a stage each: unfrozen share of the backbone from its "
-        "head (0 to 1), epochs, learning rate.",
+        "head (0 to 1) or its last blocks (3blocks), epochs, learning rate; then, if you like, "
+        ":bn=frozen or :bn=train for all batch norm of the backbone.",
+    )
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Factor of the learning rate from a block of the backbone to the one below "
+        "it, the head having 1.",
+    )
+    warmup: float = Field(
+        0.0,
+        ge=0,
+        description="Epochs in which blocks that a stage unfreezes rise to its learning rate.",
     )
     weight_decay: float = Field(0.05, ge=0, description="AdamW's decoupled weight decay.")
     label_smoothing: float = Field(

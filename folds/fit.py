@@ -12,15 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from folds.backbone import Classifier, build, unfreeze
+from folds.backbone import build
 from folds.batches import model_seed
 from folds.checkpoint import EpochReport, FoldState, dump, restore
 from folds.device import Runtime
 from folds.evaluate import Floats, Ints, better, quick_scores, scores, softmax
 from folds.front import Shared, nothing_shared
+from folds.layers import forget_frozen, parameter_groups, unfreeze
 from folds.problem import Problem
 from folds.stages import Moment, moment, total_epochs
-from folds.steps import Place, find_place, predict, train_epoch
+from folds.steps import Place, find_place, predict, predict_views, train_epoch
 from folds.team import Team
 
 
@@ -46,6 +47,10 @@ class FoldResult:
         `folds.evaluate.scores` of the probabilities.
     holdout : ndarray of float32, shape (H, C)
         Probabilities of the test part, by the best epoch's model; H is 0 without one.
+    tta_probabilities : ndarray of float32, shape (V, C) or (0, C)
+        As `probabilities`, averaged over the views of ``--tta``; no rows without it.
+    tta_scores : dict
+        Their scores; empty without.
     """
 
     repeat: int
@@ -57,6 +62,8 @@ class FoldResult:
     best_epoch: int
     scores: dict[str, float]
     holdout: Floats
+    tta_probabilities: Floats
+    tta_scores: dict[str, float]
 
 
 def fit_fold(
@@ -110,7 +117,7 @@ def fit_fold(
     while state.epoch < total_epochs(stages) and not _patience_over(place, state):
         now = moment(stages, state.epoch)
         if wrapped is None or now.index != staged:
-            wrapped, staged = _enter_stage(place, state.model, now), now.index
+            wrapped, staged = _enter_stage(place, state, now), now.index
         report = _epoch(place, state, wrapped, now)
         if place.team.rank == 0:
             on_epoch(report)
@@ -136,9 +143,11 @@ def _first_state(place: Place) -> FoldState:
         dropout=config.model.dropout,
         pretrained=problem.pretrained,
         seed=model_seed(config.split.seed, place.repeat, place.number),
+        head=config.model.head,
     )
     place.runtime.place(model)
-    return FoldState(model, _optimizer(model, config.train.weight_decay))
+    # all parameters from the start: frozen ones have no gradient and stay put
+    return FoldState(model, torch.optim.AdamW(parameter_groups(model, config), lr=0.0, fused=True))
 
 
 def _restored(place: Place, checkpoint: bytes) -> FoldState:
@@ -147,22 +156,11 @@ def _restored(place: Place, checkpoint: bytes) -> FoldState:
     return state
 
 
-def _optimizer(model: Classifier, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW over all parameters from the start; frozen ones have no gradient and stay put."""
-    parameters = list(model.parameters())
-    return torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=0.0,
-        fused=True,
-    )
-
-
-def _enter_stage(place: Place, model: Classifier, now: Moment) -> nn.Module:
+def _enter_stage(place: Place, state: FoldState, now: Moment) -> nn.Module:
     """Freeze and unfreeze, then wrap anew: DDP fixes at its start what it reduces."""
-    unfreeze(model, now.stage.share)
+    model = state.model
+    unfreeze(model, now.stage)
+    forget_frozen(state.optimizer)
     model.zero_grad(set_to_none=True)
     if place.team.size == 1:
         return place.runtime.wrap(model)
@@ -213,6 +211,9 @@ def _epoch(place: Place, state: FoldState, wrapped: nn.Module, now: Moment) -> E
 def _result(place: Place, state: FoldState) -> FoldResult:
     assert state.best_logits is not None, "a schedule has at least one epoch"
     probabilities = softmax(state.best_logits.numpy())
+    labels = place.problem.images.labels[place.held_out]
+    state.model.load_state_dict(state.best_weights)
+    tta = _tta(place, state)
     return FoldResult(
         repeat=place.repeat,
         fold=place.number,
@@ -221,8 +222,10 @@ def _result(place: Place, state: FoldState) -> FoldResult:
         weights=state.best_weights,
         history=tuple(state.history),
         best_epoch=state.best_epoch,
-        scores=scores(place.problem.images.labels[place.held_out], probabilities),
+        scores=scores(labels, probabilities),
         holdout=_holdout(place, state),
+        tta_probabilities=tta,
+        tta_scores=scores(labels, tta) if len(tta) else {},
     )
 
 
@@ -230,6 +233,12 @@ def _holdout(place: Place, state: FoldState) -> Floats:
     """Probabilities of the test part, once, when nothing is left to choose."""
     if not len(place.holdout):
         return np.zeros((0, len(place.problem.images.class_names)), np.float32)
-    state.model.load_state_dict(state.best_weights)
     now = moment(place.problem.stages, state.best_epoch)
     return softmax(predict(place, state, now, place.holdout))
+
+
+def _tta(place: Place, state: FoldState) -> Floats:
+    """Probabilities of the validation part with test-time augmentation, if it was asked for."""
+    if place.problem.config.model.tta == "none":
+        return np.zeros((0, len(place.problem.images.class_names)), np.float32)
+    return predict_views(place, state.model, place.held_out)

@@ -8,12 +8,13 @@ folds, and they train what comes behind it. Exact up to rounding, not an approxi
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from folds.augment import COLUMNS, augment, to_input
-from folds.backbone import Classifier, build, trained_groups
+from folds.backbone import Classifier, build
 from folds.batches import uniform_table
 from folds.device import Runtime, as_tensor
+from folds.layers import BatchNorm, trained_groups
 from folds.problem import Problem
 from folds.stages import Stage
 from folds.views import PLAIN, View
@@ -34,14 +35,15 @@ def front_depth(model: Classifier, stages: Sequence[Stage], index: int, frozen_n
     index : int
         The stage, from 0.
     frozen_norm : {"frozen", "train"}
-        With ``train`` a part with batch norm changes though it is frozen.
+        With ``train``, or in a stage that has it so, a part with batch norm changes though it is
+        frozen.
     """
-    share = max(stage.share for stage in stages[: index + 1])
-    trained = {id(p) for group in trained_groups(model, share) for p in group}
+    so_far = stages[: index + 1]
+    follows = any((stage.norm or frozen_norm) == "train" for stage in so_far)
+    longest = max(so_far, key=lambda stage: stage.share)
+    trained = {id(p) for group in trained_groups(model, longest) for p in group}
     for depth, part in enumerate(model.chain):
-        moves = frozen_norm == "train" and any(
-            isinstance(module, nn.modules.batchnorm._BatchNorm) for module in part.modules()
-        )
+        moves = follows and any(isinstance(module, BatchNorm) for module in part.modules())
         if moves or any(id(parameter) in trained for parameter in part.parameters()):
             return depth
     return len(model.chain)
@@ -92,6 +94,7 @@ def fresh_model(problem: Problem, runtime: Runtime | None = None) -> Classifier:
         dropout=0.0,
         pretrained=problem.pretrained,
         seed=0,
+        head=problem.config.model.head,
     )
     if runtime is not None:
         runtime.place(model)

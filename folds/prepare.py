@@ -17,7 +17,7 @@ from folds.images import ImageSet, load
 from folds.manifest import SplitManifest
 from folds.problem import Problem
 from folds.splits import make_splits, tasks
-from folds.stages import without_pretraining
+from folds.stages import Stage, without_pretraining
 from folds.weights import check_backbone, load_pretrained
 
 
@@ -54,7 +54,9 @@ class Prepared:
 
     @cached_property
     def batch_norm(self) -> bool:
-        """Whether the backbone has batch norm."""
+        """Whether the network has batch norm."""
+        if self.problem.config.model.head_norm == "batch":
+            return True
         network = create_backbone(self.problem.config.model.backbone, self.problem.size)
         return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
 
@@ -99,9 +101,9 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     images, audit = _audit(named_groups(loaded, config.data.group_regex), config)
     splits = make_splits(images, config.split)
     size = input_size(backbone, config.data.image_size, min(images.pixels.shape[1:3]))
-    check_size(backbone, size)
+    layers = check_size(backbone, size, config.model.head)
     weights = load_pretrained(backbone, config.model.weights)
-    stages = config.train.stages
+    stages = _of_backbone(config.train.stages, layers)
     notices = [
         *images.notices,
         *split_notices(splits, images),
@@ -112,6 +114,14 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
         notices.append(f"without pretrained weights: one stage, everything unfrozen ({stages[0]})")
     problem = Problem(config, images, splits, size, stages, weights.state)
     return Prepared(problem, _chosen(splits, config), weights.source, tuple(notices), audit)
+
+
+def _of_backbone(stages: tuple[Stage, ...], layers: int) -> tuple[Stage, ...]:
+    """Stages with the share that their blocks are of a backbone."""
+    try:
+        return tuple(stage.of(layers) for stage in stages)
+    except ValueError as error:
+        raise UserError(f"--stages {' '.join(map(str, stages))}: {error}") from None
 
 
 def _audit(images: ImageSet, config: Config) -> tuple[ImageSet, Audited | None]:

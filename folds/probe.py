@@ -20,10 +20,12 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from folds.backbone import Classifier, build, train_mode, unfreeze
+from folds.backbone import Classifier, build
 from folds.cache import cache_folder
 from folds.device import Runtime
+from folds.layers import train_mode, unfreeze
 from folds.speed import keep_memory
+from folds.stages import Stage
 
 STEPS = 3
 CLEARLY = 1.1  # a candidate must be faster by this factor, so that noise does not choose
@@ -210,8 +212,9 @@ def _network(trial: Trial, runtime: Runtime) -> tuple[Classifier, Tensor]:
 def _stepper(trial: Trial, runtime: Runtime) -> Callable[[], None]:
     """A training step of the whole network on images in memory."""
     model, image = _network(trial, runtime)
-    unfreeze(model, 1.0)
-    train_mode(model, trial.frozen_norm)
+    everything = Stage(share=1.0, epochs=1, learning_rate=1e-5)
+    unfreeze(model, everything)
+    train_mode(model, everything, trial.frozen_norm)
     wrapped = runtime.wrap(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
     labels = torch.arange(trial.batch_size, device=runtime.device) % trial.classes

@@ -51,7 +51,9 @@ class Problem:
     @property
     def card(self) -> ModelCard:
         """What a model needs beside its weights."""
-        return ModelCard(self.config.model.backbone, self.images.class_names, self.size)
+        network = self.config.model
+        names = self.images.class_names
+        return ModelCard(network.backbone, names, self.size, network.head, network.tta)
 
     def balance(self, train: Ints) -> Balance:
         """What is done about unequal classes in a training part of these rows."""

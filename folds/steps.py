@@ -6,13 +6,14 @@ Everything that touches each image is here; `folds.fit` decides which epochs the
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from folds.augment import COLUMNS, augment, to_input
-from folds.backbone import Classifier, train_mode
+from folds.backbone import Classifier, layer_groups
 from folds.balance import Balance
 from folds.batches import epoch_batches, epoch_draws, model_seed, uniform_table
 from folds.checkpoint import FoldState
@@ -21,9 +22,11 @@ from folds.errors import DivergenceError
 from folds.evaluate import Floats, Ints
 from folds.front import WIDER, Shared, front_depth
 from folds.gather import Gather, rows_on
+from folds.layers import set_scales, train_mode
 from folds.problem import Problem
 from folds.stages import Moment, learning_rate
 from folds.team import Team
+from folds.tta import mean_probabilities
 from folds.views import PLAIN, View
 
 AT_ONCE = 2**30  # bytes of shared outputs that may lie on the device
@@ -91,12 +94,15 @@ def train_epoch(
     parts = [place.team.slice(batch) for batch in batches]
     losses = torch.zeros(len(parts), device=device)
     dropout = model_seed(config.split.seed, place.repeat, place.number) + state.epoch
-    train_mode(state.model, config.train.frozen_norm)
+    train_mode(state.model, now.stage, config.train.frozen_norm)
+    groups = len(layer_groups(state.model.backbone))
     inputs, start = _training_inputs(place, state, now, parts, row)
     drawn = zip(rows_on(device, parts), inputs, strict=True)
     for step, (draws, (rows, batch)) in enumerate(drawn):
+        done = now.epoch + (step + 1) / len(parts)
+        set_scales(state.optimizer, groups, place.problem.stages, now, done, config)
         for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(now, step, len(parts))
+            group["lr"] = learning_rate(now, step, len(parts)) * group["scale"]
         with place.runtime.autocast():
             logits = wrapped(batch, draws, dropout, start)
         losses[step] = _update(place, state.optimizer, logits, rows)
@@ -250,15 +256,37 @@ def predict(place: Place, state: FoldState, now: Moment, rows: Ints) -> Floats:
 @torch.inference_mode()
 def _predict(place: Place, model: Classifier, now: Moment, rows: Ints) -> Floats:
     """Logits (n, C) of n images in their plain view, the work shared by the team."""
-    problem, device = place.problem, place.runtime.device
     model.eval()
-    mine = place.team.slice(rows)
-    batch = max(WIDER * problem.config.train.batch_size // place.team.size, 1)
-    inputs, start = _plain_inputs(
-        place, model, now, [mine[first : first + batch] for first in range(0, len(mine), batch)]
-    )
-    outputs = [torch.zeros(0, len(problem.images.class_names), device=device)]
+    inputs, start = _plain_inputs(place, model, now, _without_gradients(place, rows))
+    outputs = [_no_rows(place)]
     for _, images in inputs:
         with place.runtime.autocast():
             outputs.append(model(images, start=start).float())
     return place.team.gather(torch.cat(outputs), len(rows)).cpu().numpy()
+
+
+@torch.inference_mode()
+def predict_views(place: Place, model: Classifier, rows: Ints) -> Floats:
+    """Probabilities (n, C) of n images, averaged over the views of ``--tta``."""
+    kind, size = place.problem.config.model.tta, place.problem.size
+
+    def logits(images: Tensor) -> Tensor:
+        with place.runtime.autocast():
+            return cast(Tensor, model(images))
+
+    model.eval()
+    outputs = [_no_rows(place)]
+    for _, pixels in place.pixels.batches(_without_gradients(place, rows)):
+        outputs.append(mean_probabilities(logits, to_input(pixels, size), kind))
+    return place.team.gather(torch.cat(outputs), len(rows)).cpu().numpy()
+
+
+def _without_gradients(place: Place, rows: Ints) -> list[Ints]:
+    """This worker's part of some rows, in batches."""
+    mine = place.team.slice(rows)
+    batch = max(WIDER * place.problem.config.train.batch_size // place.team.size, 1)
+    return [mine[first : first + batch] for first in range(0, len(mine), batch)]
+
+
+def _no_rows(place: Place) -> Tensor:
+    return torch.zeros(0, len(place.problem.images.class_names), device=place.runtime.device)

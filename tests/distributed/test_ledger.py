@@ -31,7 +31,17 @@ def result(fold):
     scores = {"accuracy": 0.5}
     return pack(
         FoldResult(
-            0, fold, np.arange(2), probabilities, weights, (report,), 0, scores, probabilities[:0]
+            0,
+            fold,
+            np.arange(2),
+            probabilities,
+            weights,
+            (report,),
+            0,
+            scores,
+            probabilities[:0],
+            probabilities[:0],
+            {},
         ),
         CARD,
     )

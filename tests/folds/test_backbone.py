@@ -1,22 +1,21 @@
 import math
 
 import pytest
+import timm
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from folds.backbone import (
     build,
     check_size,
     fixed_input,
     input_size,
-    keep,
     layer_groups,
     native_size,
-    train_mode,
-    unfreeze,
 )
 from folds.errors import UserError
+from folds.layers import train_mode, unfreeze
+from folds.shape import HeadShape
+from folds.stages import Stage
 from folds.weights import check_backbone, load_pretrained
 
 MODELS = ["test_resnet", "test_vit", "test_convnext", "mobilenetv3_small_050"]
@@ -28,102 +27,9 @@ def make(name, classes=5, size=64, dropout=0.0, seed=0, pretrained=None):
     )
 
 
-def trainable(model):
-    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-
 @pytest.fixture(scope="module", params=MODELS)
 def model(request):
     return make(request.param)
-
-
-class TestUnfreeze:
-    def test_nothing_leaves_the_head_alone(self, model):
-        count = unfreeze(model, 0)
-        assert trainable(model) == {"head.weight", "head.bias"}
-        assert count == sum(p.numel() for p in model.head.parameters())
-        assert not model.backbone_trains
-
-    def test_everything_leaves_nothing_frozen(self, model):
-        assert unfreeze(model, 1) == sum(p.numel() for p in model.parameters())
-        assert model.backbone_trains
-
-    def test_more_share_is_more_layers(self, model):
-        before = set()
-        for share in (0, 0.01, 0.25, 0.5, 0.75, 0.99, 1):
-            unfreeze(model, share)
-            now = trainable(model)
-            assert before <= now
-            assert {"head.weight", "head.bias"} <= now
-            before = now
-
-    def test_half_is_the_half_nearest_the_head(self, model):
-        groups = layer_groups(model)
-        unfreeze(model, 0.5)
-        state = [{p.requires_grad for p in group} for group in groups]
-        first = len(groups) // 2
-        assert state == [{False}] * first + [{True}] * (len(groups) - first)
-
-    def test_any_share_trains_a_layer(self, model):
-        unfreeze(model, 1e-6)
-        assert model.backbone_trains
-        assert len(trainable(model)) < len(list(model.parameters()))
-
-    def test_can_freeze_again(self, model):
-        unfreeze(model, 1)
-        unfreeze(model, 0)
-        assert trainable(model) == {"head.weight", "head.bias"}
-
-    def test_groups_hold_every_parameter_once_and_the_stem_first(self, model):
-        groups = layer_groups(model)
-        flat = [id(p) for group in groups for p in group]
-        assert len(groups) >= 3
-        assert sorted(flat) == sorted(id(p) for p in model.backbone.parameters())
-        assert id(next(iter(model.backbone.parameters()))) in {id(p) for p in groups[0]}
-
-
-class TestTrainMode:
-    def norms(self, model):
-        kind = torch.nn.modules.batchnorm._BatchNorm
-        return [m for m in model.backbone.modules() if isinstance(m, kind)]
-
-    def pass_on(self, model):
-        before = [norm.running_mean.clone() for norm in self.norms(model)]
-        model(torch.rand(4, 3, 64, 64))
-        after = [norm.running_mean for norm in self.norms(model)]
-        return [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
-
-    def test_frozen_statistics_stay(self):
-        model = make("test_resnet")
-        unfreeze(model, 0)
-        train_mode(model, "frozen")
-        assert model.head.training
-        assert not any(module.training for module in model.backbone.modules())
-        assert not any(self.pass_on(model))
-
-    def test_frozen_statistics_follow_on_demand(self):
-        model = make("test_resnet")
-        unfreeze(model, 0)
-        train_mode(model, "train")
-        assert all(self.pass_on(model))
-
-    def test_half_frozen_keeps_half(self):
-        model = make("test_resnet")
-        unfreeze(model, 0.5)
-        train_mode(model, "frozen")
-        changed = self.pass_on(model)
-        own = [next(norm.parameters()).requires_grad for norm in self.norms(model)]
-        assert changed == own
-        assert True in own
-        assert False in own
-
-    def test_unfrozen_is_training(self):
-        model = make("test_resnet")
-        unfreeze(model, 1)
-        model.eval()
-        train_mode(model, "frozen")
-        assert all(module.training for module in model.modules())
-        assert all(self.pass_on(model))
 
 
 class TestBuild:
@@ -193,32 +99,6 @@ class TestDropout:
         torch.testing.assert_close(whole, parts, atol=1e-6, rtol=1e-4)
 
 
-class TestKeep:
-    @settings(max_examples=30, deadline=None)
-    @given(st.floats(0, 0.9), st.integers(0, 2**31 + 10**4))
-    def test_rate_and_mean(self, probability, seed):
-        factors = keep(torch.arange(400), 256, probability, seed)
-        assert abs((factors == 0).float().mean().item() - probability) < 0.015
-        assert abs(factors.mean().item() - 1) < 0.1
-        rest = factors[factors > 0]
-        torch.testing.assert_close(rest, torch.full_like(rest, 1 / (1 - probability)))
-
-    @settings(max_examples=30, deadline=None)
-    @given(st.lists(st.integers(0, 2**31), min_size=2, max_size=9), st.integers(0, 2**31))
-    def test_a_row_depends_on_its_number_alone(self, numbers, seed):
-        rows = torch.tensor(numbers)
-        together = keep(rows, 40, 0.5, seed)
-        for row, factors in zip(rows, together, strict=True):
-            assert torch.equal(keep(row[None], 40, 0.5, seed)[0], factors)
-
-    def test_rows_features_and_seeds_are_unrelated(self):
-        patterns = torch.stack([keep(torch.arange(64), 256, 0.5, seed) for seed in range(20)])
-        flat = patterns.reshape(20 * 64, 256)
-        assert len(torch.unique(flat, dim=0)) == 20 * 64
-        assert torch.corrcoef(flat)[~torch.eye(len(flat), dtype=bool)].abs().max() < 0.45
-        assert torch.corrcoef(flat.T)[~torch.eye(256, dtype=bool)].abs().max() < 0.2
-
-
 class TestInputSize:
     def test_request_wins(self):
         assert input_size("test_resnet", 48, 500) == 48
@@ -255,8 +135,8 @@ class TestNames:
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients_reach_every_layer(name):
     model = make(name)
-    unfreeze(model, 1)
-    train_mode(model, "frozen")
+    unfreeze(model, Stage(1, 1, 1e-3))
+    train_mode(model, Stage(1, 1, 1e-3), "frozen")
     model(torch.rand(4, 3, 64, 64)).square().sum().backward()
     assert all(p.grad is not None for p in model.parameters())
 
@@ -280,9 +160,21 @@ class TestOwnDropout:
             assert torch.equal(model(image), model(image))
 
 
+def flat(name):
+    """A backbone that gives features whatever is asked."""
+    return timm.create_model(name, num_classes=0)
+
+
 class TestCheckSize:
-    def test_a_size_that_works_is_silent(self):
-        assert check_size("test_resnet", 64) is None
+    @pytest.mark.parametrize("pool", ["auto", "attention"])
+    def test_a_size_that_works_tells_how_many_layer_groups_there_are(self, pool):
+        found = check_size("test_resnet", 64, HeadShape(pool))
+        assert found == len(layer_groups(make("test_resnet").backbone)) == 5
+
+    def test_an_output_that_is_no_map_is_refused_with_a_pooling_that_works(self, monkeypatch):
+        monkeypatch.setattr("folds.backbone.create_backbone", lambda name, size, pooled: flat(name))
+        with pytest.raises(UserError, match=r"--pool max: test_resnet .*; use --pool auto"):
+            check_size("test_resnet", 64, HeadShape("max"))
 
     def test_patches_that_do_not_fit_are_refused_with_a_size_that_does(self):
         with pytest.raises(UserError, match=r"does not work on images of 100 px.*--image-size 160"):

@@ -42,10 +42,33 @@ class TestFiles:
         assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors"]
         assert json.loads((folder / "model.json").read_text())["format"] == FORMAT
 
+    def test_of_the_first_format_are_read(self, folder, predictor, tmp_path):
+        """It had no head to describe, and no test-time augmentation."""
+        content = json.loads((folder / "model.json").read_text())
+        assert content.pop("head")["layers"] == []
+        assert content.pop("tta") == "none"
+        (tmp_path / "model.json").write_text(json.dumps({**content, "format": "crossfold-model/1"}))
+        (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+        again = Predictor(tmp_path, "cpu")
+        assert again.card == predictor.card
+        images = noise(3, 32, 32, 3)
+        assert np.array_equal(again.predict(images), predictor.predict(images))
+
+    @pytest.mark.parametrize("pool", ["avgmax", "attention"])
+    def test_hold_the_head(self, make_problem, tmp_path, pool):
+        head = {"pool": pool, "head_layers": "12,6", "head_activation": "gelu"}
+        problem = make_problem(head_norm="batch", head_dropout=0.4, **head)
+        result = fit.fit_fold(problem, 0, 0, runtime=Runtime.choose("cpu", "fp32"))
+        write_bundle(tmp_path, problem.card, result.weights)
+        predictor = Predictor(tmp_path, "cpu")
+        assert predictor.card == problem.card
+        found = predictor.predict(problem.images.pixels[result.rows])
+        np.testing.assert_allclose(found, result.probabilities, atol=1e-5)
+
     def test_another_format_is_refused(self, folder, tmp_path):
         content = json.loads((folder / "model.json").read_text())
         (tmp_path / "model.json").write_text(json.dumps({**content, "format": "other/1"}))
-        with pytest.raises(ValueError, match="not a crossfold-model/1 bundle"):
+        with pytest.raises(ValueError, match="not a crossfold-model/2 bundle"):
             Predictor(tmp_path, "cpu")
 
 

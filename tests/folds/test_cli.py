@@ -68,7 +68,8 @@ class TestConfigParser:
         changed = Config.from_flat(
             {
                 "folds": 3, "stages": ["1:2:0.1"], "limit": 9, "skip_broken": True,
-                "image_size": 32, "class_weights": {"a, b": 1 / 3, "c": 2},
+                "image_size": 32, "class_weights": {"a, b": 1 / 3, "c": 2}, "head_layers": [64, 8],
+                "only_folds": [1],
             }
         )  # fmt: skip
         assert read(defaults=changed)[0] == changed
@@ -84,13 +85,15 @@ class TestConfigParser:
             "--stages", "0:1:1e-3", "1:2:1e-4", "--metric", "loss", "--hue", "0.25",
             "--workers-per-fold", "2", "--address", "auto", "--dry-run",
             "--balance", "hybrid", "--class-weights", "a=2,b=0.5",
+            "--pool", "avgmax", "--head-layers", "512,128", "--tta", "9", "--layer-decay", "0.7",
         )  # fmt: skip
         assert config == Config.from_flat(
             {
                 "data": "x.npz", "limit": 50, "image_size": 32, "skip_broken": True,
                 "stages": [Stage(0, 1, 1e-3), Stage(1, 2, 1e-4)], "metric": "loss", "hue": 0.25,
                 "workers_per_fold": 2, "address": "auto", "balance": "hybrid",
-                "class_weights": {"a": 2.0, "b": 0.5},
+                "class_weights": {"a": 2.0, "b": 0.5}, "pool": "avgmax", "head_layers": [512, 128],
+                "tta": "9", "layer_decay": 0.7,
             }
         )  # fmt: skip
         assert extra.dry_run

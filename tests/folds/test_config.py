@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from folds.config import Config, groups, read_yaml
 from folds.errors import UserError
+from folds.shape import HeadShape
 from folds.stages import Stage
 
 
@@ -55,6 +56,19 @@ class TestFromFlat:
             ("stages", [], "at least 1 item"),
             ("stages", ["0.5:3"], "SHARE:EPOCHS:LEARNING_RATE"),
             ("stages", ["2:3:1e-3"], "between 0 and 1"),
+            ("stages", ["1:3:1e-3:bn=on"], "bn=on; use bn=frozen, bn=train, or leave it out"),
+            ("layer_decay", 0, "greater than 0"),
+            ("layer_decay", 1.1, "less than or equal to 1"),
+            ("warmup", -1, "greater than or equal to 0"),
+            ("pool", "mean", "'avgmax' or 'attention'"),
+            ("head_layers", "a", "valid integer"),
+            ("head_layers", "0", "greater than or equal to 1"),
+            ("head_activation", "tanh", "'gelu' or 'silu'"),
+            ("head_norm", "group", "'batch' or 'layer'"),
+            ("head_dropout", 1, "less than 1"),
+            ("head_l2", -1, "greater than or equal to 0"),
+            ("tta", "d8", "use none, flips, d4, or a number of views from 2 to 64"),
+            ("tta", 1, "a number of views from 2 to 64"),
             ("holdout", 0.6, "less than or equal to 0.5"),
             ("holdout", -0.1, "greater than or equal to 0"),
             ("group_regex", "(", "no regular expression"),
@@ -110,6 +124,13 @@ class TestFromFlat:
         assert again == config
         assert again.digest == config.digest
 
+    def test_the_head_is_read_from_texts_and_numbers(self):
+        settings = {"pool": "max", "head_norm": "batch", "head_dropout": 0.5}
+        for layers in ("512,128", ["512", 128], ("512,128",)):
+            config = flat(head_layers=layers, head_activation="silu", **settings)
+            assert config.model.head == HeadShape("max", (512, 128), "silu", "batch", 0.5)
+            assert Config.from_flat(json.loads(json.dumps(config.flat()))) == config
+
     def test_flat_has_every_setting_once(self):
         names = [name for model in groups().values() for name in model.model_fields]
         assert len(names) == len(set(names)), "two groups share a flag"
@@ -124,11 +145,13 @@ class TestDigest:
     CHANGED = {  # noqa: RUF012
         "data": "x.npz", "limit": 9, "skip_broken": True, "image_size": 32, "folds": 3,
         "repeats": 2, "seed": 1, "splits": "s.json", "only_folds": [1],
-        "holdout": 0.1, "group_regex": "(a)",
+        "holdout": 0.1, "group_regex": "(a)", "audit": "drop",
         "backbone": "resnet18", "weights": "none", "dropout": 0.2, "batch_size": 16,
         "stages": ["1:1:1e-3"], "weight_decay": 0.0, "label_smoothing": 0.0,
         "balance": "hybrid", "class_weights": "a=2",
         "metric": "loss", "patience": 3, "frozen_norm": "train",
+        "pool": "max", "head_layers": "512,128", "head_activation": "gelu", "head_norm": "layer",
+        "head_dropout": 0.3, "head_l2": 0.01, "tta": "d4", "layer_decay": 0.8, "warmup": 1,
         "precision": "fp32", "flip_horizontal": 0.0, "flip_vertical": 0.0, "rotate": 0.0,
         "translate": 0.0, "scale": 0.0, "shear": 0.0, "brightness": 0.0, "contrast": 0.0,
         "saturation": 0.0, "hue": 0.0,

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from folds.backbone import build
 from folds.batches import model_seed
 from folds.bundle import ModelCard, Predictor, write_bundle
 from folds.checkpoint import EpochReport
+from folds.config import Config
 from folds.device import Runtime
 from folds.errors import DivergenceError, UserError
 from folds.evaluate import quick_scores, scores
@@ -47,8 +49,10 @@ class TestResume:
     @pytest.mark.parametrize("backbone", ["test_vit", "test_resnet"])
     def test_from_any_epoch_ends_as_if_never_interrupted(self, make_problem, backbone):
         problem = make_problem(
-            backbone=backbone, stages=["0:2:1e-2", "0.5:1:3e-3", "1:2:1e-3"], dropout=0.3
-        )
+            backbone=backbone, stages=["0:2:1e-2", "2blocks:1:3e-3", "1:2:1e-3:bn=frozen"],
+            dropout=0.3, head_layers=[8], head_dropout=0.2, layer_decay=0.8, warmup=1.5,
+            tta="flips",
+        )  # fmt: skip
         checkpoints = []
         whole = train(problem, on_checkpoint=checkpoints.append)
         assert len(checkpoints) == 5
@@ -176,6 +180,75 @@ class TestStages:
         weights = train(make_problem(stages=["0:1:1e-3"], pretrained=state)).weights
         for name, tensor in state.items():
             assert torch.equal(weights[f"backbone.{name}"], tensor)
+
+
+class TestUnfreezing:
+    def moments(self, problem):
+        """Steps that the optimizer has taken of each parameter, after each epoch."""
+        checkpoints = []
+        train(problem, on_checkpoint=checkpoints.append)
+        states = [opened(checkpoint)["optimizer"]["state"] for checkpoint in checkpoints]
+        return [[int(one["step"]) for one in state.values()] for state in states]
+
+    def test_what_is_frozen_again_begins_anew(self, make_problem):
+        """Two steps an epoch; weight and bias of the head have been there from the start."""
+        stages = ["1:1:1e-3", "0:1:1e-3", "1block:1:1e-3", "1:1:1e-3"]
+        problem = make_problem(backbone="test_resnet", stages=stages)
+        first, frozen, some, everything = self.moments(problem)
+        assert set(first) == {2}
+        assert frozen == [4, 4]
+        assert sorted(set(some)) == [2, 6]
+        assert sorted(set(everything)) == [2, 4, 8]
+        assert len(everything) == len(first)
+
+    def test_warm_up_slows_what_is_newly_unfrozen_alone(self, make_problem):
+        def moved(warmup):
+            stages = ["0:1:1e-2", "1:1:1e-2"]
+            problem = make_problem(backbone="test_resnet", stages=stages, warmup=warmup)
+            checkpoints = []
+            train(problem, on_checkpoint=checkpoints.append)
+            one, two = (opened(content)["model"] for content in checkpoints)
+            return {
+                name: (two[name] - one[name]).abs().mean().item()
+                for name in ("head.weight", "backbone.conv1.0.weight")
+            }
+
+        plain, warm = moved(0), moved(100)
+        assert warm["backbone.conv1.0.weight"] < 0.05 * plain["backbone.conv1.0.weight"]
+        assert warm["head.weight"] > 0.5 * plain["head.weight"]
+
+    def test_layer_decay_slows_the_stem_most(self, make_problem):
+        problem = make_problem(
+            backbone="test_resnet", stages=["1:1:1e-3"], layer_decay=0.5, weight_decay=0
+        )
+        model = build(
+            "test_resnet", classes=3, size=32, dropout=0, pretrained=None, seed=model_seed(0, 0, 0)
+        )
+        fresh, found = model.state_dict(), train(problem).weights
+        names = [f"backbone.layer{number}.0.conv1.weight" for number in (1, 2, 3, 4)]
+        moved = [(found[name] - fresh[name]).abs().max().item() for name in names]
+        for early, late in itertools.pairwise(moved):
+            assert early / late == pytest.approx(0.5, rel=0.1)
+
+    def test_a_stage_keeps_batch_norm(self, make_problem):
+        problem = make_problem(backbone="test_resnet", stages=["1:2:1e-3:bn=frozen"])
+        model = build(
+            "test_resnet", classes=3, size=32, dropout=0, pretrained=None, seed=model_seed(0, 0, 0)
+        )
+        fresh, found = model.state_dict(), train(problem).weights
+        norms = {
+            f"backbone.{name}.{part}"
+            for name, module in model.backbone.named_modules()
+            if isinstance(module, torch.nn.BatchNorm2d)
+            for part in module.state_dict()
+        }
+        assert {n for n, tensor in fresh.items() if torch.equal(tensor, found[n])} == norms
+
+    def test_head_l2_shrinks_the_heads_weights_alone(self, make_problem):
+        settings = {"backbone": "test_resnet", "stages": ["0:2:1e-2"], "weight_decay": 0}
+        plain, shrunk = (train(make_problem(head_l2=l2, **settings)).weights for l2 in (0.0, 20.0))
+        assert shrunk["head.weight"].norm() < 0.9 * plain["head.weight"].norm()
+        assert all(torch.equal(plain[n], shrunk[n]) for n in plain if n.startswith("backbone."))
 
 
 class TestResult:
@@ -313,6 +386,11 @@ JOBS = {
     "resnet": {
         "backbone": "test_resnet", "folds": 2, "batch_size": 16, "stages": ["1:2:1e-2"],
     },
+    "head": {
+        "backbone": "test_vit", "folds": 2, "batch_size": 15, "stages": ["0:2:1e-2", "1:3:1e-3"],
+        "pool": "attention", "head_layers": [9], "head_norm": "layer", "head_dropout": 0.3,
+        "layer_decay": 0.7, "warmup": 1, "tta": "d4",
+    },
     "holdout": {
         "backbone": "test_vit", "folds": 2, "batch_size": 8, "stages": ["1:2:1e-3"],
         "holdout": 0.2,
@@ -357,23 +435,24 @@ class TestTeams:
         assert alone == first == second
         assert len(alone) > 5
 
-    @pytest.mark.parametrize("job", ["vit", "balanced"])
+    @pytest.mark.parametrize("job", ["vit", "balanced", "head"])
     def test_have_the_same_losses(self, teams, job):
         alone, first, second = (one[job]["losses"] for one in teams[0].values())
         assert len(alone) == 10
         torch.testing.assert_close(first, alone, atol=1e-4, rtol=0)
         assert torch.equal(first, second)
 
-    @pytest.mark.parametrize("job", ["vit", "balanced"])
+    @pytest.mark.parametrize("job", ["vit", "balanced", "head"])
     def test_have_the_same_gradients(self, teams, job):
         """AdamW forgives a wrong scale of all gradients, so the losses do not tell."""
         alone, together = (teams[0][who][job]["moments"] for who in ((1, 0), (2, 0)))
         assert alone.keys() == together.keys()
-        assert len(alone) == 2  # weight and bias of the head, in the frozen stage
+        # weights and biases of the head, in the frozen stage
+        assert len(alone) == (7 if job == "head" else 2)
         for number, moment in alone.items():
             torch.testing.assert_close(together[number], moment, atol=1e-5, rtol=1e-3)
 
-    @pytest.mark.parametrize("job", ["vit", "balanced"])
+    @pytest.mark.parametrize("job", ["vit", "balanced", "head"])
     def test_have_the_same_probabilities(self, teams, job):
         alone, first, second = (one[job] for one in teams[0].values())
         torch.testing.assert_close(
@@ -386,7 +465,8 @@ class TestTeams:
     @pytest.mark.parametrize("who", [(1, 0), (2, 0), (2, 1)])
     def test_probabilities_are_those_of_the_weights(self, teams, job, who, tmp_path):
         found, images = teams[0][who][job], teams[1]
-        card = ModelCard(JOBS[job]["backbone"], images.class_names, 32)
+        config = Config.from_flat(JOBS[job]).model
+        card = ModelCard(JOBS[job]["backbone"], images.class_names, 32, config.head)
         write_bundle(tmp_path, card, found["weights"])
         predicted = Predictor(tmp_path, "cpu").predict(images.pixels[found["rows"].numpy()])
         np.testing.assert_allclose(predicted, found["probabilities"].numpy(), atol=1e-5)

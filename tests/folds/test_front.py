@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from folds.backbone import build, unfreeze
+from folds.backbone import build
 from folds.device import Runtime
 from folds.fit import fit_fold
 from folds.front import Front, fresh_model, front_depth, shared_views
+from folds.layers import unfreeze
+from folds.shape import PLAIN_HEAD, HeadShape
 from folds.stages import Stage
 from folds.views import PLAIN, View
 
@@ -15,8 +17,9 @@ CPU = Runtime.choose("cpu", "fp32")
 GRADUAL = ["0:2:1e-2", "0.5:2:1e-3", "1:1:1e-4"]
 
 
-def network(backbone, size=32):
-    return build(backbone, classes=3, size=size, dropout=0.0, pretrained=None, seed=0).eval()
+def network(backbone, size=32, head=PLAIN_HEAD):
+    options = {"classes": 3, "dropout": 0.0, "pretrained": None, "seed": 0}
+    return build(backbone, size=size, head=head, **options).eval()
 
 
 @pytest.fixture
@@ -57,6 +60,17 @@ class TestChain:
         model = network("test_vit")
         assert model.chain == (model.backbone,)
 
+    @pytest.mark.parametrize("pool", ["avg", "max", "avgmax", "attention"])
+    @pytest.mark.parametrize("backbone", ["test_resnet", "test_convnext", "test_vit"])
+    def test_ends_with_the_features_unless_the_pooling_is_learned(self, backbone, pool):
+        model = network(backbone, 64, HeadShape(pool, (8,)))
+        image = torch.rand(2, 3, 64, 64)
+        with torch.inference_mode():
+            for depth in (1, len(model.chain)):
+                output = model.front(image, depth)
+                assert torch.equal(model(output, start=depth), model(image))
+        assert (output.ndim == 2) == (pool != "attention")
+
     def test_holds_no_parameter_twice(self):
         names = list(network("test_resnet").state_dict())
         assert len(names) == len(set(names))
@@ -69,7 +83,7 @@ class TestDepth:
     def test_front_has_no_trained_parameter_and_cannot_be_longer(self, backbone, share):
         model = network(backbone)
         depth = front_depth(model, [Stage(share, 1, 1e-3)], 0, "frozen")
-        unfreeze(model, share)
+        unfreeze(model, Stage(share, 1, 1e-3))
         trains = [any(p.requires_grad for p in part.parameters()) for part in model.chain]
         assert not any(trains[:depth])
         assert depth == len(model.chain) or trains[depth]
@@ -82,6 +96,14 @@ class TestDepth:
         stages = [Stage(0.0, 1, 1e-3)]
         assert front_depth(network("test_resnet"), stages, 0, "train") == 1  # the first convolution
         assert front_depth(network("test_vit"), stages, 0, "train") == 1  # has no batch norm
+
+    def test_a_stage_with_such_batch_norm_ends_sharing(self):
+        model, texts = network("test_resnet"), ["0:1:1e-3", "0:1:1e-3:bn=train", "0:1:1e-3"]
+        stages = [Stage.parse(text) for text in texts]
+        depths = [front_depth(model, stages, index, "frozen") for index in range(3)]
+        assert depths == [len(model.chain), 1, 1]
+        stages = [Stage.parse("0:1:1e-3:bn=frozen")]
+        assert front_depth(model, stages, 0, "train") == len(model.chain)
 
 
 class TestSharedViews:
@@ -129,6 +151,16 @@ class TestFold:
             assert direct.best_epoch == shared.best_epoch
             for name, tensor in direct.weights.items():
                 torch.testing.assert_close(shared.weights[name], tensor, atol=1e-4, rtol=1e-4)
+
+    @pytest.mark.parametrize("pool", ["avgmax", "attention"])
+    def test_is_the_same_with_another_head(self, make_tuned, pool):
+        head = {"pool": pool, "head_layers": [12, 6], "head_norm": "layer", "head_dropout": 0.3}
+        problem = make_tuned(stages=["0:2:1e-2", "2blocks:1:1e-3"], warmup=1, **head)
+        direct = fit_fold(problem, 0, 0, runtime=CPU)
+        shared = fit_fold(problem, 0, 0, runtime=CPU, shared=all_outputs(problem).get)
+        for one, two in zip(direct.history, shared.history, strict=True):
+            assert one.train_loss == pytest.approx(two.train_loss, abs=1e-4)
+        np.testing.assert_allclose(direct.probabilities, shared.probabilities, atol=1e-3)
 
     @pytest.mark.parametrize("balance", ["weights", "oversample", "undersample", "hybrid"])
     def test_is_the_same_with_classes_balanced(self, make_images, make_tuned, balance):

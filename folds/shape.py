@@ -1,0 +1,58 @@
+"""What a head is made of and how an image is looked at: settings, readable without torch."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Pooling = Literal["auto", "avg", "max", "avgmax", "attention"]
+Activation = Literal["relu", "leaky_relu", "gelu", "silu"]
+Norm = Literal["none", "batch", "layer"]
+
+MOST_VIEWS = 64  # of test-time augmentation
+
+
+@dataclass(frozen=True)
+class HeadShape:
+    """What a head is made of.
+
+    Parameters
+    ----------
+    pool : {"auto", "avg", "max", "avgmax", "attention"}
+        From the backbone's map to features; auto: the backbone's own, avgmax: both side by side.
+    layers : tuple of int
+        Widths of the hidden layers, from the backbone on.
+    activation : {"relu", "leaky_relu", "gelu", "silu"}
+        After each hidden layer.
+    norm : {"none", "batch", "layer"}
+        Between a hidden layer and its activation.
+    dropout : float
+        Probability that an output of a hidden layer is dropped while training.
+    """
+
+    pool: Pooling = "auto"
+    layers: tuple[int, ...] = ()
+    activation: Activation = "relu"
+    norm: Norm = "none"
+    dropout: float = 0.0
+
+
+def parse_widths(given: Any) -> list[Any]:
+    """Read widths of layers as ``512,128``, or as a list of numbers or such texts."""
+    parts = given if isinstance(given, list | tuple) else [given]
+    return [word for part in parts for word in str(part).split(",") if word.strip()]
+
+
+PLAIN_HEAD = HeadShape()
+
+
+def check_tta(given: Any) -> str:
+    """Read ``--tta``: a name, or a number of views.
+
+    Raises
+    ------
+    ValueError
+        It is neither.
+    """
+    text = str(given)
+    if text in ("none", "flips", "d4") or (text.isdecimal() and 2 <= int(text) <= MOST_VIEWS):
+        return text
+    raise ValueError(f"use none, flips, d4, or a number of views from 2 to {MOST_VIEWS}")
