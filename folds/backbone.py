@@ -84,8 +84,8 @@ class Classifier(nn.Module):
         Tensor, shape (B, C)
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone_trains):
-            features = self._rest(inputs, start) if start else self._whole(inputs)
-        return self.head(features, rows, seed)
+            output = self._rest(inputs, start) if start else self._whole(inputs)
+        return self.head(self.head.pool(output), rows, seed)
 
     def front(self, image: Tensor, depth: int) -> Tensor:
         """Output of the first `depth` parts of the chain, at least one, for images in [0, 1]."""

@@ -76,7 +76,7 @@ def fixed_pool(kind: str, network: Any) -> Pool | None:
 
 
 class Head(nn.Linear):
-    """Pooling by attention and hidden layers, if asked for, and then this linear layer.
+    """Hidden layers, if asked for, and then this linear layer; with the pooling that is learned.
 
     Parameters
     ----------
@@ -88,6 +88,11 @@ class Head(nn.Linear):
         What comes before the linear layer.
     dropout : float
         Probability that a feature of the backbone is dropped while training.
+
+    Attributes
+    ----------
+    pool : Module
+        From the backbone's output to the features (B, F) that `forward` takes.
 
     Notes
     -----
@@ -103,20 +108,21 @@ class Head(nn.Linear):
         nn.init.trunc_normal_(self.weight, std=0.01)
         nn.init.zeros_(self.bias)
         self.hidden = nn.ModuleList(_hidden(*ends, shape) for ends in pairwise(widths))
-        self.pool = AttentionPool(network, features) if shape.pool == "attention" else None
+        attends = shape.pool == "attention"
+        self.pool = AttentionPool(network, features) if attends else nn.Identity()
         self.dropouts = (dropout, *(shape.dropout for _ in shape.layers))
 
     def forward(self, features: Tensor, rows: Tensor | None = None, seed: int = 0) -> Tensor:
-        """Logits (B, C) of the backbone's output; with `rows` (B,) features are dropped."""
-        if self.pool is not None:
-            features = self.pool(features)
+        """Logits (B, C) of what `pool` gave; with `rows` (B,) features are dropped."""
         first = 0  # features are numbered through all layers
-        for layer, probability in zip((*self.hidden, super().forward), self.dropouts, strict=True):
+        for number, probability in enumerate(self.dropouts):
             width = features.shape[1]
             if rows is not None and probability > 0:
                 features = features * keep(rows, width, probability, seed, first)
-            features, first = layer(features), first + width
-        return features
+            first += width
+            if number < len(self.hidden):
+                features = self.hidden[number](features)
+        return super().forward(features)
 
 
 def _hidden(inputs: int, width: int, shape: HeadShape) -> nn.Sequential:

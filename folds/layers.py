@@ -75,30 +75,35 @@ def parameter_groups(model: Classifier, config: Config) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        With ``params``; ``name``; ``weight_decay``: for tensors of two and more axes, with
-        ``--head-l2`` more for the head's, for norms and biases 0; ``depth``: 0 for the head, 1 for
-        the layer group before it and so on to the stem (0 for all if they learn alike); ``scale``:
-        the factor of the learning rate, see `set_scales`.
+        With ``params``; ``name``; ``weight_decay``: for weights, and with ``--head-l2`` more for
+        the head's, for vectors (norms and biases) 0; ``depth``: 0 for the head, 1 for the layer
+        group before it and so on to the stem, or 0 for all if they learn alike; ``scale``: the
+        factor of the learning rate, see `set_scales`; ``use_fallback``: whether Muon, which makes
+        matrices orthogonal, leaves them to AdamW.
     """
-    train, extra = config.train, config.model.head_l2
-    layered = train.layer_decay < 1 or train.warmup > 0
-    layers = layer_groups(model.backbone)
-    depths = {id(p): len(layers) - i for i, group in enumerate(layers) for p in group}
-    groups: dict[str, dict[str, Any]] = {}
-    for decays in (True, False):
-        for parameter in model.parameters():
-            if (parameter.ndim > 1) != decays:
-                continue
-            depth = depths.get(id(parameter), 0)
-            place = f"layer {len(layers) + 1 - depth}" if layered else "all layers"
-            decay = train.weight_decay if decays else 0.0
-            if not depth and (layered or (extra and decays)):
-                place, decay = "head", decay + (extra if decays else 0.0)
-            name = f"{place}, {'weights' if decays else 'norms and biases'}"
-            start = {"name": name, "params": [], "weight_decay": decay, "scale": 1.0}
-            group = groups.setdefault(name, start | {"depth": depth if layered else 0})
-            group["params"].append(parameter)
-    return list(groups.values())
+    train = config.train
+    parts = [("head", 0, list(model.head.parameters()))]
+    if train.layer_decay < 1 or train.warmup > 0:
+        layers = layer_groups(model.backbone)
+        depths = range(len(layers), 0, -1)
+        parts += [(f"backbone.{i}", depths[i], layer) for i, layer in enumerate(layers)]
+    else:
+        parts += [("backbone", 0, list(model.backbone.parameters()))]
+    groups = []
+    for part, depth, parameters in parts:
+        head = part == "head"
+        decay = train.weight_decay + (config.model.head_l2 if head else 0.0)
+        for vectors in (False, True):
+            group = {
+                "params": [p for p in parameters if (p.ndim <= 1) == vectors],
+                "name": f"{part}.{'vectors' if vectors else 'weights'}",
+                "weight_decay": 0.0 if vectors else decay,
+                "depth": depth,
+                "scale": 1.0,
+                "use_fallback": vectors or head,
+            }
+            groups.append(group)
+    return [group for group in groups if group["params"]]
 
 
 def set_scales(

@@ -52,6 +52,13 @@ LABELS = np.arange(20) % 2
         (["--data", "demos"], "nearest: demo"),
         (["--folds", "1"], "--folds 1: must be greater than or equal to 2"),
         (["--stages", "0:0:1"], "a stage has at least 1"),
+        (["--stages", "1:1:1e-3:bn=off"], "bn=off; use bn=frozen, bn=train"),
+        (
+            ["--data", "digits", "--stages", "9blocks:1:1e-3"],
+            "--stages 9blocks:1:0.001: the backbone has 5 blocks; name at most these",
+        ),
+        (["--tta", "d6"], "--tta 'd6': use none, flips, d4, or a number of views from 2 to 64"),
+        (["--head-layers", "512,x"], "--head-layers 'x': must be a valid integer"),
         (["--image-size", "4"], "--image-size 4: must be greater than or equal to 8"),
         (["--data", "digits", "--backbone", "resnet19"], "nearest: resnet"),
         (["--data", "digits", "--batch-size", "5000"], "--batch-size 5000: larger than"),

@@ -1,13 +1,17 @@
-"""A table, groups by name and a test part through the whole main job."""
+"""A table, groups, a test part, another head and test-time augmentation: the whole main job."""
 
 import json
+import re
 
 import jsonschema
+import mlflow
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from folds.bundle import Predictor
+from folds.evaluate import scores
 from tests.distributed.test_end_to_end import SCHEMA, client_of, python
 
 
@@ -27,6 +31,7 @@ def done(tmp_path_factory):
         folder, "distributed.cv", "--data", "scans.csv", "--group-regex", r"(p\d+)-",
         "--holdout", "0.2", "--folds", "2", "--backbone", "test_resnet", "--weights", "none",
         "--batch-size", "16", "--stages", "1:2:1e-2", "--output", "out",
+        "--tta", "flips", "--head-layers", "24,12", "--head-norm", "layer",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return folder, ran.stdout
@@ -66,6 +71,43 @@ def test_no_fold_has_seen_it_or_its_patients(done):
     assert not patients[0] & patients[1]
     assert len(patients[0] | patients[1]) == 60
     assert "images of each class" in done[1]
+
+
+def test_averages_over_views_are_scored_beside_the_plain_predictions(done, summary):
+    found = np.load(done[0] / "out" / "oof.npz")
+    right = found["probabilities"].argmax(axis=1) == found["labels"]
+    assert summary["oof"]["accuracy"] == pytest.approx(right.mean())
+    sizes = [(found["fold"] == fold).sum() for fold in range(2)]
+    each = [fold["tta"]["accuracy"] for fold in summary["folds"]]
+    assert summary["oof_tta"]["accuracy"] == pytest.approx(np.average(each, weights=sizes))
+    assert summary["oof_tta"]["log_loss"] != summary["oof"]["log_loss"]
+    assert re.search(rf"pooled, TTA flips .* {summary['oof_tta']['accuracy']:.3f} ", done[1])
+    client = client_of(done[0])
+    metrics = client.get_run(summary["mlflow"]["parent_run"]).data.metrics
+    assert metrics["oof_tta_log_loss"] == pytest.approx(summary["oof_tta"]["log_loss"])
+    for fold in summary["folds"]:
+        metrics = client.get_run(fold["mlflow_run"]).data.metrics
+        assert metrics["tta_accuracy"] == pytest.approx(fold["tta"]["accuracy"])
+        assert metrics["accuracy"] == pytest.approx(fold["scores"]["accuracy"])
+
+
+def test_the_registered_model_averages_over_them_too(done, summary):
+    uri = f"sqlite:///{done[0]}/mlflow.db"
+    model = mlflow.MlflowClient(uri, uri).get_model_version("crossfold", "1")
+    (card,) = [
+        path for path in (done[0] / "mlruns").rglob("model.json")
+        if model.source.rsplit("/", 1)[-1] in str(path)
+    ]  # fmt: skip
+    predictor = Predictor(card.parent, "cpu")
+    assert (predictor.card.tta, predictor.card.head.layers) == ("flips", (24, 12))
+    fold = summary["folds"][summary["registered"]["fold"]]
+    found = np.load(done[0] / "out" / "oof.npz")
+    rows = found["fold"] == fold["fold"]
+    images = np.stack(
+        [np.asarray(Image.open(done[0] / name).convert("RGB")) for name in found["ids"][rows]]
+    )
+    got = scores(found["labels"][rows], predictor.predict(images))
+    assert got["log_loss"] == pytest.approx(fold["tta"]["log_loss"], abs=1e-4)
 
 
 def test_its_scores_are_metrics_of_the_parent(done, summary):

@@ -161,9 +161,14 @@ def config(**flags):
 
 class TestParameterGroups:
     def test_as_few_as_can_be(self, model):
-        groups = parameter_groups(model, config(weight_decay=0.3))
-        assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
-        assert [group["params"][0].ndim > 1 for group in groups] == [True, False]
+        found = {group["name"]: group for group in parameter_groups(model, config(weight_decay=1))}
+        assert set(found) == {
+            f"{p}.{k}" for p in ("head", "backbone") for k in ("weights", "vectors")
+        }
+        for name, group in found.items():
+            assert all((p.ndim > 1) == name.endswith("weights") for p in group["params"])
+            assert group["weight_decay"] == (1 if name.endswith("weights") else 0)
+            assert group["use_fallback"] == (name != "backbone.weights")
 
     @pytest.mark.parametrize("flags", [{}, {"layer_decay": 0.7}, {"warmup": 1}, {"head_l2": 0.2}])
     def test_hold_every_parameter_once_under_a_name_of_their_own(self, model, flags):
