@@ -17,7 +17,7 @@ from folds.errors import RunError, UserError
 
 T = TypeVar("T")
 _TYRO = (tyro.conf.OmitArgPrefixes,)
-_METAVARS = {"stages": "SHARE:EPOCHS:LR", "head_layers": "N,N"}
+_METAVARS = {"stages": "SHARE:EPOCHS:LR", "head_layers": "N,N", "tta": "{none,flips,d4,N}"}
 
 
 def parse(options: Callable[..., T], argv: Sequence[str], *, prog: str, description: str) -> T:

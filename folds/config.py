@@ -12,12 +12,13 @@ from typing import Annotated, Any, Literal, Self
 
 import pydantic
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainSerializer
 
 from folds.balance import Method, parse_weights
 from folds.errors import UserError, nearest
 from folds.groups import check_pattern
-from folds.shape import Activation, HeadShape, Norm, Pooling, check_tta, parse_widths
+from folds.model_config import ModelConfig
+from folds.section import Section
 from folds.stages import Stage
 
 Auto = Literal["auto"]
@@ -25,15 +26,10 @@ Stages = Annotated[
     tuple[Annotated[Stage, BeforeValidator(Stage.parse), PlainSerializer(str)], ...],
     Field(min_length=1),
 ]
-Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], BeforeValidator(parse_widths)]
 ClassWeights = Annotated[dict[str, float], BeforeValidator(parse_weights)]
 
 
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class DataConfig(_Group):
+class DataConfig(Section):
     """Which images."""
 
     data: str = Field(
@@ -66,7 +62,7 @@ class DataConfig(_Group):
     )
 
 
-class SplitConfig(_Group):
+class SplitConfig(Section):
     """How the images are divided."""
 
     folds: int = Field(5, ge=2, description="Number of folds (k).")
@@ -89,48 +85,7 @@ class SplitConfig(_Group):
     )
 
 
-class ModelConfig(_Group):
-    """The network."""
-
-    backbone: str = Field("resnet10t", description="Name of a timm classifier.")
-    weights: str = Field(
-        "auto",
-        description="Pretrained weights: auto (the hub if it answers, else random), hub, none, or "
-        "a .safetensors or torch file.",
-    )
-    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the head (probability).")
-    pool: Pooling = Field(
-        "auto",
-        description="From the backbone's map to features; auto: the backbone's own, avgmax: both "
-        "side by side, attention: a learned weight of each place.",
-    )
-    head_layers: Widths = Field(
-        (), description="Widths of hidden layers in the head, as 512,128; default: none."
-    )
-    head_activation: Activation = Field("relu", description="After each hidden layer.")
-    head_norm: Norm = Field("none", description="Between a hidden layer and its activation.")
-    head_dropout: float = Field(
-        0.0, ge=0, lt=1, description="Dropout after each hidden layer (probability)."
-    )
-    head_l2: float = Field(
-        0.0, ge=0, description="Weight decay of the head's weights alone, added to --weight-decay."
-    )
-    tta: Annotated[str, BeforeValidator(check_tta)] = Field(
-        "none",
-        description="Test-time augmentation: probabilities averaged over flips (4 views), d4 (8), "
-        "or a number of light random views; scored beside the plain prediction, and what the "
-        "registered model then does.",
-    )
-
-    @property
-    def head(self) -> HeadShape:
-        """What the head is made of."""
-        return HeadShape(
-            self.pool, self.head_layers, self.head_activation, self.head_norm, self.head_dropout
-        )
-
-
-class TrainConfig(_Group):
+class TrainConfig(Section):
     """How a fold is trained."""
 
     batch_size: int = Field(
@@ -193,7 +148,7 @@ class TrainConfig(_Group):
         return given
 
 
-class AugmentConfig(_Group):
+class AugmentConfig(Section):
     """Augmentation of training images, drawn per image and epoch."""
 
     flip_horizontal: float = Field(0.5, ge=0, le=1, description="Probability of a mirror image.")
@@ -208,7 +163,7 @@ class AugmentConfig(_Group):
     hue: float = Field(0.02, ge=0, le=0.5, description="Largest turn of the hue, in full turns.")
 
 
-class ClusterConfig(_Group):
+class ClusterConfig(Section):
     """Where the folds run. Results do not depend on it, but for batch norm with several workers."""
 
     address: str | None = Field(
@@ -251,7 +206,7 @@ class ClusterConfig(_Group):
     max_failures: int = Field(2, ge=0, description="Lost workers a fold may survive.")
 
 
-class TrackingConfig(_Group):
+class TrackingConfig(Section):
     """What is remembered, and where."""
 
     experiment: str = Field("crossfold", min_length=1, description="MLflow experiment.")
@@ -268,7 +223,7 @@ class TrackingConfig(_Group):
     )
 
 
-class Config(_Group):
+class Config(Section):
     """Everything that defines a run.
 
     Notes

@@ -1,0 +1,51 @@
+"""Settings of the network: backbone, head, and how it is asked."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from folds.section import Section
+from folds.shape import Activation, HeadShape, Norm, Pooling, check_tta, parse_widths
+
+Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], BeforeValidator(parse_widths)]
+
+
+class ModelConfig(Section):
+    """The network."""
+
+    backbone: str = Field("resnet10t", description="Name of a timm classifier.")
+    weights: str = Field(
+        "auto",
+        description="Pretrained weights: auto (the hub if it answers, else random), hub, none, or "
+        "a .safetensors or torch file.",
+    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the head (probability).")
+    pool: Pooling = Field(
+        "auto",
+        description="From the backbone's map to features; auto: the backbone's own, avgmax: both "
+        "side by side, attention: a learned weight of each place.",
+    )
+    head_layers: Widths = Field(
+        (), description="Widths of hidden layers in the head, as 512,128; default: none."
+    )
+    head_activation: Activation = Field("relu", description="After each hidden layer.")
+    head_norm: Norm = Field("none", description="Between a hidden layer and its activation.")
+    head_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Dropout after each hidden layer (probability)."
+    )
+    head_l2: float = Field(
+        0.0, ge=0, description="Weight decay of the head's weights alone, added to --weight-decay."
+    )
+    tta: Annotated[str, BeforeValidator(check_tta)] = Field(
+        "none",
+        description="Test-time augmentation: probabilities averaged over flips (4 views), d4 (8), "
+        "or a number of light random views; scored beside the plain prediction, and what the "
+        "registered model then does.",
+    )
+
+    @property
+    def head(self) -> HeadShape:
+        """What the head is made of."""
+        return HeadShape(
+            self.pool, self.head_layers, self.head_activation, self.head_norm, self.head_dropout
+        )
