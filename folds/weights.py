@@ -174,12 +174,12 @@ def _digest(state: State) -> str:
 
 
 def _without_head(state: State, model: nn.Module) -> State:
-    """Drop the classifier and the prefixes of DDP and of crossfold's own models."""
+    """Drop classifiers, Inception's auxiliary one too, and the prefixes of DDP and of crossfold."""
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     if any(name.startswith("backbone.") for name in state):
         state = {
             n.removeprefix("backbone."): t for n, t in state.items() if n.startswith("backbone.")
         }
     classifier: Any = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
-    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    heads = ("AuxLogits", *((classifier,) if isinstance(classifier, str) else classifier))
     return {n: t for n, t in state.items() if not any(n.startswith(f"{head}.") for head in heads)}

@@ -1,14 +1,17 @@
 """One network of each family that people fine-tune, through everything a fold does with it."""
 
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
-from folds.backbone import build, check_size, layer_groups
+from folds.backbone import build, check_size, create_backbone, layer_groups, native_size
 from folds.config import Config
 from folds.front import front_depth
 from folds.layers import forget_frozen, parameter_groups, train_mode, unfreeze
 from folds.shape import HeadShape
 from folds.stages import Stage
+from folds.weights import load_pretrained
 
 STAGES = [Stage.parse(text) for text in ("0:1:1e-3", "1block:1:1e-3", "0.5:1:1e-3", "1:1:1e-3")]
 SMALL = [
@@ -94,3 +97,14 @@ def test_can_be_pooled_in_another_way(family):
         with torch.inference_mode():
             features = model.front(image, len(model.chain))
             assert torch.equal(model(features, start=len(model.chain)), model(image))
+
+
+def test_takes_a_file_of_the_whole_classifier(family, tmp_path):
+    name, _ = family
+    options = {"aux_logits": True} if name == "inception_v3" else {}
+    whole = timm.create_model(name, num_classes=7, **options).state_dict()
+    file = tmp_path / "whole.safetensors"
+    save_file({key: tensor.contiguous() for key, tensor in whole.items()}, file)
+    state = load_pretrained(name, str(file)).state
+    assert state.keys() == create_backbone(name, native_size(name)).state_dict().keys()
+    assert all(torch.equal(tensor, whole[key]) for key, tensor in state.items())
