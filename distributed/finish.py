@@ -23,6 +23,7 @@ from distributed.summary import (
 from folds.errors import UserError
 from folds.evaluate import OutOfFold, better, confusion
 from folds.prepare import Prepared
+from folds.preview import sheet
 from tracking.figures import confusion_figure
 
 
@@ -149,14 +150,17 @@ def _speed(history: list[dict[str, Any]], stages: int) -> dict[str, Any]:
 
 
 def _write_files(run: Run, summary: Summary, pooled: OutOfFold) -> list[Path]:
-    """Write summary.json, splits.json and oof.npz to the output, or else to the workspace."""
+    """Write the files of a finished run to the output, or else to the workspace."""
     folder = Path(run.config.tracking.output or run.space.folder / "output")
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in ("summary.json", "splits.json", "oof.npz")]
+    paths.append(folder / "augmentation.png")
     text = json.dumps(summary.model_dump(mode="json"), indent=2)
     paths[0].write_text(text + "\n", encoding="utf-8")
     run.prepared.problem.splits.write(paths[1])
     np.savez(paths[2], **{name: getattr(pooled, name) for name in pooled.__dataclass_fields__})
+    problem, seed = run.prepared.problem, run.config.split.seed
+    sheet(problem.images, run.config.train.augment, size=problem.size, seed=seed).save(paths[3])
     return paths
 
 

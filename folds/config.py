@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from folds.errors import UserError, nearest
+from folds.policies import canonical
 from folds.stages import Stage
 
 Auto = Literal["auto"]
@@ -105,21 +106,11 @@ class TrainConfig(_Group):
         "auto",
         description="Arithmetic of the network; auto: the faster here, measured in a few steps.",
     )
-
-
-class AugmentConfig(_Group):
-    """Augmentation of training images, drawn per image and epoch."""
-
-    flip_horizontal: float = Field(0.5, ge=0, le=1, description="Probability of a mirror image.")
-    flip_vertical: float = Field(0.5, ge=0, le=1, description="Probability of an upside-down one.")
-    rotate: float = Field(180.0, ge=0, le=180, description="Largest rotation in degrees.")
-    translate: float = Field(0.05, ge=0, le=0.5, description="Largest shift, as share of a side.")
-    scale: float = Field(0.1, ge=0, lt=1, description="Largest zoom: factors 1-x to 1+x.")
-    shear: float = Field(5.0, ge=0, le=45, description="Largest shear in degrees.")
-    brightness: float = Field(0.1, ge=0, lt=1, description="Factors 1-x to 1+x.")
-    contrast: float = Field(0.1, ge=0, lt=1, description="Factors 1-x to 1+x.")
-    saturation: float = Field(0.1, ge=0, lt=1, description="Factors 1-x to 1+x.")
-    hue: float = Field(0.02, ge=0, le=0.5, description="Largest turn of the hue, in full turns.")
+    augment: Annotated[str, BeforeValidator(canonical)] = Field(
+        "light",
+        description="Augmentation of training images: none, light, rand, trivial, augmix, strong; "
+        "names joined by +; a .yaml file or a list of operations, see the README.",
+    )
 
 
 class ClusterConfig(_Group):
@@ -194,7 +185,6 @@ class Config(_Group):
     split: SplitConfig = SplitConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
-    augment: AugmentConfig = AugmentConfig()
     cluster: ClusterConfig = ClusterConfig()
     tracking: TrackingConfig = TrackingConfig()
 

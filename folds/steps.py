@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from folds.augment import COLUMNS, augment, to_input
+from folds.augment import augment, to_input
 from folds.backbone import Classifier, train_mode
 from folds.batches import epoch_batches, model_seed, uniform_table
 from folds.checkpoint import FoldState
@@ -20,13 +20,14 @@ from folds.errors import DivergenceError
 from folds.evaluate import Floats, Ints
 from folds.front import WIDER, Shared, front_depth
 from folds.gather import Gather, rows_on
+from folds.mixed import Batch, mixed_batches
 from folds.problem import Problem
 from folds.stages import Moment, learning_rate
 from folds.team import Team
 from folds.views import PLAIN, View
 
 AT_ONCE = 2**30  # bytes of shared outputs that may lie on the device
-Inputs = Iterator[tuple[Tensor, Tensor]]  # rows (B,) and inputs (B, ...) of each batch
+Inputs = Iterator[Batch]
 
 
 @dataclass(frozen=True)
@@ -74,37 +75,41 @@ def train_epoch(
     """
     config, device = place.problem.config, place.runtime.device
     seed, size = config.split.seed, config.train.batch_size
-    batches = epoch_batches(place.train, size, seed=seed, epoch=state.epoch)
-    parts = [place.team.slice(batch) for batch in batches]
-    losses = torch.zeros(len(parts), device=device)
+    batches = list(epoch_batches(place.train, size, seed=seed, epoch=state.epoch))
+    losses = torch.zeros(len(batches), device=device)
     dropout = model_seed(seed, place.repeat, place.number) + state.epoch
     train_mode(state.model, config.train.frozen_norm)
-    inputs, start = _training_inputs(place, state, now, parts)
-    for step, (rows, batch) in enumerate(inputs):
+    inputs, start = _training_inputs(place, state, now, batches)
+    for step, batch in enumerate(inputs):
         for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(now, step, len(parts))
+            group["lr"] = learning_rate(now, step, len(batches))
         with place.runtime.autocast():
-            logits = wrapped(batch, rows, dropout, start)
-        losses[step] = _update(place, state.optimizer, logits, rows)
+            logits = wrapped(batch.inputs, batch.rows, dropout, start)
+        losses[step] = _update(place, state.optimizer, logits, batch)
     losses = place.team.sum(losses).cpu()
     _check_finite(place, state, now, losses)
     _share_statistics(place, state.model)
-    return losses, learning_rate(now, 0, len(parts))
+    return losses, learning_rate(now, 0, len(batches))
 
 
 def _training_inputs(
-    place: Place, state: FoldState, now: Moment, parts: Sequence[Ints]
+    place: Place, state: FoldState, now: Moment, batches: Sequence[Ints]
 ) -> tuple[Inputs, int]:
-    """Rows and inputs of each batch, and at which part of the chain these enter."""
-    problem, config = place.problem, place.problem.config
-    if (shared := _shared_inputs(place, state.model, now, state.epoch, parts)) is not None:
+    """This worker's part of each global batch, and at which part of the chain its inputs enter."""
+    problem, policy = place.problem, place.problem.policy
+    parts = [place.team.slice(batch) for batch in batches]
+    mixes = problem.mixes(now.stage)
+    if not mixes and (
+        (shared := _shared_inputs(place, state.model, now, state.epoch, parts)) is not None
+    ):
         return shared
-    numbers = uniform_table(config.split.seed, state.epoch, len(problem.images), COLUMNS)
-    table = torch.from_numpy(numbers).to(place.runtime.device)
-    images = place.pixels.batches(parts)
+    seed, images = problem.config.split.seed, len(problem.images)
+    table = uniform_table(seed, state.epoch, images, policy.columns)
+    if mixes:
+        return mixed_batches(problem, place.pixels, place.team, table, batches), 0
     looks = (
-        (rows, augment(pixels, table[rows], config.augment, problem.size))
-        for rows, pixels in images
+        Batch(rows, augment(pixels, table[part], policy, problem.size))
+        for part, (rows, pixels) in zip(parts, place.pixels.batches(parts), strict=True)
     )
     return looks, 0
 
@@ -116,7 +121,8 @@ def _plain_inputs(
     if (shared := _shared_inputs(place, model, now, PLAIN, parts)) is not None:
         return shared
     size = place.problem.size
-    return ((rows, to_input(pixels, size)) for rows, pixels in place.pixels.batches(parts)), 0
+    images = place.pixels.batches(parts)
+    return (Batch(rows, to_input(pixels, size)) for rows, pixels in images), 0
 
 
 def _shared_inputs(
@@ -134,24 +140,32 @@ def _given_out(outputs: Tensor, device: torch.device, parts: Sequence[Ints]) -> 
     here = outputs.to(device) if outputs.nbytes <= AT_ONCE else outputs
     for rows, part in zip(rows_on(device, parts), parts, strict=True):
         chosen = rows if here.device == rows.device else torch.from_numpy(part)
-        yield rows, here[chosen].to(device, non_blocking=True)
+        yield Batch(rows, here[chosen].to(device, non_blocking=True))
 
 
-def _update(place: Place, optimizer: torch.optim.Optimizer, logits: Tensor, rows: Tensor) -> Tensor:
+def _update(place: Place, optimizer: torch.optim.Optimizer, logits: Tensor, batch: Batch) -> Tensor:
     """One update; returns this worker's share of the global batch's mean loss."""
-    config = place.problem.config.train
-    total = nn.functional.cross_entropy(
-        logits.float(),
-        place.labels[rows],
-        label_smoothing=config.label_smoothing,
-        reduction="sum",
-    )
-    loss = total / config.batch_size
+    loss = _losses(place, logits, batch).sum() / place.problem.config.train.batch_size
     optimizer.zero_grad(set_to_none=True)
     # DDP averages over the workers, whose slices may differ in size
     torch.autograd.backward(loss * place.team.size)
     optimizer.step()
     return loss.detach()
+
+
+def _losses(place: Place, logits: Tensor, batch: Batch) -> Tensor:
+    """Loss (B,) of each image; of a mixed one as a blend of those for its two labels."""
+
+    def entropy(rows: Tensor) -> Tensor:
+        smoothing = place.problem.config.train.label_smoothing
+        return nn.functional.cross_entropy(
+            logits.float(), place.labels[rows], label_smoothing=smoothing, reduction="none"
+        )
+
+    losses = entropy(batch.rows)
+    if batch.partners is None or batch.shares is None:
+        return losses
+    return torch.lerp(entropy(batch.partners), losses, batch.shares)
 
 
 def _share_statistics(place: Place, model: Classifier) -> None:
@@ -214,7 +228,7 @@ def _predict(place: Place, model: Classifier, now: Moment) -> Floats:
         place, model, now, [mine[first : first + batch] for first in range(0, len(mine), batch)]
     )
     outputs = [torch.zeros(0, len(problem.images.class_names), device=device)]
-    for _, images in inputs:
+    for images in inputs:
         with place.runtime.autocast():
-            outputs.append(model(images, start=start).float())
+            outputs.append(model(images.inputs, start=start).float())
     return place.team.gather(torch.cat(outputs), len(place.held_out)).cpu().numpy()

@@ -78,13 +78,14 @@ class TestConfigParser:
     def test_every_kind_of_value(self):
         config, extra = read(
             "--data", "x.npz", "--limit", "50", "--image-size", "32", "--skip-broken",
-            "--stages", "0:1:1e-3", "1:2:1e-4", "--metric", "loss", "--hue", "0.25",
+            "--stages", "0:1:1e-3", "1:2:1e-4", "--metric", "loss", "--augment", "rand",
             "--workers-per-fold", "2", "--address", "auto", "--dry-run",
         )  # fmt: skip
         assert config == Config.from_flat(
             {
                 "data": "x.npz", "limit": 50, "image_size": 32, "skip_broken": True,
-                "stages": [Stage(0, 1, 1e-3), Stage(1, 2, 1e-4)], "metric": "loss", "hue": 0.25,
+                "stages": [Stage(0, 1, 1e-3), Stage(1, 2, 1e-4)], "metric": "loss",
+                "augment": "rand",
                 "workers_per_fold": 2, "address": "auto",
             }
         )  # fmt: skip
