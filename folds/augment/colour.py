@@ -112,5 +112,4 @@ def recolour(image: Tensor, draws: Sequence[Draw]) -> Tensor:
     flat = image.flatten(2)
     if np.any(matrix[:, :, 3:6]):
         offset = torch.baddbmm(offset, about_mean, flat.mean(dim=2, keepdim=True))
-    moved = torch.baddbmm(offset.expand(-1, 3, flat.shape[2]), linear, flat)
-    return moved.clamp_(0, 1).view_as(image)
+    return torch.bmm(linear, flat).add_(offset).clamp_(0, 1).view_as(image)

@@ -139,6 +139,8 @@ def warp(image: Tensor, draws: Sequence[Draw]) -> Tensor:
         return image
     rows = np.unique(np.concatenate([draw.rows for draw in draws]))
     back = np.linalg.inv(compose(draws, len(image))[rows]).astype(np.float32)
+    if all(draw.op != "perspective" for draw in draws):
+        back = back[:, :2]
     grid = _places(torch.from_numpy(back).to(image.device, non_blocking=True), image.shape[-1])
     for draw in draws:
         if draw.op == "elastic":
@@ -156,27 +158,25 @@ def elastic(numbers: Floats, side: int, device: torch.device, max: float) -> Ten
 
     Returns
     -------
-    Tensor of float32, shape (n, side, side, 2)
-        In half sides; at most about `max` of a side, as often to one side as to the other.
+    Tensor of float32, shape (n, 2, side, side)
+        Of x and y, in half sides; at most about `max` of a side, as often to one side as to the other.
     """
     nodes = 2 * uniforms(numbers[:, 1], 2 * _NODES**2, device).view(-1, 2, _NODES, _NODES) - 1
     reach = torch.from_numpy(2 * max * numbers[:, 0]).to(device, non_blocking=True)
-    smooth = torch.nn.functional.interpolate(
+    return torch.nn.functional.interpolate(
         nodes * reach[:, None, None, None], (side, side), mode="bicubic", align_corners=True
     )
-    return smooth.permute(0, 2, 3, 1)
 
 
 def _places(back: Tensor, side: int) -> Tensor:
-    """Where each output pixel comes from: (n, side, side, 2), by matrices (n, 3, 3)."""
+    """Where each output pixel comes from: (n, 2, side, side), by matrices (n, 2 or 3, 3)."""
     axis = torch.linspace(-1, 1, side, device=back.device)
-    points = torch.ones(side, side, 3, device=back.device)
-    points[..., 0], points[..., 1] = axis, axis[:, None]
-    found = points.view(1, -1, 3) @ back.mT
-    return (found[..., :2] / found[..., 2:]).view(-1, side, side, 2)
+    across, down, shift = back[..., None].unbind(2)  # (n, 2 or 3, 1) each
+    found = (across * axis)[:, :, None] + (down * axis + shift)[..., None]
+    return found if found.shape[1] == 2 else found[:, :2] / found[:, 2:]
 
 
 def _sampled(image: Tensor, grid: Tensor) -> Tensor:
     return torch.nn.functional.grid_sample(
-        image, grid, mode="bilinear", padding_mode="reflection", align_corners=True
+        image, grid.permute(0, 2, 3, 1), padding_mode="reflection", align_corners=True
     )

@@ -52,4 +52,8 @@ def augment(pixels: Tensor, numbers: Floats, policy: Policy, size: int) -> Tenso
 
 
 def _floats(pixels: Tensor) -> Tensor:
-    return pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format) / 255
+    return (
+        pixels.permute(0, 3, 1, 2)
+        .to(torch.float32, memory_format=torch.contiguous_format)
+        .div_(255)
+    )
