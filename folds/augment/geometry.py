@@ -159,7 +159,8 @@ def elastic(numbers: Floats, side: int, device: torch.device, max: float) -> Ten
     Returns
     -------
     Tensor of float32, shape (n, 2, side, side)
-        Of x and y, in half sides; at most about `max` of a side, as often to one side as to the other.
+        Of x and y, in half sides; at most about `max` of a side, as often to one side as to the
+        other.
     """
     nodes = 2 * uniforms(numbers[:, 1], 2 * _NODES**2, device).view(-1, 2, _NODES, _NODES) - 1
     reach = torch.from_numpy(2 * max * numbers[:, 0]).to(device, non_blocking=True)
