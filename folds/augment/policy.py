@@ -50,7 +50,7 @@ class Policy:
     @property
     def mixes(self) -> bool:
         """Whether images are mixed with each other."""
-        return any(True for _ in self._of_kind("mixing"))
+        return any(KNOWN[entry.op].kind == "mixing" for entry in self.entries)
 
     def apply(self, image: Tensor, numbers: Floats) -> Tensor:
         """Everything but mixing.
