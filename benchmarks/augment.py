@@ -193,21 +193,25 @@ def _choices(share: float, level: float) -> list[nn.Module]:
 
 
 def _strong() -> list[nn.Module]:
-    """The operations of ``strong`` with its probabilities, but for AugMix-like choices."""
+    """The operations of ``strong`` with its probabilities, as far as Kornia has them.
+
+    Without stain and grid mask, and without mixing.
+    """
     return [
         *_light(),
-        *_choices(1 / 14, 0.3),
-        ka.RandomBrightness((0.6, 1.4), p=0.4),
-        ka.RandomContrast((0.6, 1.4), p=0.4),
-        ka.RandomSaturation((0.4, 1.6), p=0.3),
-        ka.RandomHue((-0.08, 0.08), p=0.2),
+        ka.RandomElasticTransform((31, 31), (8.0, 8.0), p=0.1),
+        *_choices(0.25 * 2 / 14, 0.3),
+        ka.RandomBrightness((0.6, 1.4), p=0.25),
+        ka.RandomContrast((0.5, 1.5), p=0.25),
+        ka.RandomSaturation((0.4, 1.6), p=0.2),
         ka.RandomGrayscale(p=0.15),
         ka.RandomChannelShuffle(p=0.05),
+        ka.RandomSharpness(1.0, p=0.1),
         ka.RandomGaussianBlur((9, 9), (0.1, 1.5), p=0.2),
-        ka.RandomMotionBlur(9, 180.0, 0.0, p=0.1),
-        ka.RandomJPEG((30.0, 100.0), p=0.15),
-        ka.RandomGaussianNoise(0.0, 0.05, p=0.2),
-        ka.RandomErasing((0.02, 0.15), (0.5, 2.0), p=0.15),
+        ka.RandomMotionBlur(7, 180.0, 0.0, p=0.1),
+        ka.RandomJPEG((30.0, 100.0), p=0.1),
+        ka.RandomGaussianNoise(0.0, 0.06, p=0.2),
+        ka.RandomErasing((0.01, 0.15), (0.5, 2.0), p=0.1),
     ]
 
 
