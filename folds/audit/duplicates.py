@@ -141,9 +141,9 @@ def _differences(thumbs: NDArray[np.uint8], pairs: Rows) -> Floats:
 
 
 def _difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Floats:
-    a, b = (thumbs.astype(np.float32) / 255 for thumbs in (one, other))
+    a, b = (thumbs.astype(np.float32) / np.float32(255) for thumbs in (one, other))
     turns = np.stack([_correlation(a, turned) for turned in _turns(b)])
-    found = 1 - turns.max(axis=0)
+    found: Floats = 1 - turns.max(axis=0)
     unsure = (found > _SURE) & (found < _MAYBE)
     best = turns.argmax(axis=0)
     for number, turned in enumerate(_turns(b)):
@@ -153,12 +153,15 @@ def _difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Floats:
 
 
 def _correlation(a: Floats, b: Floats) -> Floats:
-    """Correlation of images (B, S, S, C), shape (B,)."""
-    a, b = _centred(a), _centred(b)
+    """Correlation of images (B, S, S, C), less where flat ones differ in colour, shape (B,)."""
+    means = [image.mean((1, 2), keepdims=True) for image in (a, b)]
+    a, b = a - means[0], b - means[1]
     noise = _NOISE**2 * math.prod(a.shape[1:])
     sizes = [np.einsum("nhwc,nhwc->n", x, x) + noise for x in (a, b)]
-    common = np.einsum("nhwc,nhwc->n", a, b) + noise
-    return common / np.sqrt(sizes[0] * sizes[1])
+    tint = _TINT**2 * np.square(means[0] - means[1]).sum((1, 2, 3)) * math.prod(a.shape[1:3])
+    common = np.einsum("nhwc,nhwc->n", a, b) + noise - tint
+    found: Floats = common / np.sqrt(sizes[0] * sizes[1])
+    return found
 
 
 def _relit_correlation(a: Floats, b: Floats) -> Floats:
@@ -176,11 +179,6 @@ def _relit_correlation(a: Floats, b: Floats) -> Floats:
     gain = (x * y * seen).sum((1, 2, 3)) / ((x * x * seen).sum((1, 2, 3)) + 1e-6)
     lit = gain[:, None, None, None] * x + means[1][:, None, None, None]
     return np.where(gain > _LEAST_GAIN, _correlation(lit.clip(0, 1), bright), 0)
-
-
-def _centred(image: Floats) -> Floats:
-    """Images without their mean colour, but for a part of it that tells flat ones apart."""
-    return image - (1 - _TINT) * image.mean((1, 2), keepdims=True)
 
 
 def _turns(images: Floats) -> Iterator[Floats]:
