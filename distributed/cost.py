@@ -36,7 +36,7 @@ class Work:
     images : int
         N, all of them.
     train_rows, held_out_rows : int
-        Images of a fold's training part and of its validation part.
+        Images that a fold trains on in an epoch, and those of its validation part.
     tasks : int
         Folds times repeats.
     stages : tuple of Stage

@@ -1,7 +1,6 @@
 """The end of the main job: predictions pooled, the best fold registered, all of it told."""
 
 import json
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from distributed.run import Run
 from distributed.summary import (
     FoldSummary,
+    HoldoutSummary,
     MlflowIds,
     Registered,
     Runtime,
@@ -20,8 +20,9 @@ from distributed.summary import (
     print_summary,
     to_scores,
 )
-from folds.errors import UserError
-from folds.evaluate import OutOfFold, better, confusion
+from folds.audit.tables import write_findings
+from folds.evaluate import HoldOut, OutOfFold, better, confusion
+from folds.files import check_folder
 from folds.prepare import Prepared
 from folds.preview import sheet
 from tracking.figures import confusion_figure
@@ -35,28 +36,25 @@ def check_output(output: str | None) -> None:
     UserError
         It is a file, or lies where folders may not be made.
     """
-    if output is None:
-        return
-    place = Path(output)
-    above = next(path for path in (place.absolute(), *place.absolute().parents) if path.exists())
-    try:
-        tempfile.TemporaryFile(dir=above).close()
-    except OSError:
-        raise UserError(f"--output {output}: {above} is no folder that can be written to") from None
+    if output is not None:
+        check_folder(f"--output {output}", Path(output))
 
 
 def finish(run: Run) -> Summary:
     """Pool the predictions, register the best fold, write and show the summary."""
     prepared, images = run.prepared, run.prepared.problem.images
     results = [run.space.read_result(task) for task in range(len(prepared.tasks))]
-    pooled = _pool(prepared, results)
+    pooled, holdout = _pool(prepared, results), _holdout(prepared, results)
     best = _best(run.config.train.metric, results)
     version = run.recorder.register(best, run.config.tracking.model_name)
-    summary = _summarise(run, results, pooled, best, version)
-    files = _write_files(run, summary, pooled)
+    summary = _summarise(run, results, pooled, holdout, best, version)
+    files = _write_files(run, summary, pooled, holdout)
     metrics = {f"oof_{name}": value for name, value in pooled.scores.items()}
     for name, spread in summary.over_folds.items():
         metrics |= {f"mean_{name}": spread.mean, f"std_{name}": spread.std}
+    if holdout is not None:
+        metrics |= {f"holdout_{name}": value for name, value in holdout.of_model(best).items()}
+        metrics |= {f"holdout_ensemble_{n}": value for n, value in holdout.of_ensemble.items()}
     counts = confusion(pooled.labels, pooled.probabilities)
     figure = confusion_figure(counts, images.class_names, "all out-of-fold predictions")
     run.recorder.log_parent(metrics, files, figure, markdown(summary, prepared.names))
@@ -76,6 +74,24 @@ def _pool(prepared: Prepared, results: list[dict[str, Any]]) -> OutOfFold:
     )  # fmt: skip
 
 
+def _holdout(prepared: Prepared, results: list[dict[str, Any]]) -> HoldOut | None:
+    """All folds' predictions for the test part, if there is one."""
+    images = prepared.problem.images
+    rows = prepared.problem.splits.holdout(images.ids)
+    if not len(rows):
+        return None
+    probabilities = np.stack([result["holdout"] for result in results])
+    return HoldOut(images.ids[rows], images.labels[rows], probabilities)
+
+
+def _holdout_summary(holdout: HoldOut, best: int) -> HoldoutSummary:
+    return HoldoutSummary(
+        images=len(holdout.ids),
+        best_fold=to_scores(holdout.of_model(best)),
+        ensemble=to_scores(holdout.of_ensemble),
+    )
+
+
 def _best(metric: str, results: list[dict[str, Any]]) -> int:
     """The fold with the best score; the first of equals."""
     name = "log_loss" if metric == "loss" else metric
@@ -87,7 +103,12 @@ def _best(metric: str, results: list[dict[str, Any]]) -> int:
 
 
 def _summarise(
-    run: Run, results: list[dict[str, Any]], pooled: OutOfFold, best: int, version: str
+    run: Run,
+    results: list[dict[str, Any]],
+    pooled: OutOfFold,
+    holdout: HoldOut | None,
+    best: int,
+    version: str,
 ) -> Summary:
     prepared, runs = run.prepared, run.recorder.runs
     assert run.runtime is not None
@@ -119,6 +140,7 @@ def _summarise(
         folds=folds,
         over_folds=over_folds([fold.scores for fold in folds]),
         oof=to_scores(pooled.scores),
+        holdout=None if holdout is None else _holdout_summary(holdout, best),
         mlflow=MlflowIds(
             tracking_uri=run.recorder.store.uri,
             experiment_id=runs.experiment_id,
@@ -149,8 +171,13 @@ def _speed(history: list[dict[str, Any]], stages: int) -> dict[str, Any]:
     }
 
 
-def _write_files(run: Run, summary: Summary, pooled: OutOfFold) -> list[Path]:
-    """Write the files of a finished run to the output, or else to the workspace."""
+def _write_files(
+    run: Run, summary: Summary, pooled: OutOfFold, holdout: HoldOut | None
+) -> list[Path]:
+    """Write summary.json, splits.json, oof.npz and, where there are such, holdout.npz, audit.csv.
+
+    They go to the output, or else to the workspace.
+    """
     folder = Path(run.config.tracking.output or run.space.folder / "output")
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in ("summary.json", "splits.json", "oof.npz")]
@@ -161,6 +188,12 @@ def _write_files(run: Run, summary: Summary, pooled: OutOfFold) -> list[Path]:
     np.savez(paths[2], **{name: getattr(pooled, name) for name in pooled.__dataclass_fields__})
     problem, seed = run.prepared.problem, run.config.split.seed
     sheet(problem.images, run.config.train.augment, size=problem.size, seed=seed).save(paths[3])
+    if holdout is not None:
+        paths.append(folder / "holdout.npz")
+        np.savez(paths[-1], **{n: getattr(holdout, n) for n in holdout.__dataclass_fields__})
+    if (audit := run.prepared.audit) is not None:
+        paths.append(folder / "audit.csv")
+        write_findings(paths[-1], audit, audit.findings)
     return paths
 
 

@@ -54,7 +54,7 @@ def _work(prepared: Prepared) -> Work:
     train, held_out = problem.splits.parts(*prepared.tasks[0], problem.images.ids)
     return Work(
         images=len(problem.images),
-        train_rows=len(train),
+        train_rows=problem.balance(train).images,
         held_out_rows=len(held_out),
         tasks=len(prepared.tasks),
         stages=problem.stages,

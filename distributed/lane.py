@@ -144,7 +144,8 @@ def _tell_start(lane: Lane, problem: Problem, claim: Claim) -> None:
     train, held_out = problem.splits.parts(claim.repeat, claim.fold, problem.images.ids)
     sizes = {"train": len(train), "held_out": len(held_out)}
     where = {"lane": lane.number, "host": socket.gethostname(), "precision": lane.runtime.precision}
-    lane.ledger.tell.remote("started", claim.task, **sizes, **where)
+    balance = problem.balance(train).facts(problem.images.class_names)
+    lane.ledger.tell.remote("started", claim.task, **sizes, **where, balance=balance)
 
 
 def _cause(error: Exception) -> str:

@@ -18,7 +18,7 @@ from folds.errors import RunError, UserError
 from folds.images import ImageSet, folder, load, npz
 from folds.images.folder import Listing
 from folds.images.pixelfile import PixelWriter, pieces
-from folds.images.source import decoded_size, path_of
+from folds.images.source import decoded_size, path_of, survey
 
 SHARE = 0.4  # of the free memory; in memory mode images are there twice for a while
 _FILE = "pixels.npy"
@@ -62,8 +62,7 @@ class Loader:
             images = load(config, seed=seed, largest=largest)
             with self._target(images.pixels.nbytes) as target:
                 return _copied(images, target)
-        if path.is_dir():
-            listing = folder.survey(path, size, limit=config.limit, seed=seed)
+        if (listing := survey(path, size, limit=config.limit, seed=seed)) is not None:
             if not self._wanted(math.prod(listing.shape)):
                 return folder.decode(listing, skip_broken=config.skip_broken)
             return self._decoded(listing, skip_broken=config.skip_broken)

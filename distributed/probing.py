@@ -53,6 +53,7 @@ def trial_of(prepared: Prepared, plan: Plan) -> Trial:
     problem = prepared.problem
     config = problem.config
     epochs = sum(stage.epochs for stage in problem.stages if stage.share > 0)
+    train, _ = problem.splits.parts(*prepared.tasks[0], problem.images.ids)
     return Trial(
         backbone=config.model.backbone,
         classes=len(problem.images.class_names),
@@ -63,7 +64,7 @@ def trial_of(prepared: Prepared, plan: Plan) -> Trial:
         compile=config.cluster.compile,
         threads=plan.threads,
         stages=sum(stage.share > 0 for stage in problem.stages),
-        images=len(problem.images) * epochs * plan.rounds,
+        images=problem.balance(train).images * epochs * plan.rounds,
     )
 
 

@@ -14,7 +14,7 @@ from folds.fit import FoldResult
 def pack(result: FoldResult, card: ModelCard) -> dict[str, bytes]:
     """Contents by path in the fold's folder, in the order in which they are to be written."""
     arrays = io.BytesIO()
-    np.savez(arrays, rows=result.rows, probabilities=result.probabilities)
+    np.savez(arrays, rows=result.rows, probabilities=result.probabilities, holdout=result.holdout)
     content = {
         "best_epoch": result.best_epoch,
         "scores": result.scores,

@@ -50,6 +50,14 @@ class FoldSummary(_Part):
     scores: Scores = Field(description="Of the best epoch, on the fold's validation part.")
 
 
+class HoldoutSummary(_Part):
+    """Scores on the test part, which was never used for choosing."""
+
+    images: int
+    best_fold: Scores = Field(description="Of the registered model.")
+    ensemble: Scores = Field(description="Of the mean of all folds' probabilities.")
+
+
 class Spread(_Part):
     """Mean and sample standard deviation over the folds."""
 
@@ -95,6 +103,7 @@ class Summary(_Part):
     folds: list[FoldSummary]
     over_folds: dict[str, Spread]
     oof: Scores = Field(description="Of all out-of-fold predictions pooled.")
+    holdout: HoldoutSummary | None = Field(description="Null without --holdout.")
     mlflow: MlflowIds
     registered: Registered
     notices: list[str]
@@ -136,6 +145,8 @@ def print_summary(console: Console, summary: Summary, names: list[str], look: st
     table.add_row("std", "", *(f"{s.std:.3f}" if s else "-" for s in spread))
     table.add_row("all pooled", "", *_row(summary.oof), style="bold")
     console.print(table)
+    if summary.holdout is not None:
+        console.print(_holdout_line(summary.holdout), highlight=False, soft_wrap=True)
     model = summary.registered
     console.print(
         f"model     {model.name} version {model.version} (alias {model.alias}) is the best fold\n"
@@ -153,9 +164,18 @@ def markdown(summary: Summary, names: list[str]) -> str:
     for name, fold in zip(names, summary.folds, strict=True):
         lines.append(f"| {name} | {fold.best_epoch} | " + " | ".join(_row(fold.scores)) + " |")
     lines.append("| **pooled** | | " + " | ".join(_row(summary.oof)) + " |")
+    if summary.holdout is not None:
+        lines.append(f"\n{_holdout_line(summary.holdout)}")
     model = summary.registered
     lines.append(f"\nBest fold registered as `{model.name}` version {model.version}.")
     return "\n".join(lines)
+
+
+def _holdout_line(found: HoldoutSummary) -> str:
+    return (
+        f"hold-out  {found.images} images: accuracy {found.best_fold.accuracy:.3f} (best fold), "
+        f"{found.ensemble.accuracy:.3f} (folds averaged); never used for choosing"
+    )
 
 
 def _row(scores: Scores) -> list[str]:

@@ -69,7 +69,7 @@ class Workspace:
         self.checkpoint(task).unlink(missing_ok=True)
 
     def read_result(self, task: int) -> dict[str, Any]:
-        """Read best_epoch, scores, history, rows and probabilities of a finished fold."""
+        """Read best_epoch, scores, history, rows, probabilities, holdout of a finished fold."""
         content: dict[str, Any] = json.loads((self.fold(task) / LAST).read_text())
         with np.load(self.fold(task) / "result.npz", allow_pickle=False) as arrays:
             return content | {name: arrays[name] for name in arrays.files}

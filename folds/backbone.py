@@ -65,7 +65,7 @@ class Classifier(nn.Module):
         inputs : Tensor of float32, shape (B, 3, size, size)
             Images in [0, 1]; with `start` above 0 the output of ``front(images, start)``.
         rows : Tensor of int64, shape (B,), optional
-            Numbers of the images; with them features are dropped.
+            Numbers of the images, or of their draws; with them features are dropped.
         seed : int
             Seed of the dropout, another one each epoch.
         start : int

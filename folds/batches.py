@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-_ORDER, _TABLE, _MODEL = 1, 2, 3  # streams of one seed that never meet
+_ORDER, _TABLE, _MODEL, _DRAW = 1, 2, 3, 4  # streams of one seed that never meet
 
 
 def stream(seed: int, purpose: int, *numbers: int) -> np.random.Generator:
@@ -23,7 +23,8 @@ def uniform_table(seed: int, epoch: int, rows: int, columns: int) -> NDArray[np.
     Returns
     -------
     ndarray of float32, shape (rows, columns)
-        In [0, 1). Row i belongs to image i of the whole image set: folds share it.
+        In [0, 1). Row i belongs to image i of the whole image set: folds share it. Rows beyond
+        these belong to the repetitions of `epoch_draws`.
 
     Notes
     -----
@@ -37,10 +38,57 @@ def model_seed(seed: int, repeat: int, fold: int) -> int:
     return int(stream(seed, _MODEL, repeat, fold).integers(2**31))
 
 
+def epoch_draws(
+    rows: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    *,
+    seed: int,
+    epoch: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw the images of an epoch, so many of each class.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (T,)
+        The training part, in ascending order.
+    labels : ndarray of int64, shape (N,)
+        Of all images; those outside of `rows` do not matter.
+    targets : ndarray of int64, shape (C,)
+        How many of each class.
+
+    Returns
+    -------
+    draws : ndarray of int64, shape (targets.sum(),)
+        Numbers of the draws, each once: an image's first draw has the number of its row, further
+        ones are numbered from N on.
+    row : ndarray of int64, shape (N + repetitions,)
+        The image of each draw, by number.
+
+    Notes
+    -----
+    - of n images of a class with target t each comes t / n times, rounded down or up; which of
+      them up is drawn anew each epoch;
+    - where the targets are the counts, the draws are `rows`.
+    """
+    first, again = [], []
+    for label, target in enumerate(targets.tolist()):
+        members = rows[labels[rows] == label]
+        order = stream(seed, _DRAW, epoch, label).permutation(members)
+        times, rest = divmod(target, max(len(members), 1))
+        chosen = np.concatenate([np.tile(members, times), order[:rest]])
+        first.append(chosen[: len(members)])
+        again.append(chosen[len(members) :])
+    repeated = np.concatenate(again)
+    numbers = len(labels) + np.arange(len(repeated))
+    row = np.concatenate([np.arange(len(labels)), repeated])
+    return np.concatenate([np.sort(np.concatenate(first)), numbers]), row
+
+
 def epoch_batches(
     rows: NDArray[np.int64], batch_size: int, *, seed: int, epoch: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Shuffle training rows and cut them into global batches of equal size.
+    """Shuffle training rows, or draws, and cut them into global batches of equal size.
 
     Yields
     ------

@@ -18,7 +18,8 @@ class EpochReport:
     epoch, stage : int
         From 0.
     train_loss, first_loss : float
-        Mean over the epoch, and of its first batch (with label smoothing, on augmented images).
+        Mean over the epoch, and of its first batch (with label smoothing and class weights, on
+        augmented images).
     val_loss, val_accuracy, val_macro_f1 : float
         On the validation part in its plain view.
     learning_rate : float

@@ -101,6 +101,8 @@ def _draft(name: str, model: type[BaseModel], defaults: BaseModel) -> Any:
         value = getattr(defaults, field)
         if field == "stages":
             value = tuple(str(stage) for stage in value)
+        if isinstance(value, dict):
+            value = ",".join(f"{key}={number}" for key, number in value.items())
         fields.append((field, _annotation(info), dataclasses.field(default=value)))
     kind = dataclasses.make_dataclass(name.capitalize(), fields)
     kind.__doc__ = model.__doc__
@@ -123,6 +125,8 @@ def _annotation(info: FieldInfo) -> Any:
 def _plain(annotation: Any) -> Any:
     if get_origin(annotation) is tuple:
         return tuple[str, ...]
+    if get_origin(annotation) is dict:
+        return str
     arguments = get_args(annotation)
     if get_origin(annotation) is Literal or not arguments:
         return annotation

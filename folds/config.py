@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal, Self
 
 import pydantic
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from folds.balance import Method, parse_weights
 from folds.errors import UserError, nearest
+from folds.groups import check_pattern
 from folds.policies import canonical
 from folds.stages import Stage
 
@@ -23,6 +25,7 @@ Stages = Annotated[
     tuple[Annotated[Stage, BeforeValidator(Stage.parse), PlainSerializer(str)], ...],
     Field(min_length=1),
 ]
+ClassWeights = Annotated[dict[str, float], BeforeValidator(parse_weights)]
 
 
 class _Group(BaseModel):
@@ -35,13 +38,25 @@ class DataConfig(_Group):
     data: str = Field(
         "demo",
         description="Images: an .npz file (AN2DL or MedMNIST layout), a folder of class folders, "
-        "'demo' (rendered blood cells) or 'digits' (scikit-learn's).",
+        "a .csv or .parquet table (columns path, label and, if you like, group), 'demo' (rendered "
+        "blood cells) or 'digits' (scikit-learn's).",
     )
     limit: int | None = Field(
         None, ge=1, description="Use a stratified subset of this many images."
     )
     skip_broken: bool = Field(
         False, description="Leave out image files that cannot be read, and record them."
+    )
+    audit: Literal["off", "report", "drop"] = Field(
+        "report",
+        description="Look for junk and duplicates: report tells what there is and keeps "
+        "near-duplicates in one fold; drop also leaves out junk and exact copies.",
+    )
+    group_regex: Annotated[str, AfterValidator(check_pattern)] | None = Field(
+        None,
+        description="Regular expression that is searched in each image's id (its path): the part "
+        "in its first parentheses, or in (?P<group>...), is the image's group (patient, slide), "
+        "which stays in one fold.",
     )
     image_size: Auto | Annotated[int, Field(ge=8, le=4096)] = Field(
         "auto",
@@ -63,6 +78,13 @@ class SplitConfig(_Group):
     )
     splits: str | None = Field(
         None, description="A splits.json of an earlier run, used instead of new splits."
+    )
+    holdout: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the images set aside as a test part, stratified and in whole groups; "
+        "scored once at the end, never used for choosing.",
     )
 
 
@@ -93,6 +115,16 @@ class TrainConfig(_Group):
     label_smoothing: float = Field(
         0.1, ge=0, lt=1, description="Share of the target spread over all classes."
     )
+    balance: Method = Field(
+        "none",
+        description="For unequal classes. In the loss: weights (n / k n_c) or effective (number of "
+        "samples). In an epoch: oversample to the largest class, undersample to the smallest, or "
+        "hybrid, both to the median one.",
+    )
+    class_weights: ClassWeights = Field(
+        {},
+        description="Weights of classes in the loss by hand, as NAME=W,NAME=W; the others have 1.",
+    )
     metric: Literal["accuracy", "macro_f1", "loss"] = Field(
         "macro_f1", description="Validation metric that picks the best epoch and the best fold."
     )
@@ -111,6 +143,16 @@ class TrainConfig(_Group):
         description="Augmentation of training images: none, light, rand, trivial, augmix, strong; "
         "names joined by +; a .yaml file or a list of operations, see the README.",
     )
+
+    @pydantic.field_validator("class_weights")
+    @classmethod
+    def _given_or_computed(
+        cls, given: dict[str, float], info: pydantic.ValidationInfo
+    ) -> dict[str, float]:
+        method = info.data.get("balance")
+        if given and method in ("weights", "effective"):
+            raise ValueError(f"--balance {method} computes weights; leave one of the two out")
+        return given
 
 
 class ClusterConfig(_Group):
@@ -168,7 +210,8 @@ class TrackingConfig(_Group):
         "crossfold", pattern=r"^[^/:]+$", description="Registered model that gets a new version."
     )
     output: str | None = Field(
-        None, description="Folder that receives summary.json, splits.json and oof.npz."
+        None,
+        description="Folder that receives summary.json, splits.json and oof.npz (and holdout.npz).",
     )
 
 

@@ -100,6 +100,32 @@ class OutOfFold:
         return scores(self.labels, self.probabilities)
 
 
+@dataclass(frozen=True)
+class HoldOut:
+    """Predictions of every fold's model for the test part that none has trained on or chosen by.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (H,)
+    labels : ndarray of int64, shape (H,)
+    probabilities : ndarray of float32, shape (F, H, C)
+        Of each of F models.
+    """
+
+    ids: NDArray[np.str_]
+    labels: Ints
+    probabilities: Floats
+
+    def of_model(self, number: int) -> dict[str, float]:
+        """`scores` of one model."""
+        return scores(self.labels, self.probabilities[number])
+
+    @property
+    def of_ensemble(self) -> dict[str, float]:
+        """`scores` of the models' mean probabilities."""
+        return scores(self.labels, self.probabilities.mean(axis=0))
+
+
 def odd_initial_loss(first_loss: float, classes: int) -> str | None:
     """Check the first loss of a fresh head: it should be near log(classes), knowing nothing yet.
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -19,7 +20,7 @@ from folds.evaluate import Floats, Ints, better, quick_scores, scores, softmax
 from folds.front import Shared, nothing_shared
 from folds.problem import Problem
 from folds.stages import Moment, moment, total_epochs
-from folds.steps import Place, find_place, train_epoch, validate
+from folds.steps import Place, find_place, predict, train_epoch
 from folds.team import Team
 
 
@@ -43,6 +44,8 @@ class FoldResult:
         From 0.
     scores : dict
         `folds.evaluate.scores` of the probabilities.
+    holdout : ndarray of float32, shape (H, C)
+        Probabilities of the test part, by the best epoch's model; H is 0 without one.
     """
 
     repeat: int
@@ -53,6 +56,7 @@ class FoldResult:
     history: tuple[EpochReport, ...]
     best_epoch: int
     scores: dict[str, float]
+    holdout: Floats
 
 
 def fit_fold(
@@ -181,7 +185,7 @@ def _epoch(place: Place, state: FoldState, wrapped: nn.Module, now: Moment) -> E
     start = time.perf_counter()
     losses, rate = train_epoch(place, state, wrapped, now)
     seconds = time.perf_counter() - start
-    logits = validate(place, state, now)
+    logits = predict(place, state, now, place.held_out)
     found = quick_scores(place.problem.images.labels[place.held_out], logits)
     report = EpochReport(
         epoch=state.epoch,
@@ -218,4 +222,14 @@ def _result(place: Place, state: FoldState) -> FoldResult:
         history=tuple(state.history),
         best_epoch=state.best_epoch,
         scores=scores(place.problem.images.labels[place.held_out], probabilities),
+        holdout=_holdout(place, state),
     )
+
+
+def _holdout(place: Place, state: FoldState) -> Floats:
+    """Probabilities of the test part, once, when nothing is left to choose."""
+    if not len(place.holdout):
+        return np.zeros((0, len(place.problem.images.class_names)), np.float32)
+    state.model.load_state_dict(state.best_weights)
+    now = moment(place.problem.stages, state.best_epoch)
+    return softmax(predict(place, state, now, place.holdout))

@@ -69,7 +69,12 @@ def needed(mixing: Mixing, rank: int, workers: int) -> Needed:
 
 
 def mixed_batches(
-    problem: Problem, pixels: Gather, team: Team, table: Floats, batches: Sequence[Ints]
+    problem: Problem,
+    pixels: Gather,
+    team: Team,
+    table: Floats,
+    batches: Sequence[Ints],
+    views: Sequence[Ints],
 ) -> Iterator[Batch]:
     """Augment and mix the images of each global batch that are this worker's.
 
@@ -79,10 +84,10 @@ def mixed_batches(
         All images.
     team : Team
         Whose part is meant.
-    table : ndarray of float32, shape (N, policy.columns)
+    table : ndarray of float32, shape (views, policy.columns)
         Of the epoch.
-    batches : sequence of ndarray of int64, shape (B,) each
-        Rows of the global batches.
+    batches, views : sequence of ndarray of int64, shape (B,) each
+        Rows of the global batches' images, and of their numbers in the table.
 
     Notes
     -----
@@ -91,12 +96,12 @@ def mixed_batches(
     """
     policy, labels = problem.policy, problem.images.labels
     plans = [
-        needed(policy.mixing(table[batch], labels[batch]), team.rank, team.size)
-        for batch in batches
+        needed(policy.mixing(table[view], labels[batch]), team.rank, team.size)
+        for batch, view in zip(batches, views, strict=True)
     ]
     parts = [batch[plan.places] for batch, plan in zip(batches, plans, strict=True)]
-    for part, plan, (rows, content) in zip(parts, plans, pixels.batches(parts), strict=True):
-        looks = augment(content, table[part], policy, problem.size)
+    for view, plan, (rows, content) in zip(views, plans, pixels.batches(parts), strict=True):
+        looks = augment(content, table[view[plan.places]], policy, problem.size)
         mine = len(plan.partners)
         at = torch.from_numpy(plan.partners).to(looks.device, non_blocking=True)
         images, shares = policy.mix(looks[:mine], looks[at], plan.mixing)

@@ -6,12 +6,17 @@ from typing import Protocol
 
 from torch import nn
 
+from folds.audit.store import audited
+from folds.audit.trust import Audited, trusted
 from folds.backbone import check_size, create_backbone, input_size, native_size
 from folds.config import Config, DataConfig
 from folds.errors import UserError
+from folds.evenness import split_notices
+from folds.groups import named_groups
 from folds.images import ImageSet, load
+from folds.manifest import SplitManifest
 from folds.problem import Problem
-from folds.splits import SplitManifest, make_splits, tasks
+from folds.splits import make_splits, tasks
 from folds.stages import without_pretraining
 from folds.weights import check_backbone, load_pretrained
 
@@ -30,12 +35,15 @@ class Prepared:
         Source of the first weights.
     notices : tuple of str
         What the user must be told.
+    audit : Audited, optional
+        What was found in the images.
     """
 
     problem: Problem
     tasks: list[tuple[int, int]]
     weights: str
     notices: tuple[str, ...]
+    audit: Audited | None = None
 
     @property
     def names(self) -> list[str]:
@@ -87,18 +95,33 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     """
     backbone = config.model.backbone
     check_backbone(backbone)
-    images = load(config.data, seed=config.split.seed, largest=native_size(backbone))
+    loaded = load(config.data, seed=config.split.seed, largest=native_size(backbone))
+    images, audit = _audit(named_groups(loaded, config.data.group_regex), config)
     splits = make_splits(images, config.split)
     size = input_size(backbone, config.data.image_size, min(images.pixels.shape[1:3]))
     check_size(backbone, size)
     weights = load_pretrained(backbone, config.model.weights)
     stages = config.train.stages
-    notices = [*images.notices, *([weights.notice] if weights.notice else [])]
+    notices = [
+        *images.notices,
+        *split_notices(splits, images),
+        *([weights.notice] if weights.notice else []),
+    ]
     if weights.state is None and stages != without_pretraining(stages):
         stages = without_pretraining(stages)
         notices.append(f"without pretrained weights: one stage, everything unfrozen ({stages[0]})")
     problem = Problem(config, images, splits, size, stages, weights.state)
-    return Prepared(problem, _chosen(splits, config), weights.source, tuple(notices))
+    return Prepared(problem, _chosen(splits, config), weights.source, tuple(notices), audit)
+
+
+def _audit(images: ImageSet, config: Config) -> tuple[ImageSet, Audited | None]:
+    """Images that were looked at; given splits keep the groups they were made with."""
+    if config.data.audit == "off":
+        return images, None
+    found = audited(images)
+    given = config.split.splits is not None
+    safe = trusted(images, found, drop=config.data.audit == "drop", group=not given)
+    return safe, Audited(images.ids, images.labels, images.class_names, found)
 
 
 def _chosen(splits: SplitManifest, config: Config) -> list[tuple[int, int]]:

@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
 from folds.augment import Policy, make_policy
+from folds.balance import Balance, balanced
 from folds.bundle import ModelCard
 from folds.config import Config
 from folds.errors import UserError
+from folds.evaluate import Ints
 from folds.images import ImageSet
-from folds.splits import SplitManifest
+from folds.manifest import HOLDOUT, SplitManifest
 from folds.stages import Stage
 
 
@@ -35,7 +38,8 @@ class Problem:
     Raises
     ------
     UserError
-        The batch is larger than the smallest training part.
+        The batch is larger than what an epoch takes of the smallest training part, or a class
+        that was given a weight is unknown.
     """
 
     config: Config
@@ -63,15 +67,24 @@ class Problem:
         """
         return self.policy.mixes and stage.share > 0
 
+    def balance(self, train: Ints) -> Balance:
+        """What is done about unequal classes in a training part of these rows."""
+        labels, settings = self.images.labels[train], self.config.train
+        names = self.images.class_names
+        return balanced(labels, names, settings.balance, settings.class_weights)
+
     def __post_init__(self) -> None:
-        held_out = max(
-            (number == fold).sum()
-            for number in self.splits.fold
+        numbers = self.splits.of(self.images.ids)
+        trains = (
+            np.flatnonzero((number != fold) & (number != HOLDOUT))
+            for number in numbers
             for fold in range(self.splits.folds)
         )
-        smallest = len(self.images) - int(held_out)
-        if self.config.train.batch_size > smallest:
+        smallest = min(self.balance(train).images for train in trains)
+        batch, method = self.config.train.batch_size, self.config.train.balance
+        if batch > smallest:
+            after = "" if method == "none" else f" after --balance {method}"
             raise UserError(
-                f"--batch-size {self.config.train.batch_size}: larger than the smallest training "
-                f"part, {smallest} images; lower it to {smallest} or less"
+                f"--batch-size {batch}: larger than the smallest training part{after}, {smallest} "
+                f"images; lower it to {smallest} or less"
             )

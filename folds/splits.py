@@ -1,139 +1,17 @@
-"""Stratified folds that never cut a group, kept in a file with a digest."""
+"""Stratified folds and a test part that never cut a group."""
 
-import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedKFold
 
 from folds.config import SplitConfig
+from folds.divide import TRIES, divide
 from folds.errors import UserError, listed
-from folds.images.imageset import ImageSet
-
-FORMAT = "crossfold-splits/1"
-
-
-@dataclass(frozen=True)
-class SplitManifest:
-    """Which fold validates which image.
-
-    Parameters
-    ----------
-    ids, groups : ndarray of str, shape (N,)
-        Names and groups of the images, in the order of the ids.
-    fold : ndarray of int64, shape (repeats, N)
-        The fold, 0 to k - 1, whose validation part holds the image.
-    folds : int
-        k, at least 2.
-    method : str
-        How the folds were made.
-
-    Raises
-    ------
-    UserError
-        A law below is broken.
-
-    Notes
-    -----
-    - each image is validated exactly once a repeat;
-    - no group is in two folds of one repeat;
-    - no fold is empty;
-    - the manifest does not depend on the order of the images it was made from.
-    """
-
-    ids: NDArray[np.str_]
-    groups: NDArray[np.str_]
-    fold: NDArray[np.int64]
-    folds: int
-    method: str
-
-    def __post_init__(self) -> None:
-        if len(np.unique(self.ids)) != len(self.ids):
-            raise UserError("splits: an id stands in two parts; keep one line an image")
-        for number in self.fold:
-            if set(np.unique(number).tolist()) != set(range(self.folds)):
-                raise UserError(
-                    f"splits: the folds are not 0 to {self.folds - 1}, all of them used"
-                )
-            pairs = {
-                (group, f) for group, f in zip(self.groups.tolist(), number.tolist(), strict=True)
-            }
-            if len(pairs) != len(set(self.groups.tolist())):
-                raise UserError("splits: a group stands in two folds; keep each group in one")
-
-    @property
-    def repeats(self) -> int:
-        """Number of repetitions."""
-        return len(self.fold)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of who is validated where, first 16 hexadecimal digits."""
-        return hashlib.sha256(json.dumps(self._assignments()).encode()).hexdigest()[:16]
-
-    def parts(self, repeat: int, fold: int, ids: NDArray[np.str_]) -> tuple[NDArray, NDArray]:
-        """Rows of the training and the validation part, within images of these ids.
-
-        Returns
-        -------
-        train, validation : ndarray of int64
-            Disjoint; together every row once.
-        """
-        row = np.argsort(self.ids, kind="stable")[np.searchsorted(np.sort(self.ids), ids)]
-        held_out = self.fold[repeat][row] == fold
-        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
-    def write(self, path: Path) -> None:
-        """Write ``splits.json``."""
-        head = {
-            "format": FORMAT, "digest": self.digest, "folds": self.folds,
-            "repeats": self.repeats, "method": self.method,
-        }  # fmt: skip
-        rows = ",\n  ".join(json.dumps(row) for row in self._assignments())
-        path.write_text(json.dumps(head)[:-1] + f', "images": [\n  {rows}\n]}}\n', encoding="utf-8")
-
-    @classmethod
-    def read(cls, path: str) -> Self:
-        """Read ``splits.json``.
-
-        Raises
-        ------
-        UserError
-            The file is missing, damaged or breaks a law of the class.
-        """
-        try:
-            content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-            rows = content["images"]
-            manifest = cls(
-                np.array([row["id"] for row in rows], dtype=np.str_),
-                np.array([row["group"] for row in rows], dtype=np.str_),
-                np.array([row["fold"] for row in rows], dtype=np.int64).T,
-                int(content["folds"]),
-                str(content["method"]),
-            )
-            stored, kind = content["digest"], content["format"]
-        except OSError as error:
-            raise UserError(f"--splits {path}: {error.strerror}; give a splits.json") from None
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise UserError(
-                f"--splits {path}: not a splits.json of crossfold ({error!r}); make a new one"
-            ) from None
-        if kind != FORMAT:
-            raise UserError(f"--splits {path}: is {kind!r}, not {FORMAT!r}; make a new one")
-        if manifest.digest != stored:
-            raise UserError(
-                f"--splits {path}: its digest does not fit; the file was changed by hand"
-            )
-        return manifest
-
-    def _assignments(self) -> list[dict[str, Any]]:
-        columns = zip(self.ids.tolist(), self.groups.tolist(), self.fold.T.tolist(), strict=True)
-        return [{"id": i, "group": g, "fold": f} for i, g, f in columns]
+from folds.images import ImageSet
+from folds.manifest import HOLDOUT, SplitManifest, fingerprint
 
 
 def make_splits(images: ImageSet, config: SplitConfig) -> SplitManifest:
@@ -142,8 +20,9 @@ def make_splits(images: ImageSet, config: SplitConfig) -> SplitManifest:
     Returns
     -------
     SplitManifest
-        scikit-learn's StratifiedKFold where every image is its own group, else its
-        StratifiedGroupKFold; repeat r is shuffled with seed + r.
+        scikit-learn's StratifiedKFold where every image is its own group, else `divide`, which
+        does what its StratifiedGroupKFold does; repeat r is shuffled with seed + r. The hold-out
+        is set aside before, by `divide`.
 
     Raises
     ------
@@ -152,24 +31,24 @@ def make_splits(images: ImageSet, config: SplitConfig) -> SplitManifest:
 
     Notes
     -----
-    Without groups each class's count differs by at most one between folds.
+    Without groups each class's count differs by at most one between folds, and is within one
+    image of its share in the hold-out.
     """
     if config.splits is not None:
         return _matching(SplitManifest.read(config.splits), images, config)
     order = np.argsort(images.ids, kind="stable")
     ids, groups, labels = images.ids[order], images.groups[order], images.labels[order]
     grouped = len(np.unique(groups)) < len(groups)
-    _check_counts(images, labels, groups, config.folds)
-    kind = StratifiedGroupKFold if grouped else StratifiedKFold
-    fold = np.empty((config.repeats, len(ids)), dtype=np.int64)
+    rest = np.flatnonzero(~_set_aside(labels, groups, config))
+    _check_counts(images, labels[rest], groups[rest], config)
+    fold = np.full((config.repeats, len(ids)), HOLDOUT)
     for repeat in range(config.repeats):
-        splitter = kind(config.folds, shuffle=True, random_state=config.seed + repeat)
-        for number, (_, held_out) in enumerate(
-            splitter.split(labels, labels, groups if grouped else None)
-        ):
-            fold[repeat, held_out] = number
-    method = f"{kind.__name__}(shuffle, seed {config.seed})"
-    return SplitManifest(ids, groups, fold, config.folds, method)
+        seed, among = config.seed + repeat, groups[rest] if grouped else None
+        fold[repeat, rest] = _folds(labels[rest], among, config.folds, seed=seed)
+    how = f"stratified groups, most even of {TRIES} orders" if grouped else "StratifiedKFold"
+    aside = f"; hold-out {config.holdout:g}" if config.holdout else ""
+    method = f"{how} (shuffle, seed {config.seed}){aside}"
+    return SplitManifest(ids, groups, fold, config.folds, method, fingerprint(images))
 
 
 def tasks(manifest: SplitManifest) -> Iterator[tuple[int, int]]:
@@ -177,19 +56,65 @@ def tasks(manifest: SplitManifest) -> Iterator[tuple[int, int]]:
     return ((r, f) for r in range(manifest.repeats) for f in range(manifest.folds))
 
 
-def _check_counts(images: ImageSet, labels: NDArray, groups: NDArray, folds: int) -> None:
+def _set_aside(labels: NDArray, groups: NDArray, config: SplitConfig) -> NDArray[np.bool_]:
+    """Which images are the hold-out."""
+    if not config.holdout:
+        return np.zeros(len(labels), dtype=bool)
+    shares = np.array([config.holdout, 1 - config.holdout])
+    aside = divide(labels, groups, shares, seed=config.seed) == 0
+    if not aside.any():
+        raise UserError(
+            f"--holdout {config.holdout:g}: less than one group of the images; raise it, or leave "
+            "it out"
+        )
+    return aside
+
+
+def _folds(labels: NDArray, groups: NDArray | None, folds: int, *, seed: int) -> NDArray[np.int64]:
+    """The fold of each image."""
+    if groups is not None:
+        return divide(labels, groups, np.full(folds, 1 / folds), seed=seed)
+    fold = np.empty(len(labels), dtype=np.int64)
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    for number, (_, held_out) in enumerate(splitter.split(labels, labels)):
+        fold[held_out] = number
+    return fold
+
+
+def _check_counts(images: ImageSet, labels: NDArray, groups: NDArray, config: SplitConfig) -> None:
+    """Refuse folds that would outnumber the images of a class."""
     for label, name in enumerate(images.class_names):
         count = len(np.unique(groups[labels == label]))
-        if count < folds:
+        if count < config.folds:
             what = "image" if count == 1 else "images"
+            beside = " beside the hold-out" if config.holdout else ""
+            lower = "--folds or --holdout" if config.holdout else "--folds"
             raise UserError(
-                f"class {name!r} has {count} {what} (groups counted once), fewer than --folds "
-                f"{folds}: add images, lower --folds, or leave the class out"
+                f"class {name!r} has {count} {what} (groups counted once){beside}, fewer "
+                f"than --folds {config.folds}: add images, lower {lower}, or leave the class out"
             )
 
 
 def _matching(manifest: SplitManifest, images: ImageSet, config: SplitConfig) -> SplitManifest:
-    """Refuse a manifest that was made for other images or another number of folds."""
+    """Refuse a manifest that was made for other images, another number of folds or hold-out."""
+    _check_images(manifest, images, config)
+    if (manifest.folds, manifest.repeats) != (config.folds, config.repeats):
+        raise UserError(
+            f"--splits {config.splits}: holds {manifest.folds} folds, {manifest.repeats} repeats; "
+            f"pass --folds {manifest.folds} --repeats {manifest.repeats}"
+        )
+    share = len(manifest.holdout(images.ids)) / len(images)
+    if bool(share) != bool(config.holdout):
+        remedy = f"pass --holdout {share:.2g}" if share else "leave --holdout out, or --splits"
+        raise UserError(
+            f"--splits {config.splits}: has {share:.0%} of the images as hold-out and --holdout "
+            f"is {config.holdout:g}; {remedy}"
+        )
+    return manifest
+
+
+def _check_images(manifest: SplitManifest, images: ImageSet, config: SplitConfig) -> None:
+    """Refuse other ids, other contents under the same ids, and groups that the folds cut."""
     missing = np.setdiff1d(images.ids, manifest.ids)
     unknown = np.setdiff1d(manifest.ids, images.ids)
     if len(missing) or len(unknown):
@@ -198,12 +123,13 @@ def _matching(manifest: SplitManifest, images: ImageSet, config: SplitConfig) ->
             f"in it and {len(unknown)} of its ids are not in --data "
             f"({listed([*missing, *unknown])}); use the data it was made from"
         )
+    for name, digest in fingerprint(images).items():
+        if manifest.data.get(name, digest) != digest:
+            what = "labels" if name == "labels" else "pixels"
+            raise UserError(
+                f"--splits {config.splits}: does not match the images: the ids are the same and "
+                f"the {what} have changed; use the data it was made from, or make new splits"
+            )
     place = {name: row for row, name in enumerate(images.ids.tolist())}
     groups = images.groups[[place[name] for name in manifest.ids.tolist()]]
     replace(manifest, groups=groups)  # refuses folds that cut a group of the images
-    if (manifest.folds, manifest.repeats) != (config.folds, config.repeats):
-        raise UserError(
-            f"--splits {config.splits}: holds {manifest.folds} folds, {manifest.repeats} repeats; "
-            f"pass --folds {manifest.folds} --repeats {manifest.repeats}"
-        )
-    return manifest

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from folds.augment import augment, to_input
 from folds.backbone import Classifier, train_mode
-from folds.batches import epoch_batches, model_seed, uniform_table
+from folds.balance import Balance
+from folds.batches import epoch_batches, epoch_draws, model_seed, uniform_table
 from folds.checkpoint import FoldState
 from folds.device import Runtime, as_tensor
 from folds.errors import DivergenceError
@@ -32,7 +33,11 @@ Inputs = Iterator[Batch]
 
 @dataclass(frozen=True)
 class Place:
-    """The fixed surroundings of one fold's training."""
+    """The fixed surroundings of one fold's training.
+
+    Rows `train` and `held_out` are the fold's training and validation parts; `holdout` is the test
+    part that no fold trains on or chooses by.
+    """
 
     problem: Problem
     repeat: int
@@ -43,6 +48,9 @@ class Place:
     labels: Tensor
     train: Ints
     held_out: Ints
+    holdout: Ints
+    balance: Balance
+    weights: Tensor  # (C,), those of `balance` on the device
     shared: Shared
 
 
@@ -53,7 +61,13 @@ def find_place(
     train, held_out = problem.splits.parts(repeat, fold, problem.images.ids)
     pixels = Gather(problem.images.pixels, runtime.device)
     labels = as_tensor(problem.images.labels).to(runtime.device)
-    return Place(problem, repeat, fold, runtime, team, pixels, labels, train, held_out, shared)
+    holdout = problem.splits.holdout(problem.images.ids)
+    balance = problem.balance(train)
+    weights = torch.from_numpy(balance.weights).float().to(runtime.device)
+    return Place(
+        problem, repeat, fold, runtime, team, pixels, labels, train, held_out, holdout, balance,
+        weights, shared,
+    )  # fmt: skip
 
 
 def train_epoch(
@@ -64,7 +78,7 @@ def train_epoch(
     Returns
     -------
     losses : Tensor of float32, shape (steps,)
-        Mean loss of each global batch, on the CPU.
+        Mean loss of each global batch, weighted by class, on the CPU.
     rate : float
         Learning rate of the epoch's first step.
 
@@ -74,42 +88,60 @@ def train_epoch(
     the losses leave it after the last.
     """
     config, device = place.problem.config, place.runtime.device
-    seed, size = config.split.seed, config.train.batch_size
-    batches = list(epoch_batches(place.train, size, seed=seed, epoch=state.epoch))
+    batches, row = _global_batches(place, state.epoch)
+    parts = [place.team.slice(batch) for batch in batches]
     losses = torch.zeros(len(batches), device=device)
-    dropout = model_seed(seed, place.repeat, place.number) + state.epoch
+    dropout = model_seed(config.split.seed, place.repeat, place.number) + state.epoch
     train_mode(state.model, config.train.frozen_norm)
-    inputs, start = _training_inputs(place, state, now, batches)
-    for step, batch in enumerate(inputs):
+    inputs, start = _training_inputs(place, state, now, batches, row)
+    drawn = zip(rows_on(device, parts), inputs, strict=True)
+    for step, (draws, batch) in enumerate(drawn):
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(now, step, len(batches))
         with place.runtime.autocast():
-            logits = wrapped(batch.inputs, batch.rows, dropout, start)
+            logits = wrapped(batch.inputs, draws, dropout, start)
         losses[step] = _update(place, state.optimizer, logits, batch)
-    losses = place.team.sum(losses).cpu()
+    losses = place.team.sum(losses).cpu() / _mean_weights(place, row[np.stack(batches)])
     _check_finite(place, state, now, losses)
     _share_statistics(place, state.model)
     return losses, learning_rate(now, 0, len(batches))
 
 
+def _global_batches(place: Place, epoch: int) -> tuple[list[Ints], Ints]:
+    """An epoch's draws, batch by batch, and the row of each draw."""
+    config, labels = place.problem.config, place.problem.images.labels
+    seed, size = config.split.seed, config.train.batch_size
+    draws, row = epoch_draws(place.train, labels, place.balance.targets, seed=seed, epoch=epoch)
+    return list(epoch_batches(draws, size, seed=seed, epoch=epoch)), row
+
+
+def _mean_weights(place: Place, rows: Ints) -> Tensor:
+    """Mean weight in the loss of each global batch's rows (steps, B)."""
+    weights = place.balance.weights[place.problem.images.labels[rows]]
+    return torch.from_numpy(weights.mean(axis=1)).float()
+
+
 def _training_inputs(
-    place: Place, state: FoldState, now: Moment, batches: Sequence[Ints]
+    place: Place, state: FoldState, now: Moment, batches: Sequence[Ints], row: Ints
 ) -> tuple[Inputs, int]:
-    """This worker's part of each global batch, and at which part of the chain its inputs enter."""
-    problem, policy = place.problem, place.problem.policy
-    parts = [place.team.slice(batch) for batch in batches]
-    mixes = problem.mixes(now.stage)
-    if not mixes and (
-        (shared := _shared_inputs(place, state.model, now, state.epoch, parts)) is not None
-    ):
+    """This worker's part of each global batch, and at which part of the chain its inputs enter.
+
+    Repetitions of an image share its view while the backbone has a frozen front, whether or not
+    somebody has computed that (law 1); then each has its own.
+    """
+    problem, policy, team = place.problem, place.problem.policy, place.team
+    depth, mixes = _frozen_depth(place, state.model, now), problem.mixes(now.stage)
+    rows = [row[batch] for batch in batches]
+    parts = [team.slice(batch) for batch in rows]
+    if not mixes and (shared := _shared_inputs(place, depth, state.epoch, parts)) is not None:
         return shared
-    seed, images = problem.config.split.seed, len(problem.images)
-    table = uniform_table(seed, state.epoch, images, policy.columns)
+    table = uniform_table(problem.config.split.seed, state.epoch, len(row), policy.columns)
+    views = rows if depth else batches
     if mixes:
-        return mixed_batches(problem, place.pixels, place.team, table, batches), 0
+        return mixed_batches(problem, place.pixels, team, table, rows, views), 0
     looks = (
-        Batch(rows, augment(pixels, table[part], policy, problem.size))
-        for part, (rows, pixels) in zip(parts, place.pixels.batches(parts), strict=True)
+        Batch(numbers, augment(pixels, table[team.slice(view)], policy, problem.size))
+        for view, (numbers, pixels) in zip(views, place.pixels.batches(parts), strict=True)
     )
     return looks, 0
 
@@ -118,19 +150,23 @@ def _plain_inputs(
     place: Place, model: Classifier, now: Moment, parts: Sequence[Ints]
 ) -> tuple[Inputs, int]:
     """The same for the plain view."""
-    if (shared := _shared_inputs(place, model, now, PLAIN, parts)) is not None:
+    depth = _frozen_depth(place, model, now)
+    if (shared := _shared_inputs(place, depth, PLAIN, parts)) is not None:
         return shared
     size = place.problem.size
     images = place.pixels.batches(parts)
     return (Batch(rows, to_input(pixels, size)) for rows, pixels in images), 0
 
 
+def _frozen_depth(place: Place, model: Classifier, now: Moment) -> int:
+    problem = place.problem
+    return front_depth(model, problem.stages, now.index, problem.config.train.frozen_norm)
+
+
 def _shared_inputs(
-    place: Place, model: Classifier, now: Moment, epoch: int, parts: Sequence[Ints]
+    place: Place, depth: int, epoch: int, parts: Sequence[Ints]
 ) -> tuple[Inputs, int] | None:
     """Outputs of the frozen front in a view as inputs, if somebody has computed them."""
-    problem = place.problem
-    depth = front_depth(model, problem.stages, now.index, problem.config.train.frozen_norm)
     outputs = place.shared(View(epoch, depth)) if depth else None
     return None if outputs is None else (_given_out(outputs, place.runtime.device, parts), depth)
 
@@ -154,13 +190,18 @@ def _update(place: Place, optimizer: torch.optim.Optimizer, logits: Tensor, batc
 
 
 def _losses(place: Place, logits: Tensor, batch: Batch) -> Tensor:
-    """Loss (B,) of each image; of a mixed one as a blend of those for its two labels."""
+    """Loss (B,) of each image; of a mixed one as a blend of those for its two labels.
+
+    A loss, its target smoothed or not, counts with the weight of its label's class (cross_entropy's
+    `weight` would weight each class's share of a smoothed target instead).
+    """
 
     def entropy(rows: Tensor) -> Tensor:
-        smoothing = place.problem.config.train.label_smoothing
-        return nn.functional.cross_entropy(
-            logits.float(), place.labels[rows], label_smoothing=smoothing, reduction="none"
+        smoothing, labels = place.problem.config.train.label_smoothing, place.labels[rows]
+        plain = nn.functional.cross_entropy(
+            logits.float(), labels, label_smoothing=smoothing, reduction="none"
         )
+        return plain * place.weights[labels]
 
     losses = entropy(batch.rows)
     if batch.partners is None or batch.shares is None:
@@ -200,15 +241,20 @@ def _cause(place: Place, now: Moment) -> str:
     )
 
 
-def validate(place: Place, state: FoldState, now: Moment) -> Floats:
-    """Logits (V, C) of the validation part in its plain view.
+def predict(place: Place, state: FoldState, now: Moment, rows: Ints) -> Floats:
+    """Logits (n, C) of n images in their plain view.
+
+    Parameters
+    ----------
+    now : Moment
+        When the network was trained last: what is frozen until then may be shared.
 
     Raises
     ------
     DivergenceError
         They are no finite numbers: the last step broke the network, and no loss has told.
     """
-    logits = _predict(place, state.model, now)
+    logits = _predict(place, state.model, now, rows)
     if not np.isfinite(logits).all():
         raise DivergenceError(
             f"the network's output is no finite number after epoch {state.epoch + 1} "
@@ -218,11 +264,11 @@ def validate(place: Place, state: FoldState, now: Moment) -> Floats:
 
 
 @torch.inference_mode()
-def _predict(place: Place, model: Classifier, now: Moment) -> Floats:
-    """Logits (V, C) of the validation part in its plain view, the work shared by the team."""
+def _predict(place: Place, model: Classifier, now: Moment, rows: Ints) -> Floats:
+    """Logits (n, C) of n images in their plain view, the work shared by the team."""
     problem, device = place.problem, place.runtime.device
     model.eval()
-    mine = place.team.slice(place.held_out)
+    mine = place.team.slice(rows)
     batch = max(WIDER * problem.config.train.batch_size // place.team.size, 1)
     inputs, start = _plain_inputs(
         place, model, now, [mine[first : first + batch] for first in range(0, len(mine), batch)]
@@ -231,4 +277,4 @@ def _predict(place: Place, model: Classifier, now: Moment) -> Floats:
     for images in inputs:
         with place.runtime.autocast():
             outputs.append(model(images.inputs, start=start).float())
-    return place.team.gather(torch.cat(outputs), len(place.held_out)).cpu().numpy()
+    return place.team.gather(torch.cat(outputs), len(rows)).cpu().numpy()

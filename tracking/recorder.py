@@ -186,6 +186,7 @@ class Recorder:
             self.runs.folds[task] = self._child(task, event)
             self._remember()
         sizes = [_param("train_images", event["train"]), _param("held_out", event["held_out"])]
+        sizes += [_param(f"fold_class_{what}", value) for what, value in event["balance"].items()]
         parent = self._client.get_run(self.runs.parent).data.params
         params = [*(_param(*item) for item in parent.items()), *sizes]
         self._client.log_batch(self.runs.folds[task], params=params)

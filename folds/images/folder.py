@@ -20,15 +20,18 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 @dataclass(frozen=True)
 class Listing:
-    """The image files of a folder of class folders, before they are decoded.
+    """Labelled image files, before they are decoded.
 
     Parameters
     ----------
+    source : Path
+        What names them: a folder of class folders, or a table.
     root : Path
-        The folder.
+        The folder that the ids are relative to.
     ids : ndarray of str, shape (N,)
-        Each file's path in it.
+        Each file's path, in `root` or absolute.
     labels : ndarray of int64, shape (N,)
+    groups : ndarray of str, shape (N,)
     class_names : tuple of str
     side : int
         Side in pixels of the decoded images.
@@ -38,9 +41,11 @@ class Listing:
         What was passed over.
     """
 
+    source: Path
     root: Path
     ids: NDArray[np.str_]
     labels: NDArray[np.int64]
+    groups: NDArray[np.str_]
     class_names: tuple[str, ...]
     side: int
     resize: bool
@@ -54,7 +59,7 @@ class Listing:
     @property
     def files(self) -> list[Path]:
         """The files, in the order of `ids`."""
-        return [self.root / name for name in self.ids.tolist()]
+        return _paths(self.root, self.ids)
 
     def check(self, good: NDArray[np.bool_], *, skip_broken: bool) -> None:
         """Refuse files that could not be read.
@@ -71,11 +76,11 @@ class Listing:
         UserError
             There are broken files, or files of a class are all broken.
         """
-        _check(self.root, self.ids, good, skip_broken=skip_broken)
+        _check(self.source, self.ids, good, skip_broken=skip_broken)
         empty = sorted(set(range(len(self.class_names))) - set(self.labels[good].tolist()))
         if empty:
             name = self.class_names[empty[0]]
-            raise UserError(f"--data {self.root}: class {name!r} has no readable image")
+            raise UserError(f"--data {self.source}: class {name!r} has no readable image")
 
     def images(self, pixels: Pixels, good: NDArray[np.bool_]) -> ImageSet:
         """The image set of the G readable files, whose `pixels` are given."""
@@ -84,7 +89,9 @@ class Listing:
             broken = self.ids[~good]
             left_out = f"{len(broken)} unreadable files left out: {listed(broken, most=10)}"
             notices = (*notices, left_out)
-        return ImageSet(pixels, self.labels[good], self.class_names, ids, singletons(ids), notices)
+        return ImageSet(
+            pixels, self.labels[good], self.class_names, ids, self.groups[good], notices
+        )
 
 
 def survey(root: Path, size: int, *, limit: int | None = None, seed: int = 0) -> Listing:
@@ -105,24 +112,12 @@ def survey(root: Path, size: int, *, limit: int | None = None, seed: int = 0) ->
         No class folders, or one without images.
     """
     files, labels, names, notices = _listing(root)
-    ids = np.array([file.relative_to(root).as_posix() for file in files], dtype=np.str_)
     rows = stratified(labels, names, limit, seed=seed)
-    side, resize = _side([files[row] for row in rows.tolist()], size)
-    return Listing(root, ids[rows], labels[rows], names, side, resize, tuple(notices))
-
-
-def load(
-    root: Path, size: int, *, skip_broken: bool, limit: int | None = None, seed: int = 0
-) -> ImageSet:
-    """Read the files that `survey` lists into memory.
-
-    Raises
-    ------
-    UserError
-        No class folders, no images, or broken files.
-    """
-    listing = survey(root, size, limit=limit, seed=seed)
-    return decode(listing, skip_broken=skip_broken)
+    ids = _relative([files[row] for row in rows.tolist()], root)
+    side, resize = common_side(root, ids, size)
+    return Listing(
+        root, root, ids, labels[rows], singletons(ids), names, side, resize, tuple(notices)
+    )
 
 
 def decode(listing: Listing, *, skip_broken: bool) -> ImageSet:
@@ -143,11 +138,32 @@ def load_unlabelled(root: Path, size: int) -> tuple[NDArray[np.uint8], NDArray[n
     files = sorted(path for path in root.rglob("*") if _is_image(path, root))
     if not files:
         raise UserError(f"--data {root}: no image files ({', '.join(sorted(SUFFIXES))}) in it")
-    side, resize = _side(files, size)
-    decoded, good = _read_all(files, side if resize else None)
-    ids = np.array([file.relative_to(root).as_posix() for file in files], dtype=np.str_)
-    _check(root, ids, good, skip_broken=False)
-    return np.stack(decoded), ids
+    ids = _relative(files, root)
+    return decode_unlabelled(root, root, ids, size), ids
+
+
+def decode_unlabelled(
+    source: Path, root: Path, ids: NDArray[np.str_], size: int
+) -> NDArray[np.uint8]:
+    """Read files by their paths in a folder; those of mixed or greater size become (size, size).
+
+    Raises
+    ------
+    UserError
+        Broken files.
+    """
+    side, resize = common_side(root, ids, size)
+    decoded, good = _read_all(_paths(root, ids), side if resize else None)
+    _check(source, ids, good, skip_broken=False)
+    return np.stack(decoded)
+
+
+def _relative(files: Sequence[Path], root: Path) -> NDArray[np.str_]:
+    return np.array([file.relative_to(root).as_posix() for file in files], dtype=np.str_)
+
+
+def _paths(root: Path, ids: NDArray[np.str_]) -> list[Path]:
+    return [root / name for name in ids.tolist()]
 
 
 def _hidden(path: Path, root: Path) -> bool:
@@ -182,13 +198,13 @@ def _listing(root: Path) -> tuple[list[Path], NDArray[np.int64], tuple[str, ...]
     return files, np.array(labels, dtype=np.int64), tuple(names), notices
 
 
-def _side(files: Sequence[Path], size: int) -> tuple[int, bool]:
+def common_side(root: Path, ids: NDArray[np.str_], size: int) -> tuple[int, bool]:
     """Side of the decoded images, and whether files must be resized to it.
 
     Equal squares of at most `size` pixels stay as they are.
     """
     with ThreadPoolExecutor() as pool:
-        shapes = {shape for shape in pool.map(_shape, files) if shape}
+        shapes = {shape for shape in pool.map(_shape, _paths(root, ids)) if shape}
     width, height = shapes.pop() if len(shapes) == 1 else (0, 1)
     return (width, False) if width == height <= size else (size, True)
 
@@ -204,16 +220,16 @@ def _read_all(
 
 
 def _check(
-    root: Path, ids: NDArray[np.str_], good: NDArray[np.bool_], *, skip_broken: bool
+    source: Path, ids: NDArray[np.str_], good: NDArray[np.bool_], *, skip_broken: bool
 ) -> None:
     broken = ids[~good]
     if len(broken) and not skip_broken:
         raise UserError(
-            f"--data {root}: {len(broken)} of {len(ids)} image files cannot be read "
+            f"--data {source}: {len(broken)} of {len(ids)} image files cannot be read "
             f"({listed(broken)}); mend them, or leave them out with --skip-broken"
         )
     if not good.any():
-        raise UserError(f"--data {root}: none of the {len(ids)} image files can be read")
+        raise UserError(f"--data {source}: none of the {len(ids)} image files can be read")
 
 
 def _shape(file: Path) -> tuple[int, int] | None:

@@ -1,14 +1,14 @@
 """The image set: what every later step is given."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from folds.errors import UserError
-from folds.images.pixelfile import Pixels, pieces
+from folds.images.pixelfile import PixelFile, Pixels, pieces
 
 
 @dataclass(frozen=True)
@@ -70,25 +70,39 @@ class ImageSet:
     def digest(self) -> str:
         """SHA-256 over ids, labels, class names and pixels, first 16 hexadecimal digits.
 
-        It does not tell where the pixels are.
+        It tells neither where the pixels are nor in which order the images come.
         """
+        each = [
+            hashlib.sha256(image.data).digest()
+            for rows in pieces(self.pixels.shape)
+            for image in np.ascontiguousarray(self.pixels[rows])
+        ]
+        order = np.argsort(self.ids, kind="stable")
         hasher = hashlib.sha256()
-        for part in (self.ids, np.array(self.class_names)):
+        for part in (self.ids[order], np.array(self.class_names)):
             hasher.update("\n".join(part.tolist()).encode())
-        hasher.update(self.labels.tobytes())
-        for rows in pieces(self.pixels.shape):
-            hasher.update(np.ascontiguousarray(self.pixels[rows]).data)
+        hasher.update(self.labels[order].tobytes())
+        hasher.update(b"".join(each[row] for row in order.tolist()))
         return hasher.hexdigest()[:16]
 
     def take(self, rows: NDArray[np.int64]) -> "ImageSet":
         """The images of these rows, in this order, in memory."""
-        return ImageSet(
-            self.pixels[rows],
-            self.labels[rows],
-            self.class_names,
-            self.ids[rows],
-            self.groups[rows],
-            self.notices,
+        return self._with(self.pixels[rows], rows)
+
+    def kept(self, rows: NDArray[np.int64]) -> "ImageSet":
+        """The images of these ascending rows; a file of pixels gives way to a smaller one."""
+        pixels = self.pixels
+        return self._with(
+            pixels.kept(rows) if isinstance(pixels, PixelFile) else pixels[rows], rows
+        )
+
+    def _with(self, pixels: Pixels, rows: NDArray[np.int64]) -> "ImageSet":
+        return replace(
+            self,
+            pixels=pixels,
+            labels=self.labels[rows],
+            ids=self.ids[rows],
+            groups=self.groups[rows],
         )
 
     def limited(self, size: int | None, *, seed: int) -> "ImageSet":

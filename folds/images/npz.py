@@ -23,7 +23,8 @@ def load(path: Path, size: int) -> ImageSet:
     """Read labelled images; those larger than `size` pixels are reduced to it.
 
     MedMNIST's train and validation parts are pooled; its test part is left out, with a notice.
-    Class names come from an array ``class_names`` where there is one, else they are the numbers.
+    Class names come from an array ``class_names`` where there is one, else they are the numbers;
+    groups from an array ``groups`` beside ``images``.
 
     Raises
     ------
@@ -34,8 +35,9 @@ def load(path: Path, size: int) -> ImageSet:
     arrays = _read(path)
     blocks, ids, notices = _blocks(path, arrays)
     labels, names = _all_labels(path, arrays, len(ids))
+    groups = _groups(path, arrays, ids)
     pixels = shrink(np.concatenate([_rgb(arrays[block]) for block in blocks]), size)
-    return ImageSet(pixels, labels, names, ids, singletons(ids), notices)
+    return ImageSet(pixels, labels, names, ids, groups, notices)
 
 
 def stream(path: Path, size: int, target: Path, *, limit: int | None, seed: int) -> ImageSet:
@@ -56,6 +58,7 @@ def stream(path: Path, size: int, target: Path, *, limit: int | None, seed: int)
     arrays = _read(path, images=False)
     blocks, ids, notices = _blocks(path, arrays)
     labels, names = _all_labels(path, arrays, len(ids))
+    groups = _groups(path, arrays, ids)
     rows = stratified(labels, names, limit, seed=seed)
     side = _side(arrays[blocks[0]], size)
     with PixelWriter(target, (len(rows), side, side, 3)) as writer:
@@ -68,7 +71,7 @@ def stream(path: Path, size: int, target: Path, *, limit: int | None, seed: int)
                     writer.write(target_rows, shrink(chosen, size))
                 first += len(piece)
         pixels = writer.finish()
-    return ImageSet(pixels, labels[rows], names, ids[rows], singletons(ids[rows]), notices)
+    return ImageSet(pixels, labels[rows], names, ids[rows], groups[rows], notices)
 
 
 def decoded_bytes(path: Path, size: int) -> int:
@@ -238,6 +241,19 @@ def _all_labels(
             f"--data {path}: {count} images but {len(labels)} labels; give one label an image"
         )
     return labels, names
+
+
+def _groups(path: Path, arrays: dict[str, NDArray], ids: NDArray[np.str_]) -> NDArray[np.str_]:
+    """The groups beside the images; without any, each image is its own."""
+    if "images" not in arrays or "groups" not in arrays:
+        return singletons(ids)
+    groups = arrays["groups"]
+    if groups.shape != ids.shape or groups.dtype.kind not in "iuU":
+        raise UserError(
+            f"--data {path}: groups have shape {groups.shape} and dtype {groups.dtype}; save one "
+            f"integer or string for each of the {len(ids)} images"
+        )
+    return groups.astype(np.str_)
 
 
 def _column(path: Path, raw: NDArray) -> NDArray:

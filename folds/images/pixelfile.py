@@ -87,6 +87,16 @@ class PixelFile:
         for target, row in zip(out, rows.tolist(), strict=True):
             self._read(target, row % len(self))
 
+    def kept(self, rows: NDArray[np.integer]) -> Self:
+        """Images of these ascending rows in a file of their own, which takes this one's place."""
+        path = self.path.with_name(f"kept-{self.path.name}")
+        with PixelWriter(path, (len(rows), *self.shape[1:])) as writer:
+            for piece in pieces((len(rows), *self.shape[1:])):
+                writer.write(np.arange(piece.start, piece.stop), self[rows[piece]])
+            writer.finish()
+        self.path.unlink()
+        return type(self)(path)
+
     def _read(self, out: NDArray[np.uint8], row: int) -> None:
         """Fill a contiguous array from a row on."""
         view = out.reshape(-1).data

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from folds.config import DataConfig
 from folds.errors import UserError, nearest
-from folds.images import demo, folder, npz
+from folds.images import demo, folder, npz, table
+from folds.images.folder import Listing
 from folds.images.imageset import ImageSet
 from folds.images.resize import shrink
 
@@ -46,13 +47,26 @@ def load(config: DataConfig, *, seed: int, largest: int) -> ImageSet:
     if path is None:
         images = _BUILT_IN[config.data]()
         images = replace(images, pixels=shrink(images.pixels[:], size))
-    elif path.is_dir():
-        images = folder.load(
-            path, size, skip_broken=config.skip_broken, limit=config.limit, seed=seed
-        )
+    elif (listing := survey(path, size, limit=config.limit, seed=seed)) is not None:
+        images = folder.decode(listing, skip_broken=config.skip_broken)
     else:
         images = npz.load(path, size)
     return images.limited(config.limit, seed=seed)
+
+
+def survey(path: Path, size: int, *, limit: int | None, seed: int) -> Listing | None:
+    """List the image files that a source names; None for an .npz, whose images are in it.
+
+    Raises
+    ------
+    UserError
+        As `load`, but for files that cannot be read.
+    """
+    if path.is_dir():
+        return folder.survey(path, size, limit=limit, seed=seed)
+    if path.suffix.lower() in table.SUFFIXES:
+        return table.survey(path, size, limit=limit, seed=seed)
+    return None
 
 
 def load_unlabelled(source: str, *, size: int) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
@@ -61,7 +75,7 @@ def load_unlabelled(source: str, *, size: int) -> tuple[NDArray[np.uint8], NDArr
     Parameters
     ----------
     source : str
-        Any source of `load`, or a folder with image files at any depth.
+        Any source of `load`, a folder with image files at any depth, or a table of paths alone.
     size : int
         Side in pixels for image files of mixed or greater size.
 
@@ -79,7 +93,11 @@ def load_unlabelled(source: str, *, size: int) -> tuple[NDArray[np.uint8], NDArr
     if path is None:
         images = _BUILT_IN[source]()
         return images.pixels[:], images.ids
-    return folder.load_unlabelled(path, size) if path.is_dir() else npz.load_unlabelled(path)
+    if path.is_dir():
+        return folder.load_unlabelled(path, size)
+    if path.suffix.lower() in table.SUFFIXES:
+        return table.load_unlabelled(path, size)
+    return npz.load_unlabelled(path)
 
 
 def decoded_size(config: DataConfig, largest: int) -> int:
@@ -98,12 +116,12 @@ def path_of(source: str) -> Path | None:
     if source in _BUILT_IN:
         return None
     path = Path(source).expanduser()
-    if path.is_dir() or (path.is_file() and path.suffix == ".npz"):
+    if path.is_dir() or (path.is_file() and path.suffix.lower() in (".npz", *table.SUFFIXES)):
         return path
     if path.is_file():
         raise UserError(
-            f"--data {source}: not an .npz file; give one, a folder of class folders, "
-            f"or {' or '.join(_BUILT_IN)}"
+            f"--data {source}: not an .npz file; give one, a .csv or .parquet table, a folder of "
+            f"class folders, or {' or '.join(_BUILT_IN)}"
         )
     near = nearest(source, [*_BUILT_IN, *_siblings(path)])
     raise UserError(f"--data {source}: no such file or folder{near}")

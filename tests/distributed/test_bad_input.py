@@ -55,12 +55,18 @@ LABELS = np.arange(20) % 2
         (["--image-size", "4"], "--image-size 4: must be greater than or equal to 8"),
         (["--data", "digits", "--backbone", "resnet19"], "nearest: resnet"),
         (["--data", "digits", "--batch-size", "5000"], "--batch-size 5000: larger than"),
+        (["--data", "digits", "--class-weights", "nine=2"], "--class-weights nine: no such class"),
+        (["--data", "digits", "--class-weights", "9=0"], "the weight of 9, 0, must be above 0"),
+        (["--balance", "weights", "--class-weights", "a=2"], "leave one of the two out"),
         (["--data", "digits", "--weights", "missing.pt"], "no such file"),
         (["--data", "digits", "--workers-per-fold", "4096"], "the cluster has"),
         (["--data", "digits", "--device", "cuda", "--plan"], "no GPU"),
         (["--data", "digits", "--limit", "5"], "fewer images than the 10 classes"),
         (["--data", "digits", "--folds", "200"], "fewer than --folds 200"),
         (["--data", "digits", "--splits", "none.json"], "give a splits.json"),
+        (["--data", "digits", "--holdout", "0.7"], "--holdout 0.7: must be less than or equal"),
+        (["--data", "digits", "--group-regex", "("], "--group-regex '(': no regular expression"),
+        (["--data", "digits", "--group-regex", "(x)"], "names no group in 1797 of 1797 ids"),
         (["--config", "none.yaml"], "give a YAML file"),
         (["--resume"], "no interrupted run"),
         (["--data", "digits", "--backbone", "test_vit", "--image-size", "100"], "--image-size 160"),
@@ -95,6 +101,23 @@ def test_wrong_flags(here, monkeypatch, capsys, argv, words):
 def test_wrong_arrays(here, monkeypatch, capsys, arrays, words):
     path = npz(here / "x.npz", **arrays)
     assert words in refused(monkeypatch, capsys, "--data", path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not a readable table"),
+        ("path,label\n", "no rows"),
+        ("file,label\nx.png,a\n", "no column 'path' among file, label"),
+        ("path,class\nx.csv,a\n", "no column 'label' among path, class"),
+        ("path,label\nx.csv,\n", "1 cells of column 'label' are empty"),
+        ("path,label\nno.png,a\n", "1 of 1 files are not there (no.png)"),
+        ("path,label\nx.csv,a\nx.csv,b\n", "stand in more than one row"),
+    ],
+)
+def test_wrong_tables(here, monkeypatch, capsys, text, words):
+    (here / "x.csv").write_text(text)
+    assert words in refused(monkeypatch, capsys, "--data", "x.csv")
 
 
 def test_wrong_folders(here, monkeypatch, capsys):

@@ -30,7 +30,10 @@ def result(fold):
     weights = {"w": torch.ones(2)}
     scores = {"accuracy": 0.5}
     return pack(
-        FoldResult(0, fold, np.arange(2), probabilities, weights, (report,), 0, scores), CARD
+        FoldResult(
+            0, fold, np.arange(2), probabilities, weights, (report,), 0, scores, probabilities[:0]
+        ),
+        CARD,
     )
 
 
@@ -97,6 +100,7 @@ def test_a_checkpoint_lasts_until_the_fold_is_finished(folder):
     found = Workspace(folder).read_result(task)
     assert found["scores"] == {"accuracy": 0.5}
     assert found["probabilities"].shape == (2, 2)
+    assert found["holdout"].shape == (0, 2)
 
 
 def test_a_journal_with_a_torn_line_is_mended_for_good(folder):

@@ -87,6 +87,22 @@ class TestFolder:
         assert stored.digest == memory.digest
         assert stored.notices == memory.notices
 
+    def test_a_table_is_the_same_as_in_memory(self, data, make_loader, monkeypatch, tmp_path):
+        monkeypatch.setattr(stream, "_BLOCK", 8000)
+        files = sorted(data.rglob("*.png"))
+        broken = files[5]
+        broken.write_bytes(broken.read_bytes()[:500])
+        lines = [f"data/{f.relative_to(data)},{f.parent.name},{f.stem[:2]}" for f in files[::-1]]
+        (tmp_path / "images.csv").write_text("\n".join(["path,label,group", *lines]))
+        config = DataConfig(data=str(tmp_path / "images.csv"), limit=41, skip_broken=True)
+        memory, stored = (bring(config, seed=5, largest=64) for bring in (load, make_loader()))
+        assert isinstance(stored.pixels, nearby.NodeFile)
+        for name in ("ids", "labels", "groups"):
+            np.testing.assert_array_equal(getattr(stored, name), getattr(memory, name))
+        assert len(set(stored.groups)) == 3
+        assert stored.digest == memory.digest
+        assert stored.notices == memory.notices
+
     def test_the_file_goes_when_the_run_ends(self, data, make_loader, tmp_path):
         one = make_loader()
         images = one(DataConfig(data=str(data)), seed=0, largest=64)

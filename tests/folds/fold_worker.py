@@ -72,6 +72,7 @@ def train(data, job):
         "batches": batches,
         "rows": torch.from_numpy(result.rows),
         "probabilities": torch.from_numpy(result.probabilities),
+        "holdout": torch.from_numpy(result.holdout),
         "weights": result.weights,
         "best_epoch": result.best_epoch,
     }

@@ -66,8 +66,11 @@ class TestConfigParser:
     def test_nothing_given_is_the_defaults(self):
         assert read() == (Config(), Extra())
         changed = Config.from_flat(
-            {"folds": 3, "stages": ["1:2:0.1"], "limit": 9, "skip_broken": True, "image_size": 32}
-        )
+            {
+                "folds": 3, "stages": ["1:2:0.1"], "limit": 9, "skip_broken": True,
+                "image_size": 32, "class_weights": {"a, b": 1 / 3, "c": 2},
+            }
+        )  # fmt: skip
         assert read(defaults=changed)[0] == changed
 
     def test_flags_override_defaults(self):
@@ -80,13 +83,14 @@ class TestConfigParser:
             "--data", "x.npz", "--limit", "50", "--image-size", "32", "--skip-broken",
             "--stages", "0:1:1e-3", "1:2:1e-4", "--metric", "loss", "--augment", "rand",
             "--workers-per-fold", "2", "--address", "auto", "--dry-run",
+            "--balance", "hybrid", "--class-weights", "a=2,b=0.5",
         )  # fmt: skip
         assert config == Config.from_flat(
             {
                 "data": "x.npz", "limit": 50, "image_size": 32, "skip_broken": True,
                 "stages": [Stage(0, 1, 1e-3), Stage(1, 2, 1e-4)], "metric": "loss",
-                "augment": "rand",
-                "workers_per_fold": 2, "address": "auto",
+                "augment": "rand", "workers_per_fold": 2, "address": "auto", "balance": "hybrid",
+                "class_weights": {"a": 2.0, "b": 0.5},
             }
         )  # fmt: skip
         assert extra.dry_run

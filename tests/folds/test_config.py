@@ -41,6 +41,8 @@ class TestFromFlat:
             ("image_size", "big", "valid integer"),
             ("workers_per_fold", 0, "greater than or equal to 1"),
             ("metric", "f1", "'accuracy', 'macro_f1' or 'loss'"),
+            ("balance", "smote", "'undersample' or 'hybrid'"),
+            ("class_weights", "a=0", "the weight of a, 0, must be above 0"),
             ("precision", "fp16", "'auto', 'fp32' or 'bf16'"),
             ("seed", -1, "greater than or equal to 0"),
             ("seed", 2**32, "less than"),
@@ -53,6 +55,10 @@ class TestFromFlat:
             ("stages", [], "at least 1 item"),
             ("stages", ["0.5:3"], "SHARE:EPOCHS:LEARNING_RATE"),
             ("stages", ["2:3:1e-3"], "between 0 and 1"),
+            ("holdout", 0.6, "less than or equal to 0.5"),
+            ("holdout", -0.1, "greater than or equal to 0"),
+            ("group_regex", "(", "no regular expression"),
+            ("group_regex", "abc", "put them around the part that names the group"),
         ],
     )
     def test_bad_value_gives_one_line_with_flag_value_remedy(self, name, value, remedy):
@@ -85,8 +91,11 @@ class TestFromFlat:
         limit=st.one_of(st.none(), st.integers(1, 10**6)),
         rates=st.lists(st.floats(1e-12, 1e6), min_size=1, max_size=3),
         skip=st.booleans(),
+        weights=st.dictionaries(st.text(), st.floats(1e-9, 1e9), max_size=3),
     )
-    def test_round_trip_through_flat(self, folds, seed, dropout, image_size, limit, rates, skip):
+    def test_round_trip_through_flat(
+        self, folds, seed, dropout, image_size, limit, rates, skip, weights
+    ):
         config = flat(
             folds=folds,
             seed=seed,
@@ -94,6 +103,7 @@ class TestFromFlat:
             image_size=image_size,
             limit=limit,
             skip_broken=skip,
+            class_weights=weights,
             stages=[Stage(0.5, 2, rate) for rate in rates],
         )
         again = Config.from_flat(json.loads(json.dumps(config.flat())))
@@ -114,8 +124,10 @@ class TestDigest:
     CHANGED = {  # noqa: RUF012
         "data": "x.npz", "limit": 9, "skip_broken": True, "image_size": 32, "folds": 3,
         "repeats": 2, "seed": 1, "splits": "s.json", "only_folds": [1],
+        "holdout": 0.1, "group_regex": "(a)", "audit": "drop",
         "backbone": "resnet18", "weights": "none", "dropout": 0.2, "batch_size": 16,
         "stages": ["1:1:1e-3"], "weight_decay": 0.0, "label_smoothing": 0.0,
+        "balance": "hybrid", "class_weights": "a=2",
         "metric": "loss", "patience": 3, "frozen_norm": "train",
         "precision": "fp32", "augment": [{"op": "rotate", "max": 1e-5}],
     }  # fmt: skip
@@ -187,6 +199,11 @@ class TestReadYaml:
         with pytest.raises(UserError, match="not YAML") as caught:
             read_yaml(self.write(tmp_path, text))
         assert "\n" not in str(caught.value)
+
+    def test_class_weights_are_a_mapping(self, tmp_path):
+        values = read_yaml(self.write(tmp_path, "class_weights: {basophil: 2.0, 7: 1e-1}\n"))
+        weights = Config.from_flat(values).train.class_weights
+        assert weights == {"basophil": 2.0, "7": 0.1}
 
     def test_code_in_yaml_is_refused(self, tmp_path):
         with pytest.raises(UserError, match="not YAML"):

@@ -8,6 +8,7 @@ from scipy.special import softmax as scipy_softmax
 from sklearn import metrics
 
 from folds.evaluate import (
+    HoldOut,
     OutOfFold,
     better,
     confusion,
@@ -148,3 +149,11 @@ class TestInitialLoss:
         words = odd_initial_loss(factor * np.log(8), 8)
         assert f"{factor * np.log(8):.3g}" in words
         assert "about 2.08" in words
+
+
+def test_a_holdout_is_scored_by_one_model_and_by_the_mean_of_all():
+    probabilities = np.stack([PROBABILITIES, np.roll(PROBABILITIES, 1, axis=1)])
+    holdout = HoldOut(np.arange(len(LABELS)).astype(str), LABELS, probabilities)
+    assert holdout.of_model(0) == scores(LABELS, PROBABILITIES)
+    assert holdout.of_model(1) == scores(LABELS, probabilities[1])
+    assert holdout.of_ensemble == scores(LABELS, probabilities.mean(axis=0))

@@ -317,6 +317,14 @@ JOBS = {
         "backbone": "test_vit", "folds": 2, "batch_size": 15, "stages": ["0:1:1e-2", "1:2:1e-3"],
         "augment": "light+cutmix",
     },
+    "holdout": {
+        "backbone": "test_vit", "folds": 2, "batch_size": 8, "stages": ["1:2:1e-3"],
+        "holdout": 0.2,
+    },
+    "balanced": {
+        "backbone": "test_vit", "folds": 2, "batch_size": 7, "dropout": 0.3,
+        "stages": ["0:1:1e-2", "1:1:1e-3"], "balance": "oversample", "class_weights": "0=3",
+    },
 }  # fmt: skip
 
 
@@ -353,22 +361,23 @@ class TestTeams:
         assert alone == first == second
         assert len(alone) > 5
 
-    @pytest.mark.parametrize(("job", "steps"), [("vit", 10), ("mixed", 6)])
+    @pytest.mark.parametrize(("job", "steps"), [("vit", 10), ("balanced", 10), ("mixed", 6)])
     def test_have_the_same_losses(self, teams, job, steps):
         alone, first, second = (one[job]["losses"] for one in teams[0].values())
         assert len(alone) == steps
         torch.testing.assert_close(first, alone, atol=1e-4, rtol=0)
         assert torch.equal(first, second)
 
-    def test_have_the_same_gradients(self, teams):
+    @pytest.mark.parametrize("job", ["vit", "balanced"])
+    def test_have_the_same_gradients(self, teams, job):
         """AdamW forgives a wrong scale of all gradients, so the losses do not tell."""
-        alone, together = (teams[0][who]["vit"]["moments"] for who in ((1, 0), (2, 0)))
+        alone, together = (teams[0][who][job]["moments"] for who in ((1, 0), (2, 0)))
         assert alone.keys() == together.keys()
         assert len(alone) == 2  # weight and bias of the head, in the frozen stage
         for number, moment in alone.items():
             torch.testing.assert_close(together[number], moment, atol=1e-5, rtol=1e-3)
 
-    @pytest.mark.parametrize("job", ["vit", "mixed"])
+    @pytest.mark.parametrize("job", ["vit", "balanced", "mixed"])
     def test_have_the_same_probabilities(self, teams, job):
         alone, first, second = (one[job] for one in teams[0].values())
         torch.testing.assert_close(
@@ -385,3 +394,9 @@ class TestTeams:
         write_bundle(tmp_path, card, found["weights"])
         predicted = Predictor(tmp_path, "cpu").predict(images.pixels[found["rows"].numpy()])
         np.testing.assert_allclose(predicted, found["probabilities"].numpy(), atol=1e-5)
+
+    def test_predict_the_same_holdout(self, teams):
+        alone, first, second = (one["holdout"]["holdout"] for one in teams[0].values())
+        assert alone.shape == (13, 3)
+        torch.testing.assert_close(first, alone, atol=1e-3, rtol=0)
+        assert torch.equal(first, second)

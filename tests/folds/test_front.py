@@ -130,6 +130,19 @@ class TestFold:
             for name, tensor in direct.weights.items():
                 torch.testing.assert_close(shared.weights[name], tensor, atol=1e-4, rtol=1e-4)
 
+    @pytest.mark.parametrize("balance", ["weights", "oversample", "undersample", "hybrid"])
+    def test_is_the_same_with_classes_balanced(self, make_images, make_tuned, balance):
+        problem = make_tuned(
+            images=make_images((40, 24, 8)), balance=balance, stages=GRADUAL, batch_size=8,
+            dropout=0.2,
+        )  # fmt: skip
+        direct = fit_fold(problem, 0, 0, runtime=CPU)
+        shared = fit_fold(problem, 0, 0, runtime=CPU, shared=all_outputs(problem).get)
+        for one, two in zip(direct.history, shared.history, strict=True):
+            assert one.train_loss == pytest.approx(two.train_loss, abs=1e-4)
+            assert one.val_loss == pytest.approx(two.val_loss, abs=1e-4)
+        np.testing.assert_allclose(direct.probabilities, shared.probabilities, atol=1e-3)
+
     def test_is_the_same_in_bf16_up_to_its_rounding(self, make_tuned):
         half = Runtime.choose("cpu", "bf16")
         problem = make_tuned(stages=["0:3:1e-2"])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -104,6 +106,12 @@ class TestDigest:
             ImageSet(images.pixels, images.labels, names, ids, groups),
         ]
         assert len({images.digest, *(other.digest for other in others)}) == 5
+
+    def test_does_not_see_the_order(self, make_images):
+        images = make_images((4, 4))
+        assert images.take(np.array([3, 1, 0, 2, 7, 6, 4, 5])).digest == images.digest
+        swapped = dataclasses.replace(images, pixels=images.pixels[::-1])
+        assert swapped.digest != images.digest
 
     def test_is_that_of_equal_content_in_other_memory(self, make_images):
         images = make_images((4, 4))

@@ -26,7 +26,8 @@ def batches_of(problem, size, rows):
     table = uniform_table(0, 0, len(problem.images), policy.columns)
     pixels = Gather(problem.images.pixels, CPU.device)
     return [
-        list(mixed_batches(problem, pixels, Team(rank, size), table, rows)) for rank in range(size)
+        list(mixed_batches(problem, pixels, Team(rank, size), table, rows, rows))
+        for rank in range(size)
     ]
 
 

@@ -55,6 +55,16 @@ class TestAn2dl:
         assert images.pixels.shape == (6, 8, 8, 3)
         assert (images.pixels == PIXELS[..., :1]).all()
 
+    @pytest.mark.parametrize("kind", [np.int32, np.str_])
+    def test_groups_of_the_file(self, read, kind):
+        groups = np.array([7, 8, 7, 9, 9, 8]).astype(kind)
+        assert read(images=PIXELS, labels=LABELS, groups=groups).groups.tolist() == list("787998")
+
+    @pytest.mark.parametrize("groups", [LABELS[:5], LABELS / 2, LABELS.reshape(2, 3)])
+    def test_other_groups_are_refused(self, read, groups):
+        with pytest.raises(UserError, match=r"groups have .* for each of the 6 images"):
+            read(images=PIXELS, labels=LABELS, groups=groups)
+
     def test_class_names_of_the_file(self, read):
         names = np.array(["ant", "bee", "cat"])
         assert read(images=PIXELS, labels=LABELS, class_names=names).class_names == tuple(names)
@@ -182,9 +192,9 @@ class TestRefusals:
             load(DataConfig(data="dem"), seed=0, largest=8)
 
     def test_another_kind_of_file_is_refused(self, tmp_path):
-        (tmp_path / "set.csv").write_text("a,b\n")
-        with pytest.raises(UserError, match=r"set\.csv: not an \.npz file; give one, a folder"):
-            load(DataConfig(data=str(tmp_path / "set.csv")), seed=0, largest=8)
+        (tmp_path / "set.txt").write_text("a,b\n")
+        with pytest.raises(UserError, match=r"set\.txt: not an \.npz file; give one, a \.csv"):
+            load(DataConfig(data=str(tmp_path / "set.txt")), seed=0, largest=8)
 
 
 def whole(compressed):
@@ -257,9 +267,11 @@ class TestStream:
     @pytest.mark.parametrize("grey", [False, True])
     def test_equals_memory(self, tmp_path, save, limit, largest, grey):
         arrays = {"images": PIXELS[..., 0] if grey else PIXELS, "labels": LABELS}
+        arrays["groups"] = LABELS + 4
         memory, stored = self.both(tmp_path, largest=largest, limit=limit, save=save, **arrays)
         np.testing.assert_array_equal(memory.pixels, stored.pixels[:])
         assert (memory.ids == stored.ids).all()
+        assert (memory.groups == stored.groups).all()
         assert memory.digest == stored.digest
 
     @pytest.mark.parametrize("limit", [None, 4])

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from folds.config import SplitConfig
 from folds.errors import UserError
 from folds.images import ImageSet
-from folds.splits import SplitManifest, make_splits, tasks
+from folds.manifest import SplitManifest
+from folds.splits import make_splits, tasks
 
 LAW = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -25,56 +26,69 @@ def image_set(labels, groups=None):
 
 
 @st.composite
-def cases(draw, grouped=False):
+def cases(draw, grouped=False, holdout=False):
     """Images with enough of each class for the folds, and how to split them."""
     folds = draw(st.integers(2, 6))
-    counts = draw(st.lists(st.integers(folds, 25), min_size=2, max_size=4))
+    least = 3 * folds if holdout else folds
+    counts = draw(st.lists(st.integers(least, 25), min_size=2, max_size=4))
     labels = np.array(draw(st.permutations(np.repeat(range(len(counts)), counts).tolist())))
     config = SplitConfig(
-        folds=folds, repeats=draw(st.integers(1, 3)), seed=draw(st.integers(0, 2**32 - 4))
+        folds=folds,
+        repeats=draw(st.integers(1, 3)),
+        seed=draw(st.integers(0, 2**32 - 4)),
+        holdout=draw(st.floats(0.05, 0.4)) if holdout else 0,
     )
     groups = None
-    if grouped:  # per class, `folds` singletons and the rest in groups of up to 4
+    if grouped:  # per class, as many singletons as it needs and the rest in groups of up to 4
         groups = np.arange(len(labels))
         for label in range(len(counts)):
-            rows = np.flatnonzero(labels == label)[folds:]
+            rows = np.flatnonzero(labels == label)[least:]
             size = draw(st.integers(1, 4))
             groups[rows] = 10_000 * (label + 1) + np.arange(len(rows)) // size
     return image_set(labels, groups), config
 
 
-EITHER = st.one_of(cases(), cases(grouped=True))
+GROUPED = st.one_of(cases(grouped=True), cases(grouped=True, holdout=True))
+ALONE = st.one_of(cases(), cases(holdout=True))
+EITHER = st.one_of(ALONE, GROUPED)
 
 
 @LAW
 @given(EITHER)
-def test_each_image_is_validated_exactly_once_a_repeat(case):
+def test_each_image_is_validated_exactly_once_a_repeat_but_for_the_holdout(case):
     images, config = case
     manifest = make_splits(images, config)
+    holdout = manifest.holdout(images.ids)
+    assert bool(len(holdout)) == bool(config.holdout)
     seen = np.zeros((config.repeats, len(images)), int)
     for repeat, fold in tasks(manifest):
         train, held_out = manifest.parts(repeat, fold, images.ids)
-        assert sorted([*train, *held_out]) == list(range(len(images)))
+        assert sorted([*train, *held_out, *holdout]) == list(range(len(images)))
         assert len(held_out)
         seen[repeat, held_out] += 1
-    assert (seen == 1).all()
+    assert (np.delete(seen, holdout, axis=1) == 1).all()
+    assert (seen[:, holdout] == 0).all()
 
 
 @LAW
-@given(cases(grouped=True))
+@given(GROUPED)
 def test_groups_are_never_cut(case):
     images, config = case
     manifest = make_splits(images, config)
     for repeat, fold in tasks(manifest):
-        train, held_out = manifest.parts(repeat, fold, images.ids)
-        assert not set(images.groups[train]) & set(images.groups[held_out])
+        parts = [*manifest.parts(repeat, fold, images.ids), manifest.holdout(images.ids)]
+        groups = [name for part in parts for name in set(images.groups[part])]
+        assert len(groups) == len(set(groups)) == len(set(images.groups))
 
 
 @LAW
-@given(cases())
-def test_class_counts_differ_by_at_most_one_between_folds(case):
+@given(ALONE)
+def test_class_counts_are_within_one_image_of_ideal(case):
     images, config = case
     manifest = make_splits(images, config)
+    held_out = np.bincount(images.labels[manifest.holdout(images.ids)], minlength=9)
+    total = np.bincount(images.labels, minlength=9)
+    assert np.abs(held_out - config.holdout * total).max() <= 1
     for repeat in range(config.repeats):
         parts = [manifest.parts(repeat, fold, images.ids)[1] for fold in range(config.folds)]
         counts = np.array([np.bincount(images.labels[p], minlength=9) for p in parts])
@@ -90,6 +104,7 @@ def test_order_of_the_images_does_not_matter(case, random):
     shuffled = images.take(np.array(order))
     one, two = make_splits(images, config), make_splits(shuffled, config)
     assert one.digest == two.digest
+    assert one.data == two.data
     for repeat, fold in tasks(one):
         held_out = images.ids[one.parts(repeat, fold, images.ids)[1]]
         also = shuffled.ids[two.parts(repeat, fold, shuffled.ids)[1]]
@@ -107,8 +122,8 @@ def test_file_and_back(tmp_path, case):
     assert (again.fold == manifest.fold).all()
     assert (again.ids == manifest.ids).all()
     assert (again.groups == manifest.groups).all()
-    assert (again.folds, again.repeats, again.method) == (
-        config.folds, config.repeats, manifest.method,
+    assert (again.folds, again.repeats, again.method, again.data) == (
+        config.folds, config.repeats, manifest.method, manifest.data,
     )  # fmt: skip
 
 
@@ -123,13 +138,24 @@ class TestMakeSplits:
 
     def test_method_says_how(self):
         plain = make_splits(image_set([0, 1] * 9), SplitConfig(folds=3, seed=4))
-        assert plain.method == "StratifiedKFold(shuffle, seed 4)"
+        assert plain.method == "StratifiedKFold (shuffle, seed 4)"
         grouped = make_splits(image_set([0, 1] * 9, np.arange(18) // 2), SplitConfig(folds=3))
-        assert grouped.method.startswith("StratifiedGroupKFold")
+        assert grouped.method == "stratified groups, most even of 8 orders (shuffle, seed 0)"
+        held = make_splits(image_set([0, 1] * 9), SplitConfig(folds=3, holdout=0.25))
+        assert held.method == "StratifiedKFold (shuffle, seed 0); hold-out 0.25"
 
     def test_too_few_images_of_a_class_are_refused(self):
         with pytest.raises(UserError, match=r"class 'c1' has 2 images .*--folds 5: add images"):
             make_splits(image_set([0] * 20 + [1] * 2), SplitConfig(folds=5))
+
+    def test_too_few_images_beside_the_holdout_are_refused(self):
+        with pytest.raises(UserError, match=r"'c1' has 4 images .* beside the hold-out, fewer"):
+            make_splits(image_set([0] * 20 + [1] * 6), SplitConfig(folds=5, holdout=0.3))
+
+    def test_a_holdout_smaller_than_a_group_is_refused(self):
+        images = image_set([0, 1] * 30, np.arange(60) // 20)
+        with pytest.raises(UserError, match=r"--holdout 0\.01: less than one group"):
+            make_splits(images, SplitConfig(folds=2, holdout=0.01))
 
     def test_too_few_groups_of_a_class_are_refused(self):
         images = image_set([0] * 6 + [1] * 6, [*range(6), *[7] * 6])
@@ -198,6 +224,9 @@ class TestGivenSplits:
             (rows(lambda r: [one.update(fold=[9]) for one in r[:2]]), "not 0 to 2, all of them"),
             (lambda c: c.pop("digest"), "not a splits.json of crossfold .*make a new one"),
             (lambda c: c.pop("images"), "not a splits.json"),
+            (lambda c: c.pop("data"), "not a splits.json"),
+            (lambda c: c.update(data=[]), "not a splits.json"),
+            (rows(lambda r: r[0].update(fold=[-1])), "or in the hold-out and a fold"),
             (lambda c: c.update(images=[]), "splits"),
             (lambda c: c.update(images=5), "not a splits.json"),
             (lambda c: c.update(folds="x"), "not a splits.json"),
@@ -236,6 +265,23 @@ class TestGivenSplits:
         with pytest.raises(UserError, match="0 images are not in it and 4 of its ids"):
             make_splits(images.take(np.arange(20)), config)
 
+    def test_changed_pixels_are_refused(self, saved):
+        images, config, _ = saved
+        other = dataclasses.replace(images, pixels=images.pixels + np.uint8(1))
+        with pytest.raises(UserError, match=r"does not match .* the pixels have changed; use the"):
+            make_splits(other, config)
+
+    def test_changed_labels_are_refused(self, saved):
+        images, config, _ = saved
+        other = dataclasses.replace(images, labels=images.labels[::-1].copy())
+        with pytest.raises(UserError, match=r"does not match .* the labels have changed; use the"):
+            make_splits(other, config)
+
+    def test_images_decoded_to_another_size_are_taken(self, saved):
+        images, config, _ = saved
+        other = dataclasses.replace(images, pixels=np.ones((len(images), 2, 2, 3), np.uint8))
+        assert make_splits(other, config).digest == make_splits(images, config).digest
+
     @pytest.mark.parametrize("other", [{"folds": 4}, {"folds": 3, "repeats": 2}])
     def test_other_numbers_are_refused_with_the_right_flags(self, saved, other):
         images, config, _ = saved
@@ -259,6 +305,44 @@ def test_a_file_that_cuts_a_group_of_the_images_is_refused(tmp_path):
 def test_a_file_of_another_format_is_refused(tmp_path):
     path = tmp_path / "splits.json"
     make_splits(image_set([0, 1] * 20), SplitConfig(folds=2)).write(path)
-    path.write_text(path.read_text().replace("crossfold-splits/1", "crossfold-splits/9"))
-    with pytest.raises(UserError, match="'crossfold-splits/9', not 'crossfold-splits/1'"):
+    path.write_text(path.read_text().replace("crossfold-splits/2", "crossfold-splits/9"))
+    with pytest.raises(UserError, match="'crossfold-splits/9', not 'crossfold-splits/2'"):
         SplitManifest.read(str(path))
+
+
+class TestGivenHoldout:
+    @pytest.fixture
+    def given(self, tmp_path):
+        """Images, their splits with a hold-out in two repeats, and the file of these."""
+        images = image_set([0, 1] * 30)
+        path = tmp_path / "splits.json"
+        manifest = make_splits(images, SplitConfig(folds=3, repeats=2, holdout=0.2))
+        manifest.write(path)
+        return images, manifest, path
+
+    def test_is_taken_over(self, given):
+        images, manifest, path = given
+        config = SplitConfig(folds=3, repeats=2, holdout=0.2, splits=str(path))
+        again = make_splits(images, config)
+        assert (again.holdout(images.ids) == manifest.holdout(images.ids)).all()
+        assert len(again.holdout(images.ids)) == 12
+
+    def test_that_the_settings_do_not_name_is_refused(self, given):
+        images, _, path = given
+        with pytest.raises(UserError, match=r"has 20% of the images as hold-out .*--holdout 0\.2"):
+            make_splits(images, SplitConfig(folds=3, repeats=2, splits=str(path)))
+
+    def test_that_is_not_in_the_file_is_refused(self, given):
+        images, _, path = given
+        make_splits(images, SplitConfig(folds=3)).write(path)
+        with pytest.raises(UserError, match=r"has 0% .* --holdout is 0\.2; leave --holdout out"):
+            make_splits(images, SplitConfig(folds=3, holdout=0.2, splits=str(path)))
+
+    def test_of_one_repeat_alone_is_refused(self, given):
+        path = given[2]
+        content = json.loads(path.read_text())
+        row = next(row for row in content["images"] if row["fold"] == [-1, -1])
+        row["fold"] = [-1, 0]
+        path.write_text(json.dumps(content))
+        with pytest.raises(UserError, match="in the hold-out of one repeat and in a fold of"):
+            SplitManifest.read(str(path))

@@ -17,7 +17,7 @@ def events(tasks=1):
     for task in range(tasks):
         at = {"task": task, "time": 1_700_000_000_000 + task}
         yield at | {"kind": "started", "train": 8, "held_out": 4, "lane": 0, "host": "here",
-                    "precision": "fp32"}  # fmt: skip
+                    "precision": "fp32", "balance": {"counts": {"a": 6, "b": 2}}}  # fmt: skip
         for report in HISTORY:
             yield at | {"kind": "epoch", **report}
         scores = {"accuracy": 0.5, "roc_auc": float("nan")}
@@ -57,7 +57,9 @@ def test_a_fold_becomes_a_finished_child_run(recorder, files):
     parent, child = sorted(runs_of(recorder), key=lambda r: r.data.tags["crossfold.kind"] == "fold")
     assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    assert child.data.params == parent.data.params | {"train_images": "8", "held_out": "4"}
+    assert child.data.params == parent.data.params | {
+        "train_images": "8", "held_out": "4", "fold_class_counts": "{'a': 6, 'b': 2}",
+    }  # fmt: skip
     assert child.data.params["stages"] == "1:3:0.001"
     assert child.data.metrics["best_epoch"] == 3
     assert child.data.metrics["initial_loss"] == 2.1

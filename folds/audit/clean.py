@@ -1,0 +1,128 @@
+"""The images that are worth keeping, in a file of their own; the source stays as it is."""
+
+import csv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from folds.audit.clusters import Rows, disagree, duplicates
+from folds.audit.findings import Findings
+from folds.files import replacing
+from folds.images import ImageSet
+from folds.images.pixelfile import pieces
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of N images are kept, and why the others are not.
+
+    Parameters
+    ----------
+    why : tuple of str
+        For each image; empty: it is kept.
+    duplicate_of : ndarray of int64, shape (N,)
+        Row of the image that is kept in its place, -1 for images that are kept or junk.
+
+    Notes
+    -----
+    Of each cluster of duplicates one image is kept, which carries the cluster's most frequent
+    label; without duplicates and junk all are.
+    """
+
+    why: tuple[str, ...]
+    duplicate_of: Rows
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Which images are kept."""
+        return np.array([not why for why in self.why], dtype=bool)
+
+
+def select(images: ImageSet, findings: Findings) -> Selection:
+    """Leave out junk, and of each cluster of duplicates all but one image."""
+    why = [reason or "junk" if bad else "" for reason, bad in _judged(findings)]
+    duplicate_of = np.full(len(images), -1, dtype=np.int64)
+    for rows in duplicates(images, findings):
+        keeper = _keeper(images, rows)
+        pixels = images.pixels[np.array([keeper])]
+        for row in rows[rows != keeper].tolist():
+            same = np.array_equal(images.pixels[np.array([row])], pixels)
+            why[row] = f"{'copy' if same else 'near-duplicate'} of {images.ids[keeper]}"
+            if disagree(images, np.array([row, keeper])):
+                why[row] += f", which is labelled {images.class_names[images.labels[keeper]]}"
+            duplicate_of[row] = keeper
+    return Selection(tuple(why), duplicate_of)
+
+
+def _judged(findings: Findings) -> list[tuple[str, bool]]:
+    return list(zip(findings.reasons, findings.junk.tolist(), strict=True))
+
+
+def _keeper(images: ImageSet, rows: Rows) -> int:
+    """The first image that has the cluster's most frequent label."""
+    labels = images.labels[rows]
+    count = np.bincount(labels)[labels]
+    return int(rows[np.argmax(count)])
+
+
+def manifest_path(path: Path) -> Path:
+    """Where the list of what was left out of a file lies: beside it."""
+    return path.with_suffix(".manifest.csv")
+
+
+def write_clean(path: Path, images: ImageSet, findings: Findings, selection: Selection) -> None:
+    """Write the kept images, and beside them a manifest of those left out.
+
+    Parameters
+    ----------
+    path : Path
+        An .npz file that `folds.images.load` reads: ``images`` (K, H, W, 3) uint8, ``labels`` (K,)
+        int64, ``class_names``, and the images' ``original_indices`` (K,) int64 and ``ids`` in the
+        source.
+
+    Raises
+    ------
+    RunError
+        A file cannot be written; there is none of that name then, or the one from before.
+    """
+    rows = np.flatnonzero(selection.kept)
+    with replacing(manifest_path(path)) as manifest, replacing(path) as scratch:
+        with zipfile.ZipFile(scratch, "w") as archive:
+            with archive.open("images.npy", "w", force_zip64=True) as member:
+                _write_pixels(member, images, rows)
+            for name, array in {
+                "labels": images.labels[rows],
+                "class_names": np.array(images.class_names),
+                "original_indices": rows,
+                "ids": images.ids[rows],
+            }.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+        _write_manifest(manifest, images, findings, selection)
+
+
+def _write_pixels(member: IO[bytes], images: ImageSet, rows: Rows) -> None:
+    """Write images as an array of numpy's, a piece at a time."""
+    shape = (len(rows), *images.pixels.shape[1:])
+    fields = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(member, fields)
+    for piece in pieces(shape):
+        member.write(np.ascontiguousarray(images.pixels[rows[piece]]).data)
+
+
+def _write_manifest(path: Path, images: ImageSet, findings: Findings, chosen: Selection) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "original_index", "label", "class", "why", "score", "duplicate_of"])
+        for row in np.flatnonzero(~chosen.kept).tolist():
+            label, instead = int(images.labels[row]), int(chosen.duplicate_of[row])
+            writer.writerow(
+                [
+                    images.ids[row], row, label, images.class_names[label], chosen.why[row],
+                    f"{findings.score[row]:.4f}", images.ids[instead] if instead >= 0 else "",
+                ]
+            )  # fmt: skip

@@ -1,0 +1,79 @@
+"""What was found in a few numbers, and what can be done about it."""
+
+import shlex
+from dataclasses import dataclass
+
+from folds.audit.clusters import disagree, duplicates, frames
+from folds.audit.findings import Findings
+from folds.images import ImageSet
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Counts of what an audit found.
+
+    Parameters
+    ----------
+    images, classes : int
+    imbalance : float
+        Images of the greatest class for each one of the smallest.
+    junk, frames : int
+        Junk images, and how many different pictures they show.
+    clusters, duplicates, exact : int
+        Clusters of duplicates, the images in them beyond the first of each, and how many of these
+        are exact copies.
+    conflicts : int
+        Clusters whose images carry different labels.
+    """
+
+    images: int
+    classes: int
+    imbalance: float
+    junk: int
+    frames: int
+    clusters: int
+    duplicates: int
+    exact: int
+    conflicts: int
+
+
+def overview(images: ImageSet, findings: Findings) -> Overview:
+    """Count what was found."""
+    clusters, counts = duplicates(images, findings), images.counts.values()
+    return Overview(
+        images=len(images),
+        classes=len(images.class_names),
+        imbalance=max(counts) / min(counts),
+        junk=int(findings.junk.sum()),
+        frames=len(frames(images, findings)),
+        clusters=len(clusters),
+        duplicates=sum(len(rows) - 1 for rows in clusters),
+        exact=int((findings.exact & ~findings.junk).sum()),
+        conflicts=sum(disagree(images, rows) for rows in clusters),
+    )
+
+
+def remedies(source: str, found: Overview) -> dict[str, str]:
+    """What can be done about what was found, each with its command."""
+    data = f"--data {shlex.quote(source)}"
+    ways = {}
+    if found.junk or found.exact:
+        ways["train without junk and exact copies"] = (
+            f"python -m distributed.cv {data} --audit drop"
+        )
+    if found.junk or found.clusters:
+        ways["write a file with one image of each cluster and without junk"] = (
+            f"python -m folds.inspect {data} --clean-to clean.npz"
+        )
+    return ways
+
+
+def number(count: int, what: str, several: str | None = None) -> str:
+    """A count with its noun.
+
+    Examples
+    --------
+    >>> number(1, "copy", "copies"), number(1200, "image")
+    ('1 copy', '1,200 images')
+    """
+    return f"{count:,} {what if count == 1 else several or what + 's'}"

@@ -1,0 +1,207 @@
+"""Labels that are likely wrong, by what models said of images they had not seen."""
+
+import json
+import warnings
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from folds.errors import UserError, listed
+from folds.evaluate import Ints
+from folds.images import ImageSet
+
+_ARRAYS = {"ids": "U", "labels": "iu", "probabilities": "f"}
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """What the models of a run said of M images, once for each.
+
+    Parameters
+    ----------
+    source : str
+        As messages name it.
+    ids : ndarray of str, shape (M,)
+        Sorted, each once.
+    labels : ndarray of int64, shape (M,)
+        The labels the run was given.
+    probabilities : ndarray of float64, shape (M, C)
+        Mean over the run's repeats; rows sum to 1.
+    class_names : tuple of str
+        C names, of the run or else the numbers.
+    """
+
+    source: str
+    ids: NDArray[np.str_]
+    labels: Ints
+    probabilities: NDArray[np.float64]
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """S images whose labels are likely wrong, the most suspect first.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (S,)
+    given, suggested : ndarray of int64, shape (S,)
+        Index of the class that the label says, and of the most probable class.
+    quality : ndarray of float64, shape (S,)
+        Probability of the given class, ascending.
+    confidence : ndarray of float64, shape (S,)
+        Probability of the suggested class.
+    class_names : tuple of str
+    """
+
+    ids: NDArray[np.str_]
+    given: Ints
+    suggested: Ints
+    quality: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_opinions(source: Path) -> Opinions:
+    """Read the out-of-fold predictions of a run.
+
+    Parameters
+    ----------
+    source : Path
+        An ``oof.npz``, or the output folder that holds one. Class names are taken from
+        ``summary.json`` beside it.
+
+    Raises
+    ------
+    UserError
+        There is none, or it is damaged.
+    """
+    path = source / "oof.npz" if source.is_dir() else source
+    if not path.is_file():
+        raise UserError(f"--oof {source}: no {path}; give an oof.npz or a run's --output folder")
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("no zip archive, or cut short")
+        with np.load(path, allow_pickle=False) as file:
+            ids, labels, probabilities = (file[name] for name in _ARRAYS)
+    except Exception as error:  # zlib, struct, zipfile and numpy raise many types
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"--oof {source}: not a readable oof.npz ({reason})") from None
+    _check(source, ids, labels, probabilities)
+    ids, first, number = np.unique(ids, return_index=True, return_inverse=True)
+    total = np.zeros((len(ids), probabilities.shape[1]))
+    np.add.at(total, number, probabilities)
+    if (labels[first][number] != labels).any():
+        raise UserError(f"--oof {source}: an id has two labels; the file was changed by hand")
+    mean = total / total.sum(axis=1, keepdims=True)
+    names = _class_names(path.with_name("summary.json"), mean.shape[1])
+    return Opinions(str(source), ids, labels[first].astype(np.int64), mean, names)
+
+
+def _check(source: Path, ids: NDArray, labels: NDArray, probabilities: NDArray) -> None:
+    """Refuse arrays that are no out-of-fold predictions."""
+    problem = None
+    arrays = {"ids": ids, "labels": labels, "probabilities": probabilities}
+    for name, array in arrays.items():
+        if array.dtype.kind not in _ARRAYS[name]:
+            problem = f"{name} has dtype {array.dtype}"
+    shapes = [array.shape for array in arrays.values()]
+    if [len(shape) for shape in shapes] != [1, 1, 2] or len({shape[0] for shape in shapes}) > 1:
+        problem = f"ids, labels, probabilities have shapes {', '.join(map(str, shapes))}"
+    elif not len(ids) or probabilities.shape[1] < 2:
+        problem = "no predictions of at least two classes"
+    elif problem is None:
+        if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
+            problem = f"a label is not among its {probabilities.shape[1]} classes"
+        elif not np.isfinite(probabilities).all() or probabilities.min() < 0:
+            problem = "a probability is negative or not a number"
+        elif not (probabilities.sum(axis=1) > 0).all():
+            problem = "the probabilities of an image are all 0"
+    if problem:
+        raise UserError(f"--oof {source}: {problem}; give the oof.npz that a run wrote")
+
+
+def _class_names(summary: Path, count: int) -> tuple[str, ...]:
+    """Names from a run's summary, or the numbers."""
+    try:
+        names = json.loads(summary.read_text(encoding="utf-8"))["class_names"]
+        if len(names) == count:
+            return tuple(str(name) for name in names)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return tuple(str(number) for number in range(count))
+
+
+def match(opinions: Opinions, images: ImageSet) -> Opinions:
+    """Take the class names of the images that the predictions are about.
+
+    Raises
+    ------
+    UserError
+        Ids, labels or classes are not those of the images.
+    """
+    where = f"--oof {opinions.source}"
+    remedy = "pass the --data that the run was made with"
+    unknown = np.setdiff1d(opinions.ids, images.ids)
+    if len(unknown):
+        raise UserError(
+            f"{where}: {len(unknown)} of its {len(opinions.ids)} ids are not in --data "
+            f"({listed(unknown)}); {remedy}"
+        )
+    if len(images.class_names) != opinions.probabilities.shape[1]:
+        raise UserError(
+            f"{where}: {opinions.probabilities.shape[1]} classes, --data has "
+            f"{len(images.class_names)}; {remedy}"
+        )
+    changed = opinions.ids[images.labels[rows_of(opinions.ids, images)] != opinions.labels]
+    if len(changed):
+        raise UserError(
+            f"{where}: {len(changed)} labels differ from those in --data ({listed(changed)}); "
+            f"{remedy}"
+        )
+    return replace(opinions, class_names=images.class_names)
+
+
+def rows_of(ids: NDArray[np.str_], images: ImageSet) -> Ints:
+    """Rows of images by their ids, all of which must be there."""
+    order = np.argsort(images.ids)
+    return order[np.searchsorted(images.ids, ids, sorter=order)]
+
+
+def find_suspects(opinions: Opinions) -> Suspects:
+    """Rank the labels that confident learning calls wrong.
+
+    Returns
+    -------
+    Suspects
+        What `cleanlab.filter.find_label_issues` finds, by the label's self-confidence.
+
+    References
+    ----------
+    Northcutt, Jiang, Chuang: Confident Learning: Estimating Uncertainty in Dataset Labels, JAIR
+    2021.
+    """
+    from cleanlab.filter import find_label_issues  # slow to import
+    from cleanlab.rank import get_label_quality_scores
+
+    labels, probabilities = opinions.labels, opinions.probabilities
+    quality = get_label_quality_scores(labels, probabilities, method="self_confidence")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # classes that no label names
+        wrong = np.flatnonzero(find_label_issues(labels, probabilities, n_jobs=1))
+    wrong = wrong[np.argsort(quality[wrong], kind="stable")]
+    suggested = probabilities[wrong].argmax(axis=1)
+    return Suspects(
+        opinions.ids[wrong],
+        labels[wrong],
+        suggested,
+        quality[wrong],
+        probabilities[wrong, suggested],
+        opinions.class_names,
+    )

@@ -1,0 +1,110 @@
+"""What a run does about the findings of an audit."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from folds.audit.clusters import disagree, duplicates
+from folds.audit.findings import Findings
+from folds.errors import UserError
+from folds.images.imageset import ImageSet
+
+
+def together(groups: NDArray[np.str_], cluster: NDArray[np.int64]) -> NDArray[np.str_]:
+    """Groups that no cluster of duplicates crosses.
+
+    Parameters
+    ----------
+    groups : ndarray of str, shape (N,)
+        Patients, slides; or each image its own.
+    cluster : ndarray of int64, shape (N,)
+        Row of the first image of each one's cluster.
+
+    Returns
+    -------
+    ndarray of str, shape (N,)
+        Where clusters join groups, the least of their names.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    linked = coo_array((np.ones(len(group)), (group, group[cluster])), shape=(len(names),) * 2)
+    number = connected_components(linked, directed=False)[1]
+    _, least = np.unique(number, return_index=True)  # names are sorted
+    return names[least[number[group]]]
+
+
+@dataclass(frozen=True)
+class Audited:
+    """Images as far as their audit goes, also those that a run leaves out.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (N,)
+    labels : ndarray of int64, shape (N,)
+    class_names : tuple of str
+    findings : Findings
+    """
+
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    findings: Findings
+
+
+def without_junk(images: ImageSet, found: Findings) -> tuple[ImageSet, Findings]:
+    """Leave out junk and all but the first of exact copies.
+
+    Raises
+    ------
+    UserError
+        Nothing of a class would be left.
+    """
+    rows = np.flatnonzero(~(found.junk | found.exact))
+    left = np.bincount(images.labels[rows], minlength=len(images.class_names))
+    if not left.all():
+        name = images.class_names[int(left.argmin())]
+        raise UserError(
+            f"--audit drop: would leave out every image of class {name!r}; look at them with "
+            "python -m folds.inspect, or use --audit report"
+        )
+    return images.kept(rows), found.take(rows)
+
+
+def trusted(images: ImageSet, found: Findings, *, drop: bool, group: bool = True) -> ImageSet:
+    """Images that were audited; the notices say what was found and done.
+
+    Parameters
+    ----------
+    images : ImageSet
+    found : Findings
+        In these images.
+    drop : bool
+        Leave out junk and exact copies.
+    group : bool
+        Give near-duplicates one group.
+    """
+    told = summary(images, found, drop=drop)
+    if drop:
+        images, found = without_junk(images, found)
+    groups = together(images.groups, found.cluster) if group else images.groups
+    return replace(images, groups=groups, notices=(*images.notices, *found.notices, *told))
+
+
+def summary(images: ImageSet, found: Findings, *, drop: bool) -> tuple[str, ...]:
+    """One line of what was found and is done about it, or none."""
+    junk, exact = int(found.junk.sum()), int((found.exact & ~found.junk).sum())
+    clusters = duplicates(images, found)
+    near = sum(map(len, clusters)) - len(clusters) - exact
+    clash = sum(disagree(images, rows) for rows in clusters)
+    beside = "in one fold with their originals"
+    counted = [
+        (junk, f"images that look like no class (junk), {'left out' if drop else 'kept'}"),
+        (exact, f"exact copies, {'left out' if drop else beside}"),
+        (near, f"near-duplicates, {beside}"),
+        (clash, "clusters of duplicates with different labels"),
+    ]
+    text = "; ".join(f"{count} {what}" for count, what in counted if count)
+    look = "" if drop else "; --audit drop leaves junk and copies out"
+    return (f"audit: {text} (python -m folds.inspect shows them{look})",) if text else ()

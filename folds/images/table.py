@@ -1,0 +1,122 @@
+"""Reading a CSV or Parquet table of image files, their labels and groups."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from folds.errors import UserError, listed, nearest
+from folds.images.folder import Listing, common_side, decode_unlabelled
+from folds.images.imageset import singletons, stratified
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = (".csv", ".parquet")
+Text = NDArray[np.str_]
+
+
+def survey(path: Path, size: int, *, limit: int | None = None, seed: int = 0) -> Listing:
+    """List the image files of a table with columns ``path``, ``label`` and optionally ``group``.
+
+    Paths are relative to the table's folder, or absolute. Cells are text: ``NA`` and ``01`` are
+    names of classes as good as others. The classes are in the order of their names, the files in
+    that of their ids, whatever the order of the rows.
+
+    Parameters
+    ----------
+    path : Path
+        The table.
+    size : int
+        Images of mixed sizes, or larger than this many pixels, become (size, size).
+    limit, seed : int
+        List no more files than this, a stratified choice. Broken files count.
+
+    Raises
+    ------
+    UserError
+        The table is damaged or empty, a column or cell is missing, a file is not there or stands
+        in it twice.
+    """
+    frame = _frame(path)
+    label = _cells(path, frame, "label")
+    root, ids = _files(path, frame)
+    order = np.argsort(ids, kind="stable")
+    ids = ids[order]
+    names, labels = np.unique(label[order], return_inverse=True)
+    groups = _cells(path, frame, "group")[order] if "group" in frame else singletons(ids)
+    classes = tuple(names.tolist())
+    rows = stratified(labels, classes, limit, seed=seed)
+    ids = ids[rows]
+    side, resize = common_side(root, ids, size)
+    return Listing(path, root, ids, labels[rows], groups[rows], classes, side, resize, ())
+
+
+def load_unlabelled(path: Path, size: int) -> tuple[NDArray[np.uint8], Text]:
+    """Read the files of a table's column ``path``, in the order of the rows."""
+    root, ids = _files(path, _frame(path))
+    return decode_unlabelled(path, root, ids, size), ids
+
+
+def _frame(path: Path) -> "pd.DataFrame":
+    """The whole table; a CSV's cells as text."""
+    import pandas as pd  # half a second that other sources need not wait
+
+    try:
+        if path.suffix.lower() == ".csv":
+            frame = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8-sig")
+            if not isinstance(frame.index, pd.RangeIndex):
+                raise ValueError("rows have more cells than the header")
+        else:
+            frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
+    except (OSError, ValueError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"--data {path}: not a readable table ({reason}); save it anew") from None
+    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
+    if not len(frame):
+        raise UserError(f"--data {path}: the table has no rows; give one an image")
+    return frame
+
+
+def _cells(path: Path, frame: "pd.DataFrame", name: str) -> Text:
+    """A column as text without spaces around it."""
+    if name not in frame:
+        columns = [str(column) for column in frame.columns]
+        near = nearest(name, columns)
+        raise UserError(
+            f"--data {path}: no column {name!r} among {listed(columns, most=8)}{near}; "
+            "the columns are path, label and, if you like, group"
+        )
+    column = frame[name]
+    text = np.where(column.isna(), "", column.astype(str).str.strip()).astype(np.str_)
+    empty = np.flatnonzero(text == "")
+    if len(empty):
+        raise UserError(
+            f"--data {path}: {len(empty)} cells of column {name!r} are empty, the first in row "
+            f"{empty[0] + 1} below the header; fill them, or remove the rows"
+        )
+    return text
+
+
+def _files(path: Path, frame: "pd.DataFrame") -> tuple[Path, Text]:
+    """The table's folder and the files' paths, those inside the folder relative to it."""
+    root = Path(os.path.normpath(path.absolute().parent))
+    cells = _cells(path, frame, "path").tolist()
+    files = [os.path.normpath(root / cell) for cell in cells]
+    missing = [cell for cell, file in zip(cells, files, strict=True) if not Path(file).is_file()]
+    if missing:
+        raise UserError(
+            f"--data {path}: {len(missing)} of {len(files)} files are not there "
+            f"({listed(missing)}); paths are relative to the table's folder, or absolute"
+        )
+    ids = np.array([file.removeprefix(f"{root}{os.sep}") for file in files], dtype=np.str_)
+    names, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        twice = names[counts > 1]
+        raise UserError(
+            f"--data {path}: {len(twice)} files stand in more than one row ({listed(twice)}); "
+            "keep one row a file"
+        )
+    return root, ids

@@ -1,0 +1,220 @@
+"""``python -m folds.inspect``: look for junk, duplicates and suspect labels.
+
+Writes a report to be opened in a browser, and on request a cleaned file. The source is never
+changed. Suspect labels need the predictions of a run, see --oof.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from folds.cli import parse, run
+from folds.config import Config
+from folds.errors import UserError
+from folds.files import check_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from folds.audit import Findings
+    from folds.audit.overview import Overview
+    from folds.audit.suspects import Suspects
+    from folds.images import ImageSet
+
+_LARGEST = 224  # pixels
+_ON_SCREEN = 20  # suspect labels
+
+
+@dataclass
+class Options:
+    """Which images, and what to write."""
+
+    data: str | None = None
+    """Images: an .npz file, a folder of class folders, 'demo' or 'digits'."""
+    out: Path = Path("inspect")
+    """Folder for report.html, findings.csv and suspects.csv; made if it is not there."""
+    clean_to: Path | None = None
+    """File (.npz) for the images without junk and duplicates; a manifest beside it says what was
+    left out, and why."""
+    oof: Path | None = None
+    """Predictions of a run, its oof.npz or its --output folder: ranks labels that are likely
+    wrong. Without --data only a table is written."""
+    backbone: str | None = None
+    """A timm model whose features are used beside pixel statistics."""
+    weights: str = "hub"
+    """Weights of --backbone: hub, auto (the hub if it answers, else random), none, or a file."""
+    limit: int | None = None
+    """Look at a stratified subset of this many images."""
+    image_size: int = _LARGEST
+    """Side in pixels that larger images, and files of mixed sizes, are reduced to."""
+    skip_broken: bool = False
+    """Leave out image files that cannot be read."""
+
+
+def main() -> None:
+    """Look, tell, write."""
+    options = parse(Options, sys.argv[1:], prog="python -m folds.inspect", description=__doc__)
+    _check(options)
+    from folds.audit.suspects import find_suspects, match, read_opinions
+    from folds.audit.tables import write_suspects
+
+    opinions = read_opinions(options.oof) if options.oof else None
+    with _images(options) as images:
+        if opinions and images:
+            opinions = match(opinions, images)
+        suspects = find_suspects(opinions) if opinions else None
+        if images:
+            _audit(options, images, suspects)
+    if suspects is not None:
+        write_suspects(options.out / "suspects.csv", suspects)
+        _show_suspects(options, suspects)
+
+
+def _check(options: Options) -> None:
+    """Refuse what cannot work, before anything is read."""
+    if options.data is None and options.oof is None:
+        raise UserError("nothing to look at: give --data SOURCE, or --oof with a run's predictions")
+    if options.data is None and options.clean_to:
+        raise UserError(f"--clean-to {options.clean_to}: name the images too, with --data")
+    if options.clean_to:
+        _check_clean_to(options.clean_to, options)
+    if options.weights != "hub" and options.backbone is None:
+        raise UserError(f"--weights {options.weights}: name their model too, with --backbone")
+    check_folder(f"--out {options.out}", options.out)
+    if options.backbone:
+        from folds.weights import check_backbone
+
+        check_backbone(options.backbone)
+
+
+def _check_clean_to(path: Path, options: Options) -> None:
+    if path.suffix != ".npz":
+        raise UserError(f"--clean-to {path}: name it .npz, so that --data can read it")
+    if path.is_dir() or (options.data and path.resolve() == Path(options.data).resolve()):
+        raise UserError(f"--clean-to {path}: name a file of its own; --data is never changed")
+    if options.limit is not None:
+        raise UserError(
+            f"--limit {options.limit}: a cleaned file is made of all images; leave out --limit or "
+            "--clean-to"
+        )
+    check_folder(f"--clean-to {path}", path.absolute().parent)
+
+
+@contextmanager
+def _images(options: Options) -> Iterator["ImageSet | None"]:
+    """The images, if any are named."""
+    if options.data is None:
+        yield None
+        return
+    from folds.images.ondisk import opened
+
+    settings = {
+        "data": options.data, "limit": options.limit, "image_size": options.image_size,
+        "skip_broken": options.skip_broken,
+    }  # fmt: skip
+    with opened(Config.from_flat(settings).data, seed=0, largest=_LARGEST) as images:
+        yield images
+
+
+def _audit(options: Options, images: "ImageSet", suspects: "Suspects | None") -> None:
+    """Look at images; write the report, the table and the cleaned file."""
+    from folds.audit import audit
+    from folds.audit.overview import overview
+    from folds.audit.report import write_report
+    from folds.audit.statistics import sizes
+    from folds.audit.tables import write_findings
+
+    assert options.data
+    findings = audit(images, deep=_deep(options, images))
+    write_findings(options.out / "findings.csv", images, findings)
+    own_sizes = sizes(options.data, images)
+    report = options.out / "report.html"
+    write_report(report, options.data, images, findings, own_sizes, suspects)
+    _tell(*images.notices, *findings.notices)
+    _show(options, overview(images, findings))
+    if options.clean_to:
+        _clean(options.clean_to, images, findings)
+
+
+def _deep(options: Options, images: "ImageSet") -> "NDArray[np.float32] | None":
+    """Features of the backbone, if there is one."""
+    if options.backbone is None:
+        return None
+    from folds.audit.deep import deep_features
+    from folds.backbone import check_size, input_size
+    from folds.device import Runtime
+    from folds.weights import load_pretrained
+
+    side = min(images.pixels.shape[1:3])
+    check_size(options.backbone, input_size(options.backbone, "auto", side))
+    weights = load_pretrained(options.backbone, options.weights)
+    if weights.state is None:
+        _tell(f"--backbone {options.backbone}: its weights are random, its features say little")
+    return deep_features(images, options.backbone, weights.state, Runtime.choose("auto", "auto"))
+
+
+def _clean(path: Path, images: "ImageSet", findings: "Findings") -> None:
+    from folds.audit.clean import manifest_path, select, write_clean
+
+    selection = select(images, findings)
+    write_clean(path, images, findings, selection)
+    kept = int(selection.kept.sum())
+    print(
+        f"cleaned     {path}: {kept:,} images; the {len(images) - kept:,} left out are in "
+        f"{manifest_path(path)}"
+    )
+
+
+def _show(options: Options, found: "Overview") -> None:
+    """Print what was found, and what to type next."""
+    from folds.audit.overview import number, remedies
+
+    junk = number(found.frames, "picture") if found.junk else "none"
+    exact = number(found.exact, "exact copy", "exact copies")
+    rows = {
+        "images": (found.images, f"{number(found.classes, 'class', 'classes')}, the greatest "
+                   f"{found.imbalance:.1f} times the smallest"),
+        "junk": (found.junk, junk),
+        "duplicates": (found.duplicates, f"{number(found.clusters, 'cluster')}, {exact}"),
+        "conflicts": (found.conflicts, "clusters whose images carry different labels"),
+    }  # fmt: skip
+    for what, (count, note) in rows.items():
+        print(f"{what:11} {count:>7,}  {note}")
+    print(f"look        {options.out / 'report.html'}, {options.out / 'findings.csv'}")
+    assert options.data
+    for what, command in remedies(options.data, found).items():
+        print(f"to {what}:\n    {command}")
+
+
+def _show_suspects(options: Options, suspects: "Suspects") -> None:
+    """Print the most suspect labels."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from folds.audit.overview import number
+    from folds.audit.tables import suspect_rows
+
+    if len(suspects):
+        table = Table(title="suspect labels, the most suspect first", title_justify="left")
+        for name in ("id", "given", "suggested"):
+            table.add_column(name)
+        table.add_column("probability of given", justify="right")
+        for row in islice(suspect_rows(suspects), _ON_SCREEN):
+            table.add_row(*(escape(word) for word in row))
+        Console().print(table)
+    print(f"{number(len(suspects), 'suspect label')}: {options.out / 'suspects.csv'}")
+
+
+def _tell(*lines: str) -> None:
+    for line in lines:
+        print(f"note: {line}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
