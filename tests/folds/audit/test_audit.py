@@ -57,7 +57,7 @@ class TestChallenge:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("share", [0.01, 0.3])
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.3])
 @pytest.mark.parametrize("source", ["demo", "blood"])
 def test_junk_is_found(request, source, kind, share):
     images = request.getfixturevalue(source)
