@@ -115,7 +115,7 @@ def corrupt(images: Tensor, keys: Tensor, name: str, severity: int) -> Tensor:
     Notes
     -----
     - an image's result depends on its pixels, its key, name and severity; not on the batch, nor on
-      any generator;
+      any generator or autocast;
     - directions, places and noise are the same at each severity: only their strength differs.
     """
     if name not in TABLE:
@@ -124,10 +124,11 @@ def corrupt(images: Tensor, keys: Tensor, name: str, severity: int) -> Tensor:
         raise ValueError(f"severity {severity}: must be 1 to 5")
     found = TABLE[name]
     strength = found.levels[severity - 1]
-    if found.own is not None:
-        changed = found.own(images, numbers_of(keys, name, 1), strength)
-    else:
-        changed = perform(images.clone(), [_draw(found, keys, name, strength)])
+    with torch.autocast(images.device.type, enabled=False):
+        if found.own is not None:
+            changed = found.own(images, numbers_of(keys, name, 1), strength)
+        else:
+            changed = perform(images.clone(), [_draw(found, keys, name, strength)])
     return changed.clamp(0, 1)
 
 

@@ -53,6 +53,12 @@ class TestEveryCorruption:
         assert_close(corrupt(cells[4:5], keys[4:5], name, 3), whole[4:5], atol=1e-5, rtol=0)
 
     @pytest.mark.parametrize("name", CORRUPTIONS)
+    def test_is_the_same_under_autocast(self, name, cells, keys):
+        with torch.autocast("cpu", torch.bfloat16):
+            found = corrupt(cells, keys, name, 3)
+        assert torch.equal(found, corrupt(cells, keys, name, 3))
+
+    @pytest.mark.parametrize("name", CORRUPTIONS)
     def test_severity_moves_pixels_further(self, name, cells, keys):
         moved = [
             float((corrupt(cells, keys, name, severity) - cells).abs().mean())
