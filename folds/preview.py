@@ -5,6 +5,7 @@ image in several epochs of training.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +90,10 @@ def sheet(
         looks.append(_look(pixels, table, labels, found, size)[:count])
     names = [images.class_names[label] for label in labels[:count]]
     left = len(images.class_names) - len(set(names))
-    return _drawn(looks, names, policy, f", {left} more classes" if left else "")
+    policy = policy if len(policy) <= 90 else policy[:87] + "..."
+    title = f"policy {policy}" + (f", {left} more classes" if left else "")
+    heads = ["original", *(f"epoch {epoch}" for epoch in range(1, columns + 1))]
+    return contact_sheet(looks, names, heads, title)
 
 
 def _choose(images: ImageSet, rows: int, seed: int) -> tuple[Ints, int]:
@@ -115,22 +119,34 @@ def _look(
     return policy.mix(image, image[torch.from_numpy(mixing.partners)], mixing)[0]
 
 
-def _drawn(looks: list[Tensor], names: list[str], title: str, note: str) -> Image.Image:
-    """Arrange columns of images, with class names at the left."""
+def contact_sheet(
+    looks: Sequence[Tensor], names: Sequence[str], heads: Sequence[str], title: str
+) -> Image.Image:
+    """Arrange images in columns, the first of them set apart.
+
+    Parameters
+    ----------
+    looks : sequence of Tensor of float32, shape (rows, 3, S, S)
+        The columns, in [0, 1].
+    names : sequence of str
+        Of the rows; where several in succession are equal, the first is written.
+    heads : sequence of str
+        Of the columns.
+    title : str
+        Above it all.
+    """
     side = max(_CELL, looks[0].shape[-1])
     font, small = ImageFont.load_default(_TEXT), ImageFont.load_default(_TEXT - 2)
-    title = title if len(title) <= 90 else title[:87] + "..."
     label = int(max(font.getlength(name) for name in names)) + _GAP
     top = _MARGIN + 3 * _TEXT + 2 * _GAP
     width = 2 * _MARGIN + label + len(looks) * (side + _GAP) + _GAP
-    width = max(width, 2 * _MARGIN + int(font.getlength(title + note)) + 80)
+    width = max(width, 2 * _MARGIN + int(font.getlength(title)) + 80)
     paper = Image.new("RGB", (width, top + len(names) * (side + _GAP) + _MARGIN), _PAPER)
     pen = ImageDraw.Draw(paper)
-    pen.text((_MARGIN, _MARGIN), f"policy {title}{note}", _INK, font)
+    pen.text((_MARGIN, _MARGIN), title, _INK, font)
     for column, look in enumerate(looks):
         left = _MARGIN + label + column * (side + _GAP) + (_GAP if column else 0)
-        head = f"epoch {column}" if column else "original"
-        pen.text((left, top - _TEXT - _GAP), head, _SOFT, small)
+        pen.text((left, top - _TEXT - _GAP), heads[column], _SOFT, small)
         for row, image in enumerate(look):
             cell = Image.fromarray(_bytes(image)).resize((side, side), Image.Resampling.BICUBIC)
             paper.paste(cell, (left, top + row * (side + _GAP)))
