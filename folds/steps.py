@@ -5,7 +5,9 @@ Everything that touches each image is here; `folds.fit` decides which epochs the
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,8 +23,11 @@ from folds.errors import DivergenceError
 from folds.evaluate import Floats, Ints
 from folds.front import WIDER, Shared, front_depth
 from folds.gather import Gather, rows_on
+from folds.losses import image_losses, triplet_loss
+from folds.optim import update
 from folds.problem import Problem
-from folds.stages import Moment, learning_rate
+from folds.schedule import epoch_rates
+from folds.stages import Moment
 from folds.team import Team
 from folds.views import PLAIN, View
 
@@ -77,7 +82,7 @@ def train_epoch(
     Returns
     -------
     losses : Tensor of float32, shape (steps,)
-        Mean loss of each global batch, weighted by class, on the CPU.
+        Mean loss of each global batch, weighted by class, on the CPU; without a triplet term.
     rate : float
         Learning rate of the epoch's first step.
 
@@ -87,23 +92,42 @@ def train_epoch(
     the losses leave it after the last.
     """
     config, device = place.problem.config, place.runtime.device
+    parts_each = config.optim.accumulate
     batches, row = _global_batches(place, state.epoch)
-    parts = [place.team.slice(batch) for batch in batches]
-    losses = torch.zeros(len(parts), device=device)
+    pieces = [piece for batch in batches for piece in np.array_split(batch, parts_each)]
+    parts = [place.team.slice(piece) for piece in pieces]
+    losses = torch.zeros(len(batches), device=device)
     dropout = model_seed(config.split.seed, place.repeat, place.number) + state.epoch
     train_mode(state.model, config.train.frozen_norm)
+    rates = _rates(place, state, now, len(batches))
     inputs, start = _training_inputs(place, state, now, parts, row)
-    drawn = zip(rows_on(device, parts), inputs, strict=True)
-    for step, (draws, (rows, batch)) in enumerate(drawn):
-        for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(now, step, len(parts))
-        with place.runtime.autocast():
-            logits = wrapped(batch, draws, dropout, start)
-        losses[step] = _update(place, state.optimizer, logits, rows)
+    drawn = zip(pieces, rows_on(device, parts), inputs, strict=True)
+    for number, (piece, draws, (rows, batch)) in enumerate(drawn):
+        step, before = divmod(number, parts_each)
+        last = before == parts_each - 1
+        with nullcontext() if last else _unshared(place, wrapped):
+            with place.runtime.autocast():
+                output = wrapped(batch, draws, dropout, start, with_features=True)
+            losses[step] += _backward(place, state, output, rows, len(piece))
+        if last:
+            update(state, config.optim, rates[step], state.epoch * len(batches) + step)
     losses = place.team.sum(losses).cpu() / _mean_weights(place, row[np.stack(batches)])
     _check_finite(place, state, now, losses)
-    _share_statistics(place, state.model)
-    return losses, learning_rate(now, 0, len(parts))
+    _share_statistics(place, state)
+    return losses, rates[0]
+
+
+def _rates(place: Place, state: FoldState, now: Moment, steps: int) -> list[float]:
+    """Learning rates of the epoch's steps."""
+    config = place.problem.config
+    metric = config.train.metric
+    scores = [report.score(metric) for report in state.history if report.stage == now.index]
+    return epoch_rates(config.optim, now, steps, scores, metric)
+
+
+def _unshared(place: Place, wrapped: nn.Module) -> AbstractContextManager[object]:
+    """Keep gradients to this worker: those of a whole batch are summed over the team at once."""
+    return nullcontext() if place.team.size == 1 else cast(Any, wrapped).no_sync()
 
 
 def _global_batches(place: Place, epoch: int) -> tuple[list[Ints], Ints]:
@@ -175,31 +199,46 @@ def _given_out(outputs: Tensor, device: torch.device, parts: Sequence[Ints]) -> 
         yield rows, here[chosen].to(device, non_blocking=True)
 
 
-def _update(place: Place, optimizer: torch.optim.Optimizer, logits: Tensor, rows: Tensor) -> Tensor:
-    """One update; returns this worker's share of the global batch's loss.
+def _backward(
+    place: Place, state: FoldState, output: tuple[Tensor, Tensor], rows: Tensor, size: int
+) -> Tensor:
+    """Add the gradients of this worker's part of a batch; returns its share of the batch's loss.
 
     Each image's loss, its target smoothed or not, counts with the weight of the image's own class
     (cross_entropy's `weight` would weight each class's share of a smoothed target instead).
+
+    Parameters
+    ----------
+    output : pair of Tensor, shapes (B, C) and (B, F)
+        Logits and pooled features.
+    rows : Tensor of int64, shape (B,)
+        The images.
+    size : int
+        Images that all workers have at the moment.
     """
-    config, labels = place.problem.config.train, place.labels[rows]
-    losses = nn.functional.cross_entropy(
-        logits.float(), labels, label_smoothing=config.label_smoothing, reduction="none"
-    )
-    loss = (losses * place.weights[labels]).sum() / config.batch_size
-    optimizer.zero_grad(set_to_none=True)
-    # DDP averages over the workers, whose slices may differ in size
-    torch.autograd.backward(loss * place.team.size)
-    optimizer.step()
-    return loss.detach()
+    config, labels, team = place.problem.config, place.labels[rows], place.team
+    logits, features = output
+    losses = image_losses(config, logits, labels) * place.weights[labels]
+    loss = share = losses.sum() / config.train.batch_size
+    if config.optim.triplet and features.requires_grad:
+        everyone = team.gather(labels[:, None], size).squeeze(1)
+        loss = share + config.optim.triplet * triplet_loss(features, labels, team, everyone)
+    # DDP averages over the workers, whose parts may differ in size
+    torch.autograd.backward(state.scaler.scale(loss * team.size))
+    return share.detach()
 
 
-def _share_statistics(place: Place, model: Classifier) -> None:
+def _share_statistics(place: Place, state: FoldState) -> None:
     """Average the batch norm statistics that each worker kept: the team validates one model."""
-    for module in model.modules():
+    if place.team.size == 1:
+        return
+    for name, module in state.model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
-            for buffer in (module.running_mean, module.running_var):
-                if buffer is not None and place.team.size > 1:
-                    place.team.sum(buffer).div_(place.team.size)
+            for kind in ("running_mean", "running_var"):
+                averages = (state.average or {}).get(f"{name}.{kind}")
+                for buffer in (getattr(module, kind), averages):
+                    if buffer is not None:
+                        place.team.sum(buffer).div_(place.team.size)
 
 
 def _check_finite(place: Place, state: FoldState, now: Moment, losses: Tensor) -> None:

@@ -1,6 +1,7 @@
 """The workers that share one fold, through torch.distributed."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +40,13 @@ class Team:
             dist.all_reduce(values)
         return values
 
+    def sum_through(self, values: Tensor) -> Tensor:
+        """Sum of a tensor over all workers, through which gradients flow."""
+        if self.size == 1:
+            return values
+        total: Tensor = _Sum.apply(values)
+        return total
+
     def slice(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """This worker's part of some rows."""
         return worker_slice(rows, self.rank, self.size)
@@ -66,3 +74,27 @@ class Team:
         dist.all_gather(parts, padded)
         lengths = [len(worker_slice(np.arange(rows), rank, self.size)) for rank in range(self.size)]
         return torch.cat([part[:n] for part, n in zip(parts, lengths, strict=True)])
+
+    def gather_through(self, mine: Tensor, rows: int) -> Tensor:
+        """As `gather`, and gradients flow through it."""
+        if self.size == 1:
+            return mine
+        before = sum(len(worker_slice(np.arange(rows), r, self.size)) for r in range(self.rank))
+        after = rows - before - len(mine)
+        return self.sum_through(torch.nn.functional.pad(mine, (0, 0, before, after)))
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all workers; each one's gradient is the sum of what all pass back."""
+
+    @staticmethod
+    def forward(_ctx: Any, values: Tensor) -> Tensor:
+        """Sum up."""
+        total = values.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """Sum up what the workers pass back."""
+        return _Sum.forward(ctx, gradients[0])
