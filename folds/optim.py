@@ -50,9 +50,10 @@ def make_optimizer(
         Of weights; biases and the parameters of norms have none.
     """
     kind = get_optimizer_class(name, bind_defaults=False)
-    torchs = isinstance(kind, type) and issubclass(kind, torch.optim.Adam | torch.optim.SGD)
+    # torch's fused SGD cannot be given layers one stage after another
+    fused = isinstance(kind, type) and issubclass(kind, torch.optim.Adam)
     groups = parameter_groups(model, weight_decay)
-    options = {"fused": True} if torchs else {}
+    options = {"fused": True} if fused else {}
     made: torch.optim.Optimizer = create_optimizer_v2(groups, name, lr=learning_rate, **options)
     return made
 

@@ -298,7 +298,7 @@ class TestRuntime:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: False)
         assert Runtime.choose("auto", "auto") == Runtime(torch.device("cuda"), "fp32")
-        with pytest.raises(UserError, match=r"--precision bf16: .*use fp32"):
+        with pytest.raises(UserError, match=r"--precision bf16: .*use fp16 or fp32"):
             Runtime.choose("cuda", "bf16")
 
 
