@@ -18,6 +18,7 @@ from folds.balance import Method, parse_weights
 from folds.errors import UserError, nearest
 from folds.groups import check_pattern
 from folds.optim_config import OptimConfig
+from folds.policies import canonical
 from folds.section import Section
 from folds.stages import Stage
 
@@ -140,6 +141,11 @@ class TrainConfig(Section):
         description="Arithmetic of the network, of fp16 with scaled gradients; auto: the fastest "
         "here, measured in a few steps.",
     )
+    augment: Annotated[str, BeforeValidator(canonical)] = Field(
+        "light",
+        description="Augmentation of training images: none, light, rand, trivial, augmix, strong; "
+        "names joined by +; a .yaml file or a list of operations, see the README.",
+    )
 
     @pydantic.field_validator("class_weights")
     @classmethod
@@ -150,21 +156,6 @@ class TrainConfig(Section):
         if given and method in ("weights", "effective"):
             raise ValueError(f"--balance {method} computes weights; leave one of the two out")
         return given
-
-
-class AugmentConfig(Section):
-    """Augmentation of training images, drawn per image and epoch."""
-
-    flip_horizontal: float = Field(0.5, ge=0, le=1, description="Probability of a mirror image.")
-    flip_vertical: float = Field(0.5, ge=0, le=1, description="Probability of an upside-down one.")
-    rotate: float = Field(180.0, ge=0, le=180, description="Largest rotation in degrees.")
-    translate: float = Field(0.05, ge=0, le=0.5, description="Largest shift, as share of a side.")
-    scale: float = Field(0.1, ge=0, lt=1, description="Largest zoom: factors 1-x to 1+x.")
-    shear: float = Field(5.0, ge=0, le=45, description="Largest shear in degrees.")
-    brightness: float = Field(0.1, ge=0, lt=1, description="Factors 1-x to 1+x.")
-    contrast: float = Field(0.1, ge=0, lt=1, description="Factors 1-x to 1+x.")
-    saturation: float = Field(0.1, ge=0, lt=1, description="Factors 1-x to 1+x.")
-    hue: float = Field(0.02, ge=0, le=0.5, description="Largest turn of the hue, in full turns.")
 
 
 class ClusterConfig(Section):
@@ -246,7 +237,6 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     optim: OptimConfig = OptimConfig()
-    augment: AugmentConfig = AugmentConfig()
     cluster: ClusterConfig = ClusterConfig()
     tracking: TrackingConfig = TrackingConfig()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from folds.augment import Policy, make_policy
 from folds.balance import Balance, balanced
 from folds.bundle import ModelCard
 from folds.config import Config
@@ -52,6 +53,19 @@ class Problem:
     def card(self) -> ModelCard:
         """What a model needs beside its weights."""
         return ModelCard(self.config.model.backbone, self.images.class_names, self.size)
+
+    @property
+    def policy(self) -> Policy:
+        """What training images are augmented by."""
+        return make_policy(self.config.train.augment)
+
+    def mixes(self, stage: Stage) -> bool:
+        """Whether images are mixed in a stage: where some of the backbone trains.
+
+        Outputs of a frozen front are those of single images. So nothing is mixed while the
+        backbone is frozen, and nothing is shared where images are mixed.
+        """
+        return self.policy.mixes and stage.share > 0
 
     def balance(self, train: Ints) -> Balance:
         """What is done about unequal classes in a training part of these rows."""

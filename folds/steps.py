@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from folds.augment import COLUMNS, augment, to_input
+from folds.augment import augment, to_input
 from folds.backbone import Classifier, train_mode
 from folds.balance import Balance
 from folds.batches import epoch_batches, epoch_draws, model_seed, uniform_table
@@ -24,6 +24,7 @@ from folds.evaluate import Floats, Ints
 from folds.front import WIDER, Shared, front_depth
 from folds.gather import Gather, rows_on
 from folds.losses import image_losses, triplet_loss
+from folds.mixed import Batch, mixed_batches
 from folds.optim import update
 from folds.problem import Problem
 from folds.schedule import epoch_rates
@@ -32,7 +33,7 @@ from folds.team import Team
 from folds.views import PLAIN, View
 
 AT_ONCE = 2**30  # bytes of shared outputs that may lie on the device
-Inputs = Iterator[tuple[Tensor, Tensor]]  # rows (B,) and inputs (B, ...) of each batch
+Inputs = Iterator[Batch]
 
 
 @dataclass(frozen=True)
@@ -92,23 +93,22 @@ def train_epoch(
     the losses leave it after the last.
     """
     config, device = place.problem.config, place.runtime.device
-    parts_each = config.optim.accumulate
+    pieces = config.optim.accumulate
     batches, row = _global_batches(place, state.epoch)
-    pieces = [piece for batch in batches for piece in np.array_split(batch, parts_each)]
-    parts = [place.team.slice(piece) for piece in pieces]
+    parts = [part for batch in batches for part in place.team.pieces(batch, pieces)]
     losses = torch.zeros(len(batches), device=device)
     dropout = model_seed(config.split.seed, place.repeat, place.number) + state.epoch
     train_mode(state.model, config.train.frozen_norm)
     rates = _rates(place, state, now, len(batches))
-    inputs, start = _training_inputs(place, state, now, parts, row)
-    drawn = zip(pieces, rows_on(device, parts), inputs, strict=True)
-    for number, (piece, draws, (rows, batch)) in enumerate(drawn):
-        step, before = divmod(number, parts_each)
-        last = before == parts_each - 1
+    inputs, start = _training_inputs(place, state, now, batches, row)
+    drawn = zip(rows_on(device, parts), inputs, strict=True)
+    for number, (draws, batch) in enumerate(drawn):
+        step, before = divmod(number, pieces)
+        last = before == pieces - 1
         with nullcontext() if last else _unshared(place, wrapped):
             with place.runtime.autocast():
-                output = wrapped(batch, draws, dropout, start, with_features=True)
-            losses[step] += _backward(place, state, output, rows, len(piece))
+                output = wrapped(batch.inputs, draws, dropout, start, with_features=True)
+            losses[step] += _backward(place, state, output, batch)
         if last:
             update(state, config.optim, rates[step], state.epoch * len(batches) + step)
     losses = place.team.sum(losses).cpu() / _mean_weights(place, row[np.stack(batches)])
@@ -145,24 +145,28 @@ def _mean_weights(place: Place, rows: Ints) -> Tensor:
 
 
 def _training_inputs(
-    place: Place, state: FoldState, now: Moment, draws: Sequence[Ints], row: Ints
+    place: Place, state: FoldState, now: Moment, batches: Sequence[Ints], row: Ints
 ) -> tuple[Inputs, int]:
-    """Rows and inputs of each batch, and at which part of the chain these enter.
+    """This worker's part of each piece of the global batches, and where in the chain they enter.
 
     Repetitions of an image share its view while the backbone has a frozen front, whether or not
     somebody has computed that (law 1); then each has its own.
     """
-    problem, config = place.problem, place.problem.config
-    parts = [row[part] for part in draws]
-    depth = _frozen_depth(place, state.model, now)
-    if (shared := _shared_inputs(place, depth, state.epoch, parts)) is not None:
+    problem, policy, team = place.problem, place.problem.policy, place.team
+    pieces = problem.config.optim.accumulate
+    depth, mixes = _frozen_depth(place, state.model, now), problem.mixes(now.stage)
+    rows = [row[batch] for batch in batches]
+    parts = [part for batch in rows for part in team.pieces(batch, pieces)]
+    if not mixes and (shared := _shared_inputs(place, depth, state.epoch, parts)) is not None:
         return shared
-    numbers = uniform_table(config.split.seed, state.epoch, len(row), COLUMNS)
-    table = torch.from_numpy(numbers).to(place.runtime.device)
-    views = rows_on(place.runtime.device, parts if depth else draws)
+    table = uniform_table(problem.config.split.seed, state.epoch, len(row), policy.columns)
+    views = rows if depth else batches
+    if mixes:
+        return mixed_batches(problem, place.pixels, team, table, rows, views, pieces), 0
+    seen = [part for view in views for part in team.pieces(view, pieces)]
     looks = (
-        (rows, augment(pixels, table[view], config.augment, problem.size))
-        for view, (rows, pixels) in zip(views, place.pixels.batches(parts), strict=True)
+        Batch(numbers, augment(pixels, table[view], policy, problem.size))
+        for view, (numbers, pixels) in zip(seen, place.pixels.batches(parts), strict=True)
     )
     return looks, 0
 
@@ -175,7 +179,8 @@ def _plain_inputs(
     if (shared := _shared_inputs(place, depth, PLAIN, parts)) is not None:
         return shared
     size = place.problem.size
-    return ((rows, to_input(pixels, size)) for rows, pixels in place.pixels.batches(parts)), 0
+    images = place.pixels.batches(parts)
+    return (Batch(rows, to_input(pixels, size)) for rows, pixels in images), 0
 
 
 def _frozen_depth(place: Place, model: Classifier, now: Moment) -> int:
@@ -196,36 +201,46 @@ def _given_out(outputs: Tensor, device: torch.device, parts: Sequence[Ints]) -> 
     here = outputs.to(device) if outputs.nbytes <= AT_ONCE else outputs
     for rows, part in zip(rows_on(device, parts), parts, strict=True):
         chosen = rows if here.device == rows.device else torch.from_numpy(part)
-        yield rows, here[chosen].to(device, non_blocking=True)
+        yield Batch(rows, here[chosen].to(device, non_blocking=True))
 
 
 def _backward(
-    place: Place, state: FoldState, output: tuple[Tensor, Tensor], rows: Tensor, size: int
+    place: Place, state: FoldState, output: tuple[Tensor, Tensor], batch: Batch
 ) -> Tensor:
     """Add the gradients of this worker's part of a batch; returns its share of the batch's loss.
-
-    Each image's loss, its target smoothed or not, counts with the weight of the image's own class
-    (cross_entropy's `weight` would weight each class's share of a smoothed target instead).
 
     Parameters
     ----------
     output : pair of Tensor, shapes (B, C) and (B, F)
         Logits and pooled features.
-    rows : Tensor of int64, shape (B,)
-        The images.
-    size : int
-        Images that all workers have at the moment.
     """
-    config, labels, team = place.problem.config, place.labels[rows], place.team
+    config, team = place.problem.config, place.team
     logits, features = output
-    losses = image_losses(config, logits, labels) * place.weights[labels]
-    loss = share = losses.sum() / config.train.batch_size
+    loss = share = _losses(place, logits, batch).sum() / config.train.batch_size
     if config.optim.triplet and features.requires_grad:
-        everyone = team.gather(labels[:, None], size).squeeze(1)
+        labels = place.labels[batch.rows]
+        everyone = team.gather(labels[:, None], config.train.batch_size).squeeze(1)
         loss = share + config.optim.triplet * triplet_loss(features, labels, team, everyone)
     # DDP averages over the workers, whose parts may differ in size
     torch.autograd.backward(state.scaler.scale(loss * team.size))
     return share.detach()
+
+
+def _losses(place: Place, logits: Tensor, batch: Batch) -> Tensor:
+    """Loss (B,) of each image; of a mixed one as a blend of those for its two labels.
+
+    A loss, its target smoothed or not, counts with the weight of its label's class (cross_entropy's
+    `weight` would weight each class's share of a smoothed target instead).
+    """
+
+    def weighted(rows: Tensor) -> Tensor:
+        labels = place.labels[rows]
+        return image_losses(place.problem.config, logits, labels) * place.weights[labels]
+
+    losses = weighted(batch.rows)
+    if batch.partners is None or batch.shares is None:
+        return losses
+    return torch.lerp(weighted(batch.partners), losses, batch.shares)
 
 
 def _share_statistics(place: Place, state: FoldState) -> None:
@@ -297,7 +312,7 @@ def _predict(place: Place, model: Classifier, now: Moment, rows: Ints) -> Floats
         place, model, now, [mine[first : first + batch] for first in range(0, len(mine), batch)]
     )
     outputs = [torch.zeros(0, len(problem.images.class_names), device=device)]
-    for _, images in inputs:
+    for images in inputs:
         with place.runtime.autocast():
-            outputs.append(model(images, start=start).float())
+            outputs.append(model(images.inputs, start=start).float())
     return place.team.gather(torch.cat(outputs), len(rows)).cpu().numpy()

@@ -51,6 +51,10 @@ class Team:
         """This worker's part of some rows."""
         return worker_slice(rows, self.rank, self.size)
 
+    def pieces(self, rows: NDArray[np.int64], number: int) -> list[NDArray[np.int64]]:
+        """This worker's part of each of some pieces of rows, whose sizes differ by at most one."""
+        return [self.slice(piece) for piece in np.array_split(rows, number)]
+
     def gather(self, mine: Tensor, rows: int) -> Tensor:
         """Put the parts that `slice` divided together again, on every worker.
 

@@ -19,7 +19,7 @@ class TestFromFlat:
         assert flat() == Config()
 
     def test_a_setting_lands_in_its_group(self):
-        assert flat(batch_size=7, folds=3, rotate=10).train.batch_size == 7
+        assert flat(batch_size=7, folds=3, augment="rand").train.batch_size == 7
 
     def test_unknown_name_names_the_nearest(self):
         with pytest.raises(UserError, match=r"unknown setting 'batchsize'; nearest: batch_size"):
@@ -58,8 +58,8 @@ class TestFromFlat:
             ("seed", 2**32, "less than"),
             ("limit", 0, "greater than or equal to 1"),
             ("folds", 2.5, "integer"),
-            ("rotate", 181, "less than or equal to 180"),
-            ("hue", 0.6, "less than or equal to 0.5"),
+            ("augment", "rotat", "no policy or operation 'rotat'; nearest: rotate"),
+            ("augment", "", "must be a policy"),
             ("model_name", "a/b", "match pattern"),
             ("max_failures", "many", "valid integer"),
             ("stages", [], "at least 1 item"),
@@ -80,7 +80,7 @@ class TestFromFlat:
         assert message.startswith(f"--{name.replace('_', '-')} {shown!r}: ")
         assert remedy in message
 
-    @pytest.mark.parametrize("name", ["dropout", "weight_decay", "rotate", "scale", "hue"])
+    @pytest.mark.parametrize("name", ["dropout", "weight_decay", "label_smoothing"])
     @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_numbers_that_are_not_finite_are_refused(self, name, value):
         with pytest.raises(UserError, match=f"--{name.replace('_', '-')}"):
@@ -134,7 +134,7 @@ class TestDigest:
     CHANGED = {  # noqa: RUF012
         "data": "x.npz", "limit": 9, "skip_broken": True, "image_size": 32, "folds": 3,
         "repeats": 2, "seed": 1, "splits": "s.json", "only_folds": [1],
-        "holdout": 0.1, "group_regex": "(a)",
+        "holdout": 0.1, "group_regex": "(a)", "audit": "drop",
         "backbone": "resnet18", "weights": "none", "dropout": 0.2, "batch_size": 16,
         "stages": ["1:1:1e-3"], "weight_decay": 0.0, "label_smoothing": 0.0,
         "balance": "hybrid", "class_weights": "a=2",
@@ -142,9 +142,7 @@ class TestDigest:
         "loss": "focal", "focal_gamma": 1.0, "triplet": 0.1, "optimizer": "lion",
         "schedule": "plateau", "restart_epochs": 2, "plateau_patience": 3, "plateau_factor": 0.5,
         "clip_grad": 1.0, "accumulate": 2, "ema": 0.9,
-        "precision": "fp32", "flip_horizontal": 0.0, "flip_vertical": 0.0, "rotate": 0.0,
-        "translate": 0.0, "scale": 0.0, "shear": 0.0, "brightness": 0.0, "contrast": 0.0,
-        "saturation": 0.0, "hue": 0.0,
+        "precision": "fp32", "augment": [{"op": "rotate", "max": 1e-5}],
     }  # fmt: skip
     SAME = {  # noqa: RUF012
         "address": "auto", "device": "cpu", "workers_per_fold": 3, "concurrent_folds": 2,
