@@ -14,6 +14,8 @@ from folds.backbone import Classifier
 from folds.errors import UserError
 from folds.speed import widen_strided_depthwise
 
+FIRST_SCALE = 2.0**12  # of float16's gradients
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -85,8 +87,13 @@ class Runtime:
         )
 
     def scaler(self) -> GradScaler:
-        """A fresh scaler of gradients, whose small ones float16 would lose; idle otherwise."""
-        return GradScaler(self.device.type, enabled=self.precision == "fp16")
+        """A fresh scaler of gradients, whose small ones float16 would lose; idle otherwise.
+
+        An update whose gradients overflow is skipped, and the scale halved. Whether a sum over
+        images overflows may depend on how many workers share it, so the scale begins far below.
+        """
+        half = self.precision == "fp16"
+        return GradScaler(self.device.type, init_scale=FIRST_SCALE, enabled=half)
 
     def place(self, model: Classifier) -> None:
         """Bring a network onto the device and into the layout, in place."""

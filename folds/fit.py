@@ -25,7 +25,7 @@ from folds.problem import Problem
 from folds.stages import Moment, moment, total_epochs
 from folds.steps import Place, find_place, predict, train_epoch
 from folds.syncbn import synchronise
-from folds.team import Team
+from folds.team import Team, summed
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,9 @@ def _enter_stage(place: Place, model: Classifier, now: Moment) -> nn.Module:
     if place.team.size == 1:
         return place.runtime.wrap(model)
     # batch-norm statistics are averaged at the end of an epoch instead
-    return place.runtime.wrap(DistributedDataParallel(model, broadcast_buffers=False))
+    together = DistributedDataParallel(model, broadcast_buffers=False)
+    together.register_comm_hook(None, summed)
+    return place.runtime.wrap(together)
 
 
 def _patience_over(place: Place, state: FoldState) -> bool:

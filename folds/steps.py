@@ -221,8 +221,7 @@ def _backward(
         labels = place.labels[batch.rows]
         everyone = team.gather(labels[:, None], config.train.batch_size).squeeze(1)
         loss = share + config.optim.triplet * triplet_loss(features, labels, team, everyone)
-    # DDP averages over the workers, whose parts may differ in size
-    torch.autograd.backward(state.scaler.scale(loss * team.size))
+    torch.autograd.backward(state.scaler.scale(loss))
     return share.detach()
 
 
