@@ -120,6 +120,7 @@ def _summarise(
             fold=fold,
             mlflow_run=runs.folds[str(task)],
             best_epoch=result["best_epoch"] + 1,
+            averaged=result["averaged"],
             epochs=len(result["history"]),
             **_speed(result["history"], len(run.prepared.problem.stages)),
             scores=to_scores(result["scores"]),

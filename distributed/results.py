@@ -17,6 +17,7 @@ def pack(result: FoldResult, card: ModelCard) -> dict[str, bytes]:
     np.savez(arrays, rows=result.rows, probabilities=result.probabilities, holdout=result.holdout)
     content = {
         "best_epoch": result.best_epoch,
+        "averaged": result.averaged,
         "scores": result.scores,
         "history": [asdict(report) for report in result.history],
     }

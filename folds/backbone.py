@@ -56,8 +56,13 @@ class Classifier(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(
-        self, inputs: Tensor, rows: Tensor | None = None, seed: int = 0, start: int = 0
-    ) -> Tensor:
+        self,
+        inputs: Tensor,
+        rows: Tensor | None = None,
+        seed: int = 0,
+        start: int = 0,
+        with_features: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Logits of images, or of what `front` gave for them.
 
         Parameters
@@ -70,16 +75,20 @@ class Classifier(nn.Module):
             Seed of the dropout, another one each epoch.
         start : int
             Parts of the chain that are already done.
+        with_features : bool
+            Give the pooled features as well.
 
         Returns
         -------
-        Tensor, shape (B, C)
+        Tensor, shape (B, C), or a pair of this and a Tensor, shape (B, F)
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone_trains):
-            features = self._rest(inputs, start) if start else self.backbone(self._norm(inputs))
+            pooled = self._rest(inputs, start) if start else self.backbone(self._norm(inputs))
+        features = pooled
         if rows is not None and self.dropout > 0:
             features = features * keep(rows, features.shape[1], self.dropout, seed)
-        return self.head(features)
+        logits = self.head(features)
+        return (logits, pooled) if with_features else logits
 
     def front(self, image: Tensor, depth: int) -> Tensor:
         """Output of the first `depth` parts of the chain, at least one, for images in [0, 1]."""

@@ -12,12 +12,14 @@ from typing import Annotated, Any, Literal, Self
 
 import pydantic
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainSerializer
 
 from folds.balance import Method, parse_weights
 from folds.errors import UserError, nearest
 from folds.groups import check_pattern
+from folds.optim_config import OptimConfig
 from folds.policies import canonical
+from folds.section import Section
 from folds.stages import Stage
 
 Auto = Literal["auto"]
@@ -28,11 +30,7 @@ Stages = Annotated[
 ClassWeights = Annotated[dict[str, float], BeforeValidator(parse_weights)]
 
 
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class DataConfig(_Group):
+class DataConfig(Section):
     """Which images."""
 
     data: str = Field(
@@ -65,7 +63,7 @@ class DataConfig(_Group):
     )
 
 
-class SplitConfig(_Group):
+class SplitConfig(Section):
     """How the images are divided."""
 
     folds: int = Field(5, ge=2, description="Number of folds (k).")
@@ -88,7 +86,7 @@ class SplitConfig(_Group):
     )
 
 
-class ModelConfig(_Group):
+class ModelConfig(Section):
     """The network."""
 
     backbone: str = Field("resnet10t", description="Name of a timm classifier.")
@@ -100,7 +98,7 @@ class ModelConfig(_Group):
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the head (probability).")
 
 
-class TrainConfig(_Group):
+class TrainConfig(Section):
     """How a fold is trained."""
 
     batch_size: int = Field(
@@ -111,7 +109,11 @@ class TrainConfig(_Group):
         description="Gradual unfreezing, a stage each: unfrozen share of the backbone from its "
         "head (0 to 1), epochs, learning rate.",
     )
-    weight_decay: float = Field(0.05, ge=0, description="AdamW's decoupled weight decay.")
+    weight_decay: float = Field(
+        0.05,
+        ge=0,
+        description="Weight decay: decoupled in adamw, lion, muon and others, L2 in adam and sgd.",
+    )
     label_smoothing: float = Field(
         0.1, ge=0, lt=1, description="Share of the target spread over all classes."
     )
@@ -134,9 +136,10 @@ class TrainConfig(_Group):
     frozen_norm: Literal["frozen", "train"] = Field(
         "frozen", description="Batch norm of frozen layers: keep its statistics, or update them."
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
-        description="Arithmetic of the network; auto: the faster here, measured in a few steps.",
+        description="Arithmetic of the network, of fp16 with scaled gradients; auto: the fastest "
+        "here, measured in a few steps.",
     )
     augment: Annotated[str, BeforeValidator(canonical)] = Field(
         "light",
@@ -155,7 +158,7 @@ class TrainConfig(_Group):
         return given
 
 
-class ClusterConfig(_Group):
+class ClusterConfig(Section):
     """Where the folds run. Results do not depend on it, but for batch norm with several workers."""
 
     address: str | None = Field(
@@ -166,6 +169,11 @@ class ClusterConfig(_Group):
         "auto",
         description="Data-parallel (DDP) workers that share one fold; batch norm sees the part of "
         "the batch that its worker has.",
+    )
+    sync_bn: bool = Field(
+        False,
+        description="Let batch norm that trains see all workers' parts of the batch: slower, and "
+        "scores that do not depend on --workers-per-fold.",
     )
     concurrent_folds: Auto | Annotated[int, Field(ge=1)] = Field(
         "auto", description="Folds trained at the same time (lanes)."
@@ -198,7 +206,7 @@ class ClusterConfig(_Group):
     max_failures: int = Field(2, ge=0, description="Lost workers a fold may survive.")
 
 
-class TrackingConfig(_Group):
+class TrackingConfig(Section):
     """What is remembered, and where."""
 
     experiment: str = Field("crossfold", min_length=1, description="MLflow experiment.")
@@ -215,7 +223,7 @@ class TrackingConfig(_Group):
     )
 
 
-class Config(_Group):
+class Config(Section):
     """Everything that defines a run.
 
     Notes
@@ -228,6 +236,7 @@ class Config(_Group):
     split: SplitConfig = SplitConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
+    optim: OptimConfig = OptimConfig()
     cluster: ClusterConfig = ClusterConfig()
     tracking: TrackingConfig = TrackingConfig()
 

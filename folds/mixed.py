@@ -11,7 +11,6 @@ from torch import Tensor
 from folds.augment import augment
 from folds.augment.draws import Floats
 from folds.augment.mixing import Mixing
-from folds.batches import worker_slice
 from folds.evaluate import Ints
 from folds.gather import Gather
 from folds.problem import Problem
@@ -41,7 +40,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Needed:
-    """What a worker needs of a global batch.
+    """What a worker needs of a global batch, or of a piece of it.
 
     Parameters
     ----------
@@ -58,9 +57,8 @@ class Needed:
     mixing: Mixing
 
 
-def needed(mixing: Mixing, rank: int, workers: int) -> Needed:
-    """Find a worker's part of a global batch, and the partners that it has to fetch."""
-    mine = worker_slice(np.arange(len(mixing.chosen)), rank, workers)
+def needed(mixing: Mixing, mine: Ints) -> Needed:
+    """Find the partners that a worker has to fetch for its places (n,) in a global batch."""
     part = mixing.part(mine)
     places = np.concatenate([mine, np.setdiff1d(part.partners, mine)])
     order = np.argsort(places)
@@ -75,6 +73,7 @@ def mixed_batches(
     table: Floats,
     batches: Sequence[Ints],
     views: Sequence[Ints],
+    pieces: int = 1,
 ) -> Iterator[Batch]:
     """Augment and mix the images of each global batch that are this worker's.
 
@@ -88,21 +87,26 @@ def mixed_batches(
         Of the epoch.
     batches, views : sequence of ndarray of int64, shape (B,) each
         Rows of the global batches' images, and of their numbers in the table.
+    pieces : int
+        How many of each batch come one after another.
 
     Notes
     -----
     An image's partner and how they are mixed depend on the global batch and the table, not on the
-    number of workers.
+    number of workers or of pieces.
     """
     policy, labels = problem.policy, problem.images.labels
-    plans = [
-        needed(policy.mixing(table[view], labels[batch]), team.rank, team.size)
-        for batch, view in zip(batches, views, strict=True)
-    ]
-    parts = [batch[plan.places] for batch, plan in zip(batches, plans, strict=True)]
-    for view, plan, (rows, content) in zip(views, plans, pixels.batches(parts), strict=True):
-        looks = augment(content, table[view[plan.places]], policy, problem.size)
-        mine = len(plan.partners)
+    plans, parts, seen = [], [], []
+    for batch, view in zip(batches, views, strict=True):
+        mixing = policy.mixing(table[view], labels[batch])
+        for mine in team.pieces(np.arange(len(batch)), pieces):
+            plan = needed(mixing, mine)
+            plans.append(plan)
+            parts.append(batch[plan.places])
+            seen.append(view[plan.places])
+    for view, plan, (rows, content) in zip(seen, plans, pixels.batches(parts), strict=True):
+        looks = augment(content, table[view], policy, problem.size)
+        count = len(plan.partners)
         at = torch.from_numpy(plan.partners).to(looks.device, non_blocking=True)
-        images, shares = policy.mix(looks[:mine], looks[at], plan.mixing)
-        yield Batch(rows[:mine], images, rows[at], shares)
+        images, shares = policy.mix(looks[:count], looks[at], plan.mixing)
+        yield Batch(rows[:count], images, rows[at], shares)

@@ -38,8 +38,8 @@ class Problem:
     Raises
     ------
     UserError
-        The batch is larger than what an epoch takes of the smallest training part, or a class
-        that was given a weight is unknown.
+        The batch is larger than what an epoch takes of the smallest training part, it has fewer
+        images than parts, or a class that was given a weight is unknown.
     """
 
     config: Config
@@ -87,4 +87,10 @@ class Problem:
             raise UserError(
                 f"--batch-size {batch}: larger than the smallest training part{after}, {smallest} "
                 f"images; lower it to {smallest} or less"
+            )
+        parts = self.config.optim.accumulate
+        if parts > batch:
+            raise UserError(
+                f"--accumulate {parts}: larger than --batch-size {batch}; lower it to {batch} or "
+                "less"
             )

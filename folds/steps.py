@@ -5,7 +5,9 @@ Everything that touches each image is here; `folds.fit` decides which epochs the
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,9 +23,12 @@ from folds.errors import DivergenceError
 from folds.evaluate import Floats, Ints
 from folds.front import WIDER, Shared, front_depth
 from folds.gather import Gather, rows_on
+from folds.losses import image_losses, triplet_loss
 from folds.mixed import Batch, mixed_batches
+from folds.optim import update
 from folds.problem import Problem
-from folds.stages import Moment, learning_rate
+from folds.schedule import epoch_rates
+from folds.stages import Moment
 from folds.team import Team
 from folds.views import PLAIN, View
 
@@ -78,7 +83,7 @@ def train_epoch(
     Returns
     -------
     losses : Tensor of float32, shape (steps,)
-        Mean loss of each global batch, weighted by class, on the CPU.
+        Mean loss of each global batch, weighted by class, on the CPU; without a triplet term.
     rate : float
         Learning rate of the epoch's first step.
 
@@ -88,23 +93,41 @@ def train_epoch(
     the losses leave it after the last.
     """
     config, device = place.problem.config, place.runtime.device
+    pieces = config.optim.accumulate
     batches, row = _global_batches(place, state.epoch)
-    parts = [place.team.slice(batch) for batch in batches]
+    parts = [part for batch in batches for part in place.team.pieces(batch, pieces)]
     losses = torch.zeros(len(batches), device=device)
     dropout = model_seed(config.split.seed, place.repeat, place.number) + state.epoch
     train_mode(state.model, config.train.frozen_norm)
+    rates = _rates(place, state, now, len(batches))
     inputs, start = _training_inputs(place, state, now, batches, row)
     drawn = zip(rows_on(device, parts), inputs, strict=True)
-    for step, (draws, batch) in enumerate(drawn):
-        for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(now, step, len(batches))
-        with place.runtime.autocast():
-            logits = wrapped(batch.inputs, draws, dropout, start)
-        losses[step] = _update(place, state.optimizer, logits, batch)
+    for number, (draws, batch) in enumerate(drawn):
+        step, before = divmod(number, pieces)
+        last = before == pieces - 1
+        with nullcontext() if last else _unshared(place, wrapped):
+            with place.runtime.autocast():
+                output = wrapped(batch.inputs, draws, dropout, start, with_features=True)
+            losses[step] += _backward(place, state, output, batch)
+        if last:
+            update(state, config.optim, rates[step], state.epoch * len(batches) + step)
     losses = place.team.sum(losses).cpu() / _mean_weights(place, row[np.stack(batches)])
     _check_finite(place, state, now, losses)
-    _share_statistics(place, state.model)
-    return losses, learning_rate(now, 0, len(batches))
+    _share_statistics(place, state)
+    return losses, rates[0]
+
+
+def _rates(place: Place, state: FoldState, now: Moment, steps: int) -> list[float]:
+    """Learning rates of the epoch's steps."""
+    config = place.problem.config
+    metric = config.train.metric
+    scores = [report.score(metric) for report in state.history if report.stage == now.index]
+    return epoch_rates(config.optim, now, steps, scores, metric)
+
+
+def _unshared(place: Place, wrapped: nn.Module) -> AbstractContextManager[object]:
+    """Keep gradients to this worker: those of a whole batch are summed over the team at once."""
+    return nullcontext() if place.team.size == 1 else cast(Any, wrapped).no_sync()
 
 
 def _global_batches(place: Place, epoch: int) -> tuple[list[Ints], Ints]:
@@ -124,24 +147,26 @@ def _mean_weights(place: Place, rows: Ints) -> Tensor:
 def _training_inputs(
     place: Place, state: FoldState, now: Moment, batches: Sequence[Ints], row: Ints
 ) -> tuple[Inputs, int]:
-    """This worker's part of each global batch, and at which part of the chain its inputs enter.
+    """This worker's part of each piece of the global batches, and where in the chain they enter.
 
     Repetitions of an image share its view while the backbone has a frozen front, whether or not
     somebody has computed that (law 1); then each has its own.
     """
     problem, policy, team = place.problem, place.problem.policy, place.team
+    pieces = problem.config.optim.accumulate
     depth, mixes = _frozen_depth(place, state.model, now), problem.mixes(now.stage)
     rows = [row[batch] for batch in batches]
-    parts = [team.slice(batch) for batch in rows]
+    parts = [part for batch in rows for part in team.pieces(batch, pieces)]
     if not mixes and (shared := _shared_inputs(place, depth, state.epoch, parts)) is not None:
         return shared
     table = uniform_table(problem.config.split.seed, state.epoch, len(row), policy.columns)
     views = rows if depth else batches
     if mixes:
-        return mixed_batches(problem, place.pixels, team, table, rows, views), 0
+        return mixed_batches(problem, place.pixels, team, table, rows, views, pieces), 0
+    seen = [part for view in views for part in team.pieces(view, pieces)]
     looks = (
-        Batch(numbers, augment(pixels, table[team.slice(view)], policy, problem.size))
-        for view, (numbers, pixels) in zip(views, place.pixels.batches(parts), strict=True)
+        Batch(numbers, augment(pixels, table[view], policy, problem.size))
+        for view, (numbers, pixels) in zip(seen, place.pixels.batches(parts), strict=True)
     )
     return looks, 0
 
@@ -179,14 +204,25 @@ def _given_out(outputs: Tensor, device: torch.device, parts: Sequence[Ints]) -> 
         yield Batch(rows, here[chosen].to(device, non_blocking=True))
 
 
-def _update(place: Place, optimizer: torch.optim.Optimizer, logits: Tensor, batch: Batch) -> Tensor:
-    """One update; returns this worker's share of the global batch's mean loss."""
-    loss = _losses(place, logits, batch).sum() / place.problem.config.train.batch_size
-    optimizer.zero_grad(set_to_none=True)
-    # DDP averages over the workers, whose slices may differ in size
-    torch.autograd.backward(loss * place.team.size)
-    optimizer.step()
-    return loss.detach()
+def _backward(
+    place: Place, state: FoldState, output: tuple[Tensor, Tensor], batch: Batch
+) -> Tensor:
+    """Add the gradients of this worker's part of a batch; returns its share of the batch's loss.
+
+    Parameters
+    ----------
+    output : pair of Tensor, shapes (B, C) and (B, F)
+        Logits and pooled features.
+    """
+    config, team = place.problem.config, place.team
+    logits, features = output
+    loss = share = _losses(place, logits, batch).sum() / config.train.batch_size
+    if config.optim.triplet and features.requires_grad:
+        labels = place.labels[batch.rows]
+        everyone = team.gather(labels[:, None], config.train.batch_size).squeeze(1)
+        loss = share + config.optim.triplet * triplet_loss(features, labels, team, everyone)
+    torch.autograd.backward(state.scaler.scale(loss))
+    return share.detach()
 
 
 def _losses(place: Place, logits: Tensor, batch: Batch) -> Tensor:
@@ -196,26 +232,27 @@ def _losses(place: Place, logits: Tensor, batch: Batch) -> Tensor:
     `weight` would weight each class's share of a smoothed target instead).
     """
 
-    def entropy(rows: Tensor) -> Tensor:
-        smoothing, labels = place.problem.config.train.label_smoothing, place.labels[rows]
-        plain = nn.functional.cross_entropy(
-            logits.float(), labels, label_smoothing=smoothing, reduction="none"
-        )
-        return plain * place.weights[labels]
+    def weighted(rows: Tensor) -> Tensor:
+        labels = place.labels[rows]
+        return image_losses(place.problem.config, logits, labels) * place.weights[labels]
 
-    losses = entropy(batch.rows)
+    losses = weighted(batch.rows)
     if batch.partners is None or batch.shares is None:
         return losses
-    return torch.lerp(entropy(batch.partners), losses, batch.shares)
+    return torch.lerp(weighted(batch.partners), losses, batch.shares)
 
 
-def _share_statistics(place: Place, model: Classifier) -> None:
+def _share_statistics(place: Place, state: FoldState) -> None:
     """Average the batch norm statistics that each worker kept: the team validates one model."""
-    for module in model.modules():
+    if place.team.size == 1:
+        return
+    for name, module in state.model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
-            for buffer in (module.running_mean, module.running_var):
-                if buffer is not None and place.team.size > 1:
-                    place.team.sum(buffer).div_(place.team.size)
+            for kind in ("running_mean", "running_var"):
+                averages = (state.average or {}).get(f"{name}.{kind}")
+                for buffer in (getattr(module, kind), averages):
+                    if buffer is not None:
+                        place.team.sum(buffer).div_(place.team.size)
 
 
 def _check_finite(place: Place, state: FoldState, now: Moment, losses: Tensor) -> None:

@@ -1,9 +1,5 @@
 import dataclasses
 import io
-import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +13,7 @@ from folds.checkpoint import EpochReport
 from folds.device import Runtime
 from folds.errors import DivergenceError, UserError
 from folds.evaluate import quick_scores, scores
+from tests.folds.teams import trained_by_teams
 
 CPU = Runtime.choose("cpu", "fp32")
 TIMES = {"images_per_second": 0.0, "seconds": 0.0}
@@ -301,7 +298,7 @@ class TestRuntime:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: False)
         assert Runtime.choose("auto", "auto") == Runtime(torch.device("cuda"), "fp32")
-        with pytest.raises(UserError, match=r"--precision bf16: .*use fp32"):
+        with pytest.raises(UserError, match=r"--precision bf16: .*use fp16 or fp32"):
             Runtime.choose("cuda", "bf16")
 
 
@@ -333,25 +330,7 @@ def teams(tmp_path_factory, make_images):
     """What one worker alone and two workers together found, by size and rank."""
     folder = tmp_path_factory.mktemp("teams")
     images = make_images()
-    np.savez(folder / "images.npz", images=images.pixels, labels=images.labels)
-    (folder / "jobs.json").write_text(json.dumps(JOBS))
-    program = str(Path(__file__).with_name("fold_worker.py"))
-    for size in (1, 2):
-        workers = [
-            subprocess.Popen(
-                [sys.executable, program, str(folder), str(rank), str(size)],
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for rank in range(size)
-        ]
-        for worker in workers:
-            message = worker.communicate(timeout=300)[1]
-            assert worker.returncode == 0, message
-    return {
-        (size, rank): torch.load(folder / f"{size}-{rank}.pt", weights_only=True)
-        for size, rank in ((1, 0), (2, 0), (2, 1))
-    }, images
+    return trained_by_teams(folder, JOBS, images), images
 
 
 class TestTeams:

@@ -21,12 +21,12 @@ CPU = Runtime.choose("cpu", "fp32")
 MIXED = "flip_horizontal+brightness+cutmix"
 
 
-def batches_of(problem, size, rows):
+def batches_of(problem, size, rows, pieces=1):
     policy = problem.policy
     table = uniform_table(0, 0, len(problem.images), policy.columns)
     pixels = Gather(problem.images.pixels, CPU.device)
     return [
-        list(mixed_batches(problem, pixels, Team(rank, size), table, rows, rows))
+        list(mixed_batches(problem, pixels, Team(rank, size), table, rows, rows, pieces))
         for rank in range(size)
     ]
 
@@ -39,7 +39,7 @@ class TestNeeded:
         mixing = policy.mixing(numbers, np.zeros(13, np.int64))
         mine = []
         for rank in range(workers):
-            found = needed(mixing, rank, workers)
+            found = needed(mixing, Team(rank, workers).slice(np.arange(13)))
             own = found.places[: len(found.partners)]
             mine += own.tolist()
             assert len(set(found.places)) == len(found.places)
@@ -60,6 +60,18 @@ class TestBatches:
                 for field in whole._fields:
                     together = torch.cat([getattr(part[step], field) for part in parts])
                     assert_close(together, getattr(whole, field), atol=1e-5, rtol=0)
+
+    @pytest.mark.parametrize("pieces", [2, 3, 7])
+    def test_are_the_same_in_any_number_of_pieces(self, make_problem, pieces):
+        problem = make_problem(augment=MIXED)
+        rows = [np.array([5, 9, 1, 30, 22, 17, 40]), np.array([2, 3, 4, 6, 7, 8, 10])]
+        (alone,), (found,) = batches_of(problem, 1, rows), batches_of(problem, 1, rows, pieces)
+        assert len(found) == 2 * pieces
+        for step, whole in enumerate(alone):
+            parts = found[step * pieces : (step + 1) * pieces]
+            for field in whole._fields:
+                together = torch.cat([getattr(part, field) for part in parts])
+                assert_close(together, getattr(whole, field), atol=1e-5, rtol=0)
 
     def test_partners_come_in_their_own_augmented_view(self, make_problem):
         problem = make_problem(augment=MIXED)
