@@ -29,7 +29,7 @@ from folds.problem import Problem
 
 SHARE = 0.2  # of the set that are copies
 FOLDS = 5
-STAGES = ["0:2:3e-3", "1:4:1e-3"]
+STAGES = ["0:2:3e-3", "1:12:1e-3"]
 _TURNS = 8
 
 
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--data", type=Path, required=True, help="folder of class folders")
     made.add_argument("--weights", type=Path, required=True, help="mobilenetv2_100.safetensors")
-    made.add_argument("--images", type=int, default=1000, help="images, copies among them")
+    made.add_argument("--images", type=int, default=300, help="images, copies among them")
     made.add_argument("--unseen", type=int, default=2000, help="images that nobody trains on")
     made.add_argument("--seeds", type=int, default=3, help="repetitions with other copies")
     made.add_argument("--scratch", type=Path, default=Path("leak.npz"), help="file to be written")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 BATCH_NORM = (
     "notice: with several workers a fold batch norm sees only its worker's part of a batch: "
-    "scores will differ a little from those of one worker"
+    "scores will differ a little from those of one worker; --sync-bn lets it see the whole batch"
 )
 PROG = "python -m distributed.cv"
 
@@ -160,7 +160,7 @@ def _planned(prepared: "Prepared", tell: Callable[[str], None]) -> "Plan":
 
     plan = job.plan_for(prepared)
     tell(f"plan: {plan.describe()}")
-    if plan.workers > 1 and prepared.batch_norm:
+    if plan.workers > 1 and prepared.batch_norm and not prepared.problem.config.cluster.sync_bn:
         tell(BATCH_NORM)
     return plan
 

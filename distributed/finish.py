@@ -25,6 +25,7 @@ from folds.audit.tables import write_findings
 from folds.evaluate import HoldOut, OutOfFold, better, confusion, scores
 from folds.files import check_folder
 from folds.prepare import Prepared
+from folds.preview import sheet
 from tracking.figures import confusion_figure
 
 
@@ -132,6 +133,7 @@ def _summarise(
             fold=fold,
             mlflow_run=runs.folds[str(task)],
             best_epoch=result["best_epoch"] + 1,
+            averaged=result["averaged"],
             epochs=len(result["history"]),
             **_speed(result["history"], len(run.prepared.problem.stages)),
             scores=to_scores(result["scores"]),
@@ -195,10 +197,13 @@ def _write_files(
     folder = Path(run.config.tracking.output or run.space.folder / "output")
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in ("summary.json", "splits.json", "oof.npz")]
+    paths.append(folder / "augmentation.png")
     text = json.dumps(summary.model_dump(mode="json"), indent=2)
     paths[0].write_text(text + "\n", encoding="utf-8")
     run.prepared.problem.splits.write(paths[1])
     np.savez(paths[2], **{name: getattr(pooled, name) for name in pooled.__dataclass_fields__})
+    problem, seed = run.prepared.problem, run.config.split.seed
+    sheet(problem.images, run.config.train.augment, size=problem.size, seed=seed).save(paths[3])
     if holdout is not None:
         paths.append(folder / "holdout.npz")
         np.savez(paths[-1], **{n: getattr(holdout, n) for n in holdout.__dataclass_fields__})

@@ -18,6 +18,7 @@ def pack(result: FoldResult, card: ModelCard) -> dict[str, bytes]:
     np.savez(arrays, **{name: getattr(result, name) for name in names})
     content = {
         "best_epoch": result.best_epoch,
+        "averaged": result.averaged,
         "scores": result.scores,
         "tta_scores": result.tta_scores,
         "history": [asdict(report) for report in result.history],

@@ -42,6 +42,9 @@ class FoldSummary(_Part):
     fold: int
     mlflow_run: str
     best_epoch: int = Field(description="From 1.")
+    averaged: bool = Field(
+        description="Whether the moving average of the weights was kept (--ema), being better."
+    )
     epochs: int = Field(description="Epochs trained.")
     stage_seconds: list[float] = Field(description="Seconds of each stage's epochs.")
     images_per_second: float = Field(

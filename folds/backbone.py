@@ -64,8 +64,13 @@ class Classifier(nn.Module):
         self.head = Head(network, classes, head, dropout)
 
     def forward(
-        self, inputs: Tensor, rows: Tensor | None = None, seed: int = 0, start: int = 0
-    ) -> Tensor:
+        self,
+        inputs: Tensor,
+        rows: Tensor | None = None,
+        seed: int = 0,
+        start: int = 0,
+        with_features: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Logits of images, or of what `front` gave for them.
 
         Parameters
@@ -78,14 +83,18 @@ class Classifier(nn.Module):
             Seed of the dropout, another one each epoch.
         start : int
             Parts of the chain that are already done.
+        with_features : bool
+            Give the pooled features as well.
 
         Returns
         -------
-        Tensor, shape (B, C)
+        Tensor, shape (B, C), or a pair of this and a Tensor, shape (B, F)
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone_trains):
             output = self._rest(inputs, start) if start else self._whole(inputs)
-        return self.head(self.head.pool(output), rows, seed)
+        pooled = self.head.pool(output)
+        logits = self.head(pooled, rows, seed)
+        return (logits, pooled) if with_features else logits
 
     def front(self, image: Tensor, depth: int) -> Tensor:
         """Output of the first `depth` parts of the chain, at least one, for images in [0, 1]."""

@@ -2,11 +2,15 @@
 
 import io
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.amp import GradScaler
 
 from folds.backbone import Classifier
+from folds.ema import Average
+from folds.evaluate import better
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class EpochReport:
         augmented images).
     val_loss, val_accuracy, val_macro_f1 : float
         On the validation part in its plain view.
+    ema_loss, ema_accuracy, ema_macro_f1 : float, optional
+        The same of the averaged weights, with ``--ema``.
     learning_rate : float
         Of the first step.
     images_per_second : float
@@ -40,14 +46,38 @@ class EpochReport:
     learning_rate: float
     images_per_second: float
     seconds: float
+    ema_loss: float | None = None
+    ema_accuracy: float | None = None
+    ema_macro_f1: float | None = None
+
+    def better_side(self, metric: str) -> Literal["val", "ema"]:
+        """Whose score is better: that of the weights, or that of their average."""
+        average = getattr(self, f"ema_{metric}")
+        if average is not None and better(metric, average, getattr(self, f"val_{metric}")):
+            return "ema"
+        return "val"
+
+    def score(self, metric: str) -> float:
+        """The better of both."""
+        return float(getattr(self, f"{self.better_side(metric)}_{metric}"))
+
+
+def _no_scaler() -> GradScaler:
+    return GradScaler("cpu", enabled=False)
 
 
 @dataclass
 class FoldState:
-    """What changes while a fold is trained; `epoch` is the next one."""
+    """What changes while a fold is trained; `epoch` is the next one.
+
+    `average` holds the moving average of the weights, if there is one; `scaler` the factor of
+    float16's gradients, and does nothing in other precisions.
+    """
 
     model: Classifier
     optimizer: torch.optim.Optimizer
+    average: Average | None = None
+    scaler: GradScaler = field(default_factory=_no_scaler)
     epoch: int = 0
     best_epoch: int = -1
     best_score: float | None = None
@@ -62,6 +92,8 @@ def dump(state: FoldState) -> bytes:
     content = {
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
+        "average": state.average,
+        "scaler": state.scaler.state_dict(),
         "epoch": state.epoch,
         "best_epoch": state.best_epoch,
         "best_score": state.best_score,
@@ -78,6 +110,9 @@ def restore(state: FoldState, content: bytes) -> None:
     saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     state.model.load_state_dict(saved["model"])
     state.optimizer.load_state_dict(saved["optimizer"])
+    for name, tensor in (state.average or {}).items():
+        tensor.copy_(saved["average"][name])
+    state.scaler.load_state_dict(saved["scaler"])
     state.epoch, state.best_epoch = saved["epoch"], saved["best_epoch"]
     state.best_score = saved["best_score"]
     state.best_weights = saved["best_weights"]

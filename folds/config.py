@@ -18,6 +18,8 @@ from folds.balance import Method, parse_weights
 from folds.errors import UserError, nearest
 from folds.groups import check_pattern
 from folds.model_config import ModelConfig
+from folds.optim_config import OptimConfig
+from folds.policies import canonical
 from folds.section import Section
 from folds.stages import Stage
 
@@ -109,7 +111,11 @@ class TrainConfig(Section):
         ge=0,
         description="Epochs in which blocks that a stage unfreezes rise to its learning rate.",
     )
-    weight_decay: float = Field(0.05, ge=0, description="AdamW's decoupled weight decay.")
+    weight_decay: float = Field(
+        0.05,
+        ge=0,
+        description="Weight decay: decoupled in adamw, lion, muon and others, L2 in adam and sgd.",
+    )
     label_smoothing: float = Field(
         0.1, ge=0, lt=1, description="Share of the target spread over all classes."
     )
@@ -132,9 +138,15 @@ class TrainConfig(Section):
     frozen_norm: Literal["frozen", "train"] = Field(
         "frozen", description="Batch norm of frozen layers: keep its statistics, or update them."
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
-        description="Arithmetic of the network; auto: the faster here, measured in a few steps.",
+        description="Arithmetic of the network, of fp16 with scaled gradients; auto: the fastest "
+        "here, measured in a few steps.",
+    )
+    augment: Annotated[str, BeforeValidator(canonical)] = Field(
+        "light",
+        description="Augmentation of training images: none, light, rand, trivial, augmix, strong; "
+        "names joined by +; a .yaml file or a list of operations, see the README.",
     )
 
     @pydantic.field_validator("class_weights")
@@ -148,21 +160,6 @@ class TrainConfig(Section):
         return given
 
 
-class AugmentConfig(Section):
-    """Augmentation of training images, drawn per image and epoch."""
-
-    flip_horizontal: float = Field(0.5, ge=0, le=1, description="Probability of a mirror image.")
-    flip_vertical: float = Field(0.5, ge=0, le=1, description="Probability of an upside-down one.")
-    rotate: float = Field(180.0, ge=0, le=180, description="Largest rotation in degrees.")
-    translate: float = Field(0.05, ge=0, le=0.5, description="Largest shift, as share of a side.")
-    scale: float = Field(0.1, ge=0, lt=1, description="Largest zoom: factors 1-x to 1+x.")
-    shear: float = Field(5.0, ge=0, le=45, description="Largest shear in degrees.")
-    brightness: float = Field(0.1, ge=0, lt=1, description="Factors 1-x to 1+x.")
-    contrast: float = Field(0.1, ge=0, lt=1, description="Factors 1-x to 1+x.")
-    saturation: float = Field(0.1, ge=0, lt=1, description="Factors 1-x to 1+x.")
-    hue: float = Field(0.02, ge=0, le=0.5, description="Largest turn of the hue, in full turns.")
-
-
 class ClusterConfig(Section):
     """Where the folds run. Results do not depend on it, but for batch norm with several workers."""
 
@@ -174,6 +171,11 @@ class ClusterConfig(Section):
         "auto",
         description="Data-parallel (DDP) workers that share one fold; batch norm sees the part of "
         "the batch that its worker has.",
+    )
+    sync_bn: bool = Field(
+        False,
+        description="Let batch norm that trains see all workers' parts of the batch: slower, and "
+        "scores that do not depend on --workers-per-fold.",
     )
     concurrent_folds: Auto | Annotated[int, Field(ge=1)] = Field(
         "auto", description="Folds trained at the same time (lanes)."
@@ -236,7 +238,7 @@ class Config(Section):
     split: SplitConfig = SplitConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
-    augment: AugmentConfig = AugmentConfig()
+    optim: OptimConfig = OptimConfig()
     cluster: ClusterConfig = ClusterConfig()
     tracking: TrackingConfig = TrackingConfig()
 

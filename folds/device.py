@@ -8,10 +8,13 @@ from typing import Any, cast
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from folds.backbone import Classifier
 from folds.errors import UserError
 from folds.speed import widen_strided_depthwise
+
+FIRST_SCALE = 2.0**12  # of float16's gradients
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Runtime:
     Parameters
     ----------
     device : torch.device
-    precision : {"fp32", "bf16"}
+    precision : {"fp32", "bf16", "fp16"}
         Arithmetic of the network; its parameters stay float32.
     channels_last : bool
         Memory layout of images and convolutions: NHWC, or else NCHW.
@@ -43,7 +46,7 @@ class Runtime:
         device : str
             ``cpu``, ``cuda`` or ``auto``.
         precision : str
-            ``fp32``, ``bf16`` or ``auto``: bf16 on a GPU that has it, else fp32.
+            ``fp32``, ``bf16``, ``fp16`` or ``auto``: bf16 on a GPU that has it, else fp32.
 
         Raises
         ------
@@ -58,7 +61,7 @@ class Runtime:
         if precision == "auto":
             precision = "bf16" if native else "fp32"
         if precision == "bf16" and device == "cuda" and not native:
-            raise UserError("--precision bf16: this GPU does not have it; use fp32")
+            raise UserError("--precision bf16: this GPU does not have it; use fp16 or fp32")
         return cls(torch.device(device), precision)
 
     @property
@@ -78,9 +81,19 @@ class Runtime:
 
     def autocast(self) -> AbstractContextManager[object]:
         """Context in which the network runs in the chosen precision."""
+        kind = torch.float16 if self.precision == "fp16" else torch.bfloat16
         return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.precision == "bf16", cache_enabled=True
+            self.device.type, kind, enabled=self.precision != "fp32", cache_enabled=True
         )
+
+    def scaler(self) -> GradScaler:
+        """A fresh scaler of gradients, whose small ones float16 would lose; idle otherwise.
+
+        An update whose gradients overflow is skipped, and the scale halved. Whether a sum over
+        images overflows may depend on how many workers share it, so the scale begins far below.
+        """
+        half = self.precision == "fp16"
+        return GradScaler(self.device.type, init_scale=FIRST_SCALE, enabled=half)
 
     def place(self, model: Classifier) -> None:
         """Bring a network onto the device and into the layout, in place."""

@@ -44,9 +44,10 @@ def replacing(path: Path) -> Iterator[Path]:
     scratch = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield scratch
-        scratch.replace(path)
+        try:
+            yield scratch
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        scratch.unlink(missing_ok=True)

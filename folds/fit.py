@@ -16,13 +16,17 @@ from folds.backbone import build
 from folds.batches import model_seed
 from folds.checkpoint import EpochReport, FoldState, dump, restore
 from folds.device import Runtime
+from folds.ema import averaged, first_average
 from folds.evaluate import Floats, Ints, better, quick_scores, scores, softmax
 from folds.front import Shared, nothing_shared
-from folds.layers import forget_frozen, parameter_groups, unfreeze
+from folds.layers import forget_frozen, unfreeze
+from folds.losses import fresh_factor
+from folds.optim import make_optimizer
 from folds.problem import Problem
 from folds.stages import Moment, moment, total_epochs
 from folds.steps import Place, find_place, predict, predict_views, train_epoch
-from folds.team import Team
+from folds.syncbn import synchronise
+from folds.team import Team, summed
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class FoldResult:
         All epochs, in order.
     best_epoch : int
         From 0.
+    averaged : bool
+        Whether the best model is the moving average of the weights (``--ema``).
     scores : dict
         `folds.evaluate.scores` of the probabilities.
     holdout : ndarray of float32, shape (H, C)
@@ -60,6 +66,7 @@ class FoldResult:
     weights: dict[str, Tensor]
     history: tuple[EpochReport, ...]
     best_epoch: int
+    averaged: bool
     scores: dict[str, float]
     holdout: Floats
     tta_probabilities: Floats
@@ -146,8 +153,13 @@ def _first_state(place: Place) -> FoldState:
         head=config.model.head,
     )
     place.runtime.place(model)
-    # all parameters from the start: frozen ones have no gradient and stay put
-    return FoldState(model, torch.optim.AdamW(parameter_groups(model, config), lr=0.0, fused=True))
+    if config.cluster.sync_bn and place.team.size > 1:
+        synchronise(model, place.team)
+    optimizer = make_optimizer(
+        model, config, learning_rate=max(stage.learning_rate for stage in problem.stages)
+    )
+    average = first_average(model) if config.optim.ema else None
+    return FoldState(model, optimizer, average, place.runtime.scaler())
 
 
 def _restored(place: Place, checkpoint: bytes) -> FoldState:
@@ -165,7 +177,9 @@ def _enter_stage(place: Place, state: FoldState, now: Moment) -> nn.Module:
     if place.team.size == 1:
         return place.runtime.wrap(model)
     # batch-norm statistics are averaged at the end of an epoch instead
-    return place.runtime.wrap(DistributedDataParallel(model, broadcast_buffers=False))
+    together = DistributedDataParallel(model, broadcast_buffers=False)
+    together.register_comm_hook(None, summed)
+    return place.runtime.wrap(together)
 
 
 def _patience_over(place: Place, state: FoldState) -> bool:
@@ -179,38 +193,57 @@ def _patience_over(place: Place, state: FoldState) -> bool:
 
 def _epoch(place: Place, state: FoldState, wrapped: nn.Module, now: Moment) -> EpochReport:
     """One pass over the training part and one over the validation part; updates the state."""
-    metric = place.problem.config.train.metric
+    config = place.problem.config
     start = time.perf_counter()
     losses, rate = train_epoch(place, state, wrapped, now)
     seconds = time.perf_counter() - start
-    logits = predict(place, state, now, place.held_out)
-    found = quick_scores(place.problem.images.labels[place.held_out], logits)
+    models = _validated(place, state, now)
+    labels = place.problem.images.labels[place.held_out]
+    found = {
+        f"{side}_{name}": value
+        for side, (_, logits) in models.items()
+        for name, value in quick_scores(labels, logits).items()
+    }
+    classes = len(place.problem.images.class_names)
     report = EpochReport(
         epoch=state.epoch,
         stage=now.index,
         train_loss=float(losses.mean()),
-        first_loss=float(losses[0]),
-        val_loss=found["loss"],
-        val_accuracy=found["accuracy"],
-        val_macro_f1=found["macro_f1"],
+        first_loss=float(losses[0]) / fresh_factor(config, classes),
         learning_rate=rate,
-        images_per_second=len(losses) * place.problem.config.train.batch_size / seconds,
+        images_per_second=len(losses) * config.train.batch_size / seconds,
         seconds=time.perf_counter() - start,
+        **found,
     )
     state.history.append(report)
-    if better(metric, found[metric], state.best_score):
-        state.best_score, state.best_epoch = found[metric], state.epoch
-        state.best_weights = {
-            n: t.detach().to("cpu", copy=True) for n, t in state.model.state_dict().items()
-        }
+    score = report.score(config.train.metric)
+    if better(config.train.metric, score, state.best_score):
+        state.best_score, state.best_epoch = score, state.epoch
+        weights, logits = models[report.better_side(config.train.metric)]
+        state.best_weights = {n: t.detach().to("cpu", copy=True) for n, t in weights.items()}
         state.best_logits = torch.from_numpy(logits)
     state.epoch += 1
     return report
 
 
+def _validated(
+    place: Place, state: FoldState, now: Moment
+) -> dict[str, tuple[dict[str, Tensor], Floats]]:
+    """The weights that may be kept, and their logits of the validation part.
+
+    By the prefix of their scores: ``val``, and ``ema`` where there is an average.
+    """
+    models = {"val": (state.model.state_dict(), predict(place, state, now, place.held_out))}
+    if state.average is not None:
+        with averaged(state.model, state.average):
+            models["ema"] = state.average, predict(place, state, now, place.held_out)
+    return models
+
+
 def _result(place: Place, state: FoldState) -> FoldResult:
     assert state.best_logits is not None, "a schedule has at least one epoch"
     probabilities = softmax(state.best_logits.numpy())
+    best = state.history[state.best_epoch]
     labels = place.problem.images.labels[place.held_out]
     state.model.load_state_dict(state.best_weights)
     tta = _tta(place, state)
@@ -222,6 +255,7 @@ def _result(place: Place, state: FoldState) -> FoldResult:
         weights=state.best_weights,
         history=tuple(state.history),
         best_epoch=state.best_epoch,
+        averaged=best.better_side(place.problem.config.train.metric) == "ema",
         scores=scores(labels, probabilities),
         holdout=_holdout(place, state),
         tta_probabilities=tta,

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from folds.augment import COLUMNS, augment, to_input
+from folds.augment import augment, to_input
+from folds.augment.draws import Floats
 from folds.backbone import Classifier, build
 from folds.batches import uniform_table
 from folds.device import Runtime, as_tensor
@@ -71,7 +72,9 @@ def shared_views(problem: Problem, budget: int) -> list[View]:
         depth = front_depth(model, problem.stages, index, problem.config.train.frozen_norm)
         if depth:
             each = _bytes(model, depth, problem.size) * len(problem.images)
-            wanted = [View(PLAIN, depth), *(View(first + e, depth) for e in range(stage.epochs))]
+            wanted = [View(PLAIN, depth)]
+            if not problem.mixes(stage):
+                wanted += [View(first + epoch, depth) for epoch in range(stage.epochs)]
             new = [view for view in wanted if view not in views][: budget // each]
             budget -= each * len(new)
             views += new
@@ -138,15 +141,15 @@ class Front:
             if numbers is None:
                 image = to_input(pixels, problem.size)
             else:
-                drawn = numbers[rows - first].to(device)
-                image = augment(pixels, drawn, problem.config.augment, problem.size)
+                drawn = numbers[rows.numpy() - first]
+                image = augment(pixels, drawn, problem.policy, problem.size)
             with self._runtime.autocast():
                 parts.append(self._model.front(image, view.depth).cpu())
         return torch.cat(parts)
 
-    def _numbers(self, view: View, first: int, last: int) -> Tensor | None:
+    def _numbers(self, view: View, first: int, last: int) -> Floats | None:
         """Rows of the epoch's table; none for the plain view."""
         if view.epoch == PLAIN:
             return None
-        table = uniform_table(self._problem.config.split.seed, view.epoch, last, COLUMNS)
-        return torch.from_numpy(table[first:])
+        columns = self._problem.policy.columns
+        return uniform_table(self._problem.config.split.seed, view.epoch, last, columns)[first:]

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from folds.hashing import scrambled
 from folds.shape import HeadShape
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -149,13 +150,8 @@ def keep(rows: Tensor, features: int, probability: float, seed: int, first: int 
     -------
     Tensor of float32, shape (B, F)
         0 with `probability`, else 1 / (1 - probability); row b depends on ``rows[b]`` alone.
-
-    References
-    ----------
-    The mixing steps are the finaliser of MurmurHash3 (Appleby), in 32 bits.
     """
     columns = torch.arange(first, first + features, device=rows.device)
-    value = (rows[:, None] * 0x9E3779B1 + columns * 0x85EBCA77 + seed * 0xC2B2AE3D) & 0xFFFFFFFF
-    for factor, shift in ((0x85EBCA6B, 16), (0xC2B2AE35, 13), (1, 16)):
-        value = ((value ^ (value >> shift)) * factor) & 0xFFFFFFFF
-    return (value >= int(probability * 2**32)).float() / (1 - probability)
+    value = rows[:, None] * 0x9E3779B1 + columns * 0x85EBCA77 + seed * 0xC2B2AE3D
+    drawn = scrambled(value.to(torch.int32)).long() & 0xFFFFFFFF
+    return (drawn >= int(probability * 2**32)).float() / (1 - probability)

@@ -15,6 +15,7 @@ from folds.evenness import split_notices
 from folds.groups import named_groups
 from folds.images import ImageSet, load
 from folds.manifest import SplitManifest
+from folds.optim import check_optimizer
 from folds.problem import Problem
 from folds.splits import make_splits, tasks
 from folds.stages import Stage, without_pretraining
@@ -97,6 +98,7 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     """
     backbone = config.model.backbone
     check_backbone(backbone)
+    check_optimizer(config.optim.optimizer)
     loaded = load(config.data, seed=config.split.seed, largest=native_size(backbone))
     images, audit = _audit(named_groups(loaded, config.data.group_regex), config)
     splits = make_splits(images, config.split)

@@ -158,11 +158,16 @@ def measure(trial: Trial, runtime: Runtime) -> Probed:
 
 def _changes(trial: Trial, runtime: Runtime) -> Iterator[dict[str, Any]]:
     """What to try, one change at a time, each on top of the best so far."""
-    if trial.precision == "auto" and (
-        runtime.device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
-    ):
-        yield {"precision": "fp32" if runtime.precision == "bf16" else "bf16"}
+    if trial.precision == "auto":
+        half = "bf16" if _has_bf16(runtime) else "fp16"
+        yield {"precision": "fp32" if runtime.precision == half else half}
     yield {"channels_last": not runtime.channels_last}
+
+
+def _has_bf16(runtime: Runtime) -> bool:
+    if runtime.device.type == "cpu":
+        return True
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _faster(trial: Trial, first: Runtime, second: Runtime) -> tuple[Runtime, float]:

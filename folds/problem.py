@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from folds.augment import Policy, make_policy
 from folds.balance import Balance, balanced
 from folds.bundle import ModelCard
 from folds.config import Config
@@ -37,8 +38,8 @@ class Problem:
     Raises
     ------
     UserError
-        The batch is larger than what an epoch takes of the smallest training part, or a class
-        that was given a weight is unknown.
+        The batch is larger than what an epoch takes of the smallest training part, it has fewer
+        images than parts, or a class that was given a weight is unknown.
     """
 
     config: Config
@@ -54,6 +55,19 @@ class Problem:
         network = self.config.model
         names = self.images.class_names
         return ModelCard(network.backbone, names, self.size, network.head, network.tta)
+
+    @property
+    def policy(self) -> Policy:
+        """What training images are augmented by."""
+        return make_policy(self.config.train.augment)
+
+    def mixes(self, stage: Stage) -> bool:
+        """Whether images are mixed in a stage: where some of the backbone trains.
+
+        Outputs of a frozen front are those of single images. So nothing is mixed while the
+        backbone is frozen, and nothing is shared where images are mixed.
+        """
+        return self.policy.mixes and stage.share > 0
 
     def balance(self, train: Ints) -> Balance:
         """What is done about unequal classes in a training part of these rows."""
@@ -75,4 +89,10 @@ class Problem:
             raise UserError(
                 f"--batch-size {batch}: larger than the smallest training part{after}, {smallest} "
                 f"images; lower it to {smallest} or less"
+            )
+        parts = self.config.optim.accumulate
+        if parts > batch:
+            raise UserError(
+                f"--accumulate {parts}: larger than --batch-size {batch}; lower it to {batch} or "
+                "less"
             )

@@ -139,24 +139,6 @@ def moment(stages: Sequence[Stage], epoch: int) -> Moment:
     raise IndexError(f"epoch {epoch} of {first}")
 
 
-def learning_rate(now: Moment, step: int, steps: int) -> float:
-    """Cosine from the stage's learning rate towards 0 over all steps of the stage.
-
-    Parameters
-    ----------
-    now : Moment
-        The epoch's place in the stages.
-    step, steps : int
-        Step within the epoch (from 0) and steps an epoch.
-
-    References
-    ----------
-    Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017.
-    """
-    done = (now.epoch * steps + step) / (now.stage.epochs * steps)
-    return now.stage.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
 def lr_scale(
     depth: int,
     groups: int,

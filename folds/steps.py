@@ -5,14 +5,15 @@ Everything that touches each image is here; `folds.fit` decides which epochs the
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from folds.augment import COLUMNS, augment, to_input
+from folds.augment import augment, to_input
 from folds.backbone import Classifier, layer_groups
 from folds.balance import Balance
 from folds.batches import epoch_batches, epoch_draws, model_seed, uniform_table
@@ -23,14 +24,18 @@ from folds.evaluate import Floats, Ints
 from folds.front import WIDER, Shared, front_depth
 from folds.gather import Gather, rows_on
 from folds.layers import set_scales, train_mode
+from folds.losses import image_losses, triplet_loss
+from folds.mixed import Batch, mixed_batches
+from folds.optim import update
 from folds.problem import Problem
-from folds.stages import Moment, learning_rate
+from folds.schedule import epoch_rates
+from folds.stages import Moment
 from folds.team import Team
 from folds.tta import mean_probabilities
 from folds.views import PLAIN, View
 
 AT_ONCE = 2**30  # bytes of shared outputs that may lie on the device
-Inputs = Iterator[tuple[Tensor, Tensor]]  # rows (B,) and inputs (B, ...) of each batch
+Inputs = Iterator[Batch]
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def train_epoch(
     Returns
     -------
     losses : Tensor of float32, shape (steps,)
-        Mean loss of each global batch, weighted by class, on the CPU.
+        Mean loss of each global batch, weighted by class, on the CPU; without a triplet term.
     rate : float
         Learning rate of the epoch's first step.
 
@@ -90,26 +95,44 @@ def train_epoch(
     the losses leave it after the last.
     """
     config, device = place.problem.config, place.runtime.device
+    pieces = config.optim.accumulate
     batches, row = _global_batches(place, state.epoch)
-    parts = [place.team.slice(batch) for batch in batches]
-    losses = torch.zeros(len(parts), device=device)
+    parts = [part for batch in batches for part in place.team.pieces(batch, pieces)]
+    losses = torch.zeros(len(batches), device=device)
     dropout = model_seed(config.split.seed, place.repeat, place.number) + state.epoch
     train_mode(state.model, now.stage, config.train.frozen_norm)
     groups = len(layer_groups(state.model.backbone))
-    inputs, start = _training_inputs(place, state, now, parts, row)
+    rates = _rates(place, state, now, len(batches))
+    inputs, start = _training_inputs(place, state, now, batches, row)
     drawn = zip(rows_on(device, parts), inputs, strict=True)
-    for step, (draws, (rows, batch)) in enumerate(drawn):
-        done = now.epoch + (step + 1) / len(parts)
-        set_scales(state.optimizer, groups, place.problem.stages, now, done, config)
-        for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(now, step, len(parts)) * group["scale"]
-        with place.runtime.autocast():
-            logits = wrapped(batch, draws, dropout, start)
-        losses[step] = _update(place, state.optimizer, logits, rows)
+    for number, (draws, batch) in enumerate(drawn):
+        step, before = divmod(number, pieces)
+        last = before == pieces - 1
+        with nullcontext() if last else _unshared(place, wrapped):
+            with place.runtime.autocast():
+                output = wrapped(batch.inputs, draws, dropout, start, with_features=True)
+            losses[step] += _backward(place, state, output, batch)
+        if last:
+            done = now.epoch + (step + 1) / len(batches)
+            set_scales(state.optimizer, groups, place.problem.stages, now, done, config)
+            update(state, config.optim, rates[step], state.epoch * len(batches) + step)
     losses = place.team.sum(losses).cpu() / _mean_weights(place, row[np.stack(batches)])
     _check_finite(place, state, now, losses)
-    _share_statistics(place, state.model)
-    return losses, learning_rate(now, 0, len(parts))
+    _share_statistics(place, state)
+    return losses, rates[0]
+
+
+def _rates(place: Place, state: FoldState, now: Moment, steps: int) -> list[float]:
+    """Learning rates of the epoch's steps."""
+    config = place.problem.config
+    metric = config.train.metric
+    scores = [report.score(metric) for report in state.history if report.stage == now.index]
+    return epoch_rates(config.optim, now, steps, scores, metric)
+
+
+def _unshared(place: Place, wrapped: nn.Module) -> AbstractContextManager[object]:
+    """Keep gradients to this worker: those of a whole batch are summed over the team at once."""
+    return nullcontext() if place.team.size == 1 else cast(Any, wrapped).no_sync()
 
 
 def _global_batches(place: Place, epoch: int) -> tuple[list[Ints], Ints]:
@@ -127,24 +150,28 @@ def _mean_weights(place: Place, rows: Ints) -> Tensor:
 
 
 def _training_inputs(
-    place: Place, state: FoldState, now: Moment, draws: Sequence[Ints], row: Ints
+    place: Place, state: FoldState, now: Moment, batches: Sequence[Ints], row: Ints
 ) -> tuple[Inputs, int]:
-    """Rows and inputs of each batch, and at which part of the chain these enter.
+    """This worker's part of each piece of the global batches, and where in the chain they enter.
 
     Repetitions of an image share its view while the backbone has a frozen front, whether or not
     somebody has computed that (law 1); then each has its own.
     """
-    problem, config = place.problem, place.problem.config
-    parts = [row[part] for part in draws]
-    depth = _frozen_depth(place, state.model, now)
-    if (shared := _shared_inputs(place, depth, state.epoch, parts)) is not None:
+    problem, policy, team = place.problem, place.problem.policy, place.team
+    pieces = problem.config.optim.accumulate
+    depth, mixes = _frozen_depth(place, state.model, now), problem.mixes(now.stage)
+    rows = [row[batch] for batch in batches]
+    parts = [part for batch in rows for part in team.pieces(batch, pieces)]
+    if not mixes and (shared := _shared_inputs(place, depth, state.epoch, parts)) is not None:
         return shared
-    numbers = uniform_table(config.split.seed, state.epoch, len(row), COLUMNS)
-    table = torch.from_numpy(numbers).to(place.runtime.device)
-    views = rows_on(place.runtime.device, parts if depth else draws)
+    table = uniform_table(problem.config.split.seed, state.epoch, len(row), policy.columns)
+    views = rows if depth else batches
+    if mixes:
+        return mixed_batches(problem, place.pixels, team, table, rows, views, pieces), 0
+    seen = [part for view in views for part in team.pieces(view, pieces)]
     looks = (
-        (rows, augment(pixels, table[view], config.augment, problem.size))
-        for view, (rows, pixels) in zip(views, place.pixels.batches(parts), strict=True)
+        Batch(numbers, augment(pixels, table[view], policy, problem.size))
+        for view, (numbers, pixels) in zip(seen, place.pixels.batches(parts), strict=True)
     )
     return looks, 0
 
@@ -157,7 +184,8 @@ def _plain_inputs(
     if (shared := _shared_inputs(place, depth, PLAIN, parts)) is not None:
         return shared
     size = place.problem.size
-    return ((rows, to_input(pixels, size)) for rows, pixels in place.pixels.batches(parts)), 0
+    images = place.pixels.batches(parts)
+    return (Batch(rows, to_input(pixels, size)) for rows, pixels in images), 0
 
 
 def _frozen_depth(place: Place, model: Classifier, now: Moment) -> int:
@@ -178,34 +206,58 @@ def _given_out(outputs: Tensor, device: torch.device, parts: Sequence[Ints]) -> 
     here = outputs.to(device) if outputs.nbytes <= AT_ONCE else outputs
     for rows, part in zip(rows_on(device, parts), parts, strict=True):
         chosen = rows if here.device == rows.device else torch.from_numpy(part)
-        yield rows, here[chosen].to(device, non_blocking=True)
+        yield Batch(rows, here[chosen].to(device, non_blocking=True))
 
 
-def _update(place: Place, optimizer: torch.optim.Optimizer, logits: Tensor, rows: Tensor) -> Tensor:
-    """One update; returns this worker's share of the global batch's loss.
+def _backward(
+    place: Place, state: FoldState, output: tuple[Tensor, Tensor], batch: Batch
+) -> Tensor:
+    """Add the gradients of this worker's part of a batch; returns its share of the batch's loss.
 
-    Each image's loss, its target smoothed or not, counts with the weight of the image's own class
-    (cross_entropy's `weight` would weight each class's share of a smoothed target instead).
+    Parameters
+    ----------
+    output : pair of Tensor, shapes (B, C) and (B, F)
+        Logits and pooled features.
     """
-    config, labels = place.problem.config.train, place.labels[rows]
-    losses = nn.functional.cross_entropy(
-        logits.float(), labels, label_smoothing=config.label_smoothing, reduction="none"
-    )
-    loss = (losses * place.weights[labels]).sum() / config.batch_size
-    optimizer.zero_grad(set_to_none=True)
-    # DDP averages over the workers, whose slices may differ in size
-    torch.autograd.backward(loss * place.team.size)
-    optimizer.step()
-    return loss.detach()
+    config, team = place.problem.config, place.team
+    logits, features = output
+    loss = share = _losses(place, logits, batch).sum() / config.train.batch_size
+    if config.optim.triplet and features.requires_grad:
+        labels = place.labels[batch.rows]
+        everyone = team.gather(labels[:, None], config.train.batch_size).squeeze(1)
+        loss = share + config.optim.triplet * triplet_loss(features, labels, team, everyone)
+    torch.autograd.backward(state.scaler.scale(loss))
+    return share.detach()
 
 
-def _share_statistics(place: Place, model: Classifier) -> None:
+def _losses(place: Place, logits: Tensor, batch: Batch) -> Tensor:
+    """Loss (B,) of each image; of a mixed one as a blend of those for its two labels.
+
+    A loss, its target smoothed or not, counts with the weight of its label's class (cross_entropy's
+    `weight` would weight each class's share of a smoothed target instead).
+    """
+
+    def weighted(rows: Tensor) -> Tensor:
+        labels = place.labels[rows]
+        return image_losses(place.problem.config, logits, labels) * place.weights[labels]
+
+    losses = weighted(batch.rows)
+    if batch.partners is None or batch.shares is None:
+        return losses
+    return torch.lerp(weighted(batch.partners), losses, batch.shares)
+
+
+def _share_statistics(place: Place, state: FoldState) -> None:
     """Average the batch norm statistics that each worker kept: the team validates one model."""
-    for module in model.modules():
+    if place.team.size == 1:
+        return
+    for name, module in state.model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
-            for buffer in (module.running_mean, module.running_var):
-                if buffer is not None and place.team.size > 1:
-                    place.team.sum(buffer).div_(place.team.size)
+            for kind in ("running_mean", "running_var"):
+                averages = (state.average or {}).get(f"{name}.{kind}")
+                for buffer in (getattr(module, kind), averages):
+                    if buffer is not None:
+                        place.team.sum(buffer).div_(place.team.size)
 
 
 def _check_finite(place: Place, state: FoldState, now: Moment, losses: Tensor) -> None:
@@ -259,9 +311,9 @@ def _predict(place: Place, model: Classifier, now: Moment, rows: Ints) -> Floats
     model.eval()
     inputs, start = _plain_inputs(place, model, now, _without_gradients(place, rows))
     outputs = [_no_rows(place)]
-    for _, images in inputs:
+    for images in inputs:
         with place.runtime.autocast():
-            outputs.append(model(images, start=start).float())
+            outputs.append(model(images.inputs, start=start).float())
     return place.team.gather(torch.cat(outputs), len(rows)).cpu().numpy()
 
 

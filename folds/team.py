@@ -1,12 +1,14 @@
 """The workers that share one fold, through torch.distributed."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.futures import Future
 
 from folds.batches import worker_slice
 
@@ -39,9 +41,20 @@ class Team:
             dist.all_reduce(values)
         return values
 
+    def sum_through(self, values: Tensor) -> Tensor:
+        """Sum of a tensor over all workers, through which gradients flow."""
+        if self.size == 1:
+            return values
+        total: Tensor = _Sum.apply(values)
+        return total
+
     def slice(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """This worker's part of some rows."""
         return worker_slice(rows, self.rank, self.size)
+
+    def pieces(self, rows: NDArray[np.int64], number: int) -> list[NDArray[np.int64]]:
+        """This worker's part of each of some pieces of rows, whose sizes differ by at most one."""
+        return [self.slice(piece) for piece in np.array_split(rows, number)]
 
     def gather(self, mine: Tensor, rows: int) -> Tensor:
         """Put the parts that `slice` divided together again, on every worker.
@@ -66,3 +79,37 @@ class Team:
         dist.all_gather(parts, padded)
         lengths = [len(worker_slice(np.arange(rows), rank, self.size)) for rank in range(self.size)]
         return torch.cat([part[:n] for part, n in zip(parts, lengths, strict=True)])
+
+    def gather_through(self, mine: Tensor, rows: int) -> Tensor:
+        """As `gather`, and gradients flow through it."""
+        if self.size == 1:
+            return mine
+        before = sum(len(worker_slice(np.arange(rows), r, self.size)) for r in range(self.rank))
+        after = rows - before - len(mine)
+        return self.sum_through(torch.nn.functional.pad(mine, (0, 0, before, after)))
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all workers; each one's gradient is the sum of what all pass back."""
+
+    @staticmethod
+    def forward(_ctx: Any, values: Tensor) -> Tensor:
+        """Sum up."""
+        total = values.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """Sum up what the workers pass back."""
+        return _Sum.forward(ctx, gradients[0])
+
+
+def summed(_state: object, bucket: dist.GradBucket) -> Future[Tensor]:  # type: ignore[name-defined]
+    """Sum gradients over the workers, in their own float32 (a communication hook of DDP).
+
+    DDP would divide by the number of workers, whose parts of a batch may differ in size. To make
+    up for it in the loss would let float16's gradients overflow the sooner the more workers.
+    """
+    work = dist.all_reduce(bucket.buffer(), async_op=True)
+    return work.get_future().then(lambda done: done.value()[0])

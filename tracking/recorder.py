@@ -26,6 +26,7 @@ from tracking.store import Store
 Event = Mapping[str, Any]
 _EPOCH_METRICS = (
     "train_loss", "val_loss", "val_accuracy", "val_macro_f1", "learning_rate", "images_per_second",
+    "ema_loss", "ema_accuracy", "ema_macro_f1",
 )  # fmt: skip
 
 
@@ -135,7 +136,8 @@ class Recorder:
             case "started":
                 self._start(task, event)
             case "epoch":
-                self._metrics(task, event["time"], event["epoch"] + 1, _EPOCH_METRICS, event)
+                there = [name for name in _EPOCH_METRICS if event.get(name) is not None]
+                self._metrics(task, event["time"], event["epoch"] + 1, there, event)
             case "finished":
                 assert files is not None
                 self._finish(task, event, files)

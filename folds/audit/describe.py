@@ -21,6 +21,7 @@ from folds.images.pixelfile import Pixels, pieces
 SIDE = 24  # of the thumbnails that are compared
 _FREQUENCIES = 10  # of each axis that the fingerprint keeps
 _QUANTILES = (0.02, 0.1, 0.25, 0.75, 0.9, 0.98)
+_LIGHTS = 0.3  # quantile of each channel above which its lights begin
 _RINGS = 4
 _SCALES = (1, 2, 4, 8)
 _AT_ONCE = 16  # images whose floats stay in the processor's cache
@@ -42,9 +43,10 @@ class Described:
     tolerance : ndarray of float32, shape (S,)
         Differences of each statistic that mean little: another light shifts an image's whole
         colour further than its contents are shifted.
-    fingerprint : ndarray of float32, shape (N, F)
+    fingerprints : ndarray of float32, shape (N, 2, F)
         Magnitudes of low frequencies with norm 1: close together for images that are the same but
-        for brightness, contrast, compression, mirroring and turns by 90 degrees.
+        for brightness, contrast, compression, mirroring and turns by 90 degrees. Of the image,
+        and of the image without its lights, which a brighter copy has lost.
     thumbs : ndarray of uint8, shape (N, SIDE, SIDE, 3)
         Small versions.
     digest : ndarray of uint64, shape (N, 2)
@@ -54,7 +56,7 @@ class Described:
     statistics: NDArray[np.float32]
     names: tuple[str, ...]
     tolerance: NDArray[np.float32]
-    fingerprint: NDArray[np.float32]
+    fingerprints: NDArray[np.float32]
     thumbs: NDArray[np.uint8]
     digest: NDArray[np.uint64]
 
@@ -63,7 +65,7 @@ class Described:
         return replace(
             self,
             statistics=self.statistics[rows],
-            fingerprint=self.fingerprint[rows],
+            fingerprints=self.fingerprints[rows],
             thumbs=self.thumbs[rows],
             digest=self.digest[rows],
         )
@@ -81,12 +83,12 @@ def describe(pixels: Pixels) -> Described:
         blocks = pool.map(lambda rows: _describe_block(pixels[rows]), pieces(pixels.shape))
         parts = [part for block in blocks for part in block]
     torch.set_num_threads(threads)
-    statistics, fingerprint, thumbs, digest = (
+    statistics, fingerprints, thumbs, digest = (
         np.concatenate(part) for part in zip(*parts, strict=True)
     )
     names = _names(pixels.shape)
     tolerance = np.array([_TOLERANCE[name] for name in names], np.float32)
-    return Described(statistics, names, tolerance, fingerprint, thumbs, digest)
+    return Described(statistics, names, tolerance, fingerprints, thumbs, digest)
 
 
 def _describe_block(pixels: NDArray[np.uint8]) -> list[tuple[NDArray, ...]]:
@@ -100,7 +102,9 @@ def _describe(pixels: NDArray[np.uint8]) -> tuple[NDArray, ...]:
     light = (image[:, 0] + image[:, 1] + image[:, 2]) / 3
     statistics = torch.cat([_colours(thumb), _rings(thumb), _extremes(light), _texture(light)], 1)
     small = (thumb * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-    return statistics.numpy(), _fingerprint(thumb).numpy(), small.numpy(), _digests(pixels)
+    lights = thumb.flatten(2).quantile(_LIGHTS, 2)[..., None, None]
+    prints = torch.stack([_fingerprint(thumb), _fingerprint(thumb.minimum(lights))], 1)
+    return statistics.numpy(), prints.numpy(), small.numpy(), _digests(pixels)
 
 
 def _digests(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -4,6 +4,7 @@ A cheap fingerprint proposes each image's nearest neighbours, a comparison of sm
 all eight turns decides. Nothing of size N x N is ever made.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ _SURE = 0.002  # a difference that only the same picture has
 _EXACT_SEARCH = 50_000  # images up to which the search need not be approximate
 _FOR_A_CELL, _VISITED = 40, 16  # vectors that place a cell, and cells that are searched
 _AT_ONCE = 2048  # pairs that are compared together
+_MAYBE = 0.25  # a difference that another light may explain
+_LEAST_GAIN = 0.2  # of a light that leaves something of a picture
+_BURNT = 0.96  # brightness above which a pixel may have been cut off
 _NOISE = 2 / 255  # differences of grey that mean nothing
 _TINT = 0.05  # how much the mean colour counts beside the picture
 _ROUNDS = 5
@@ -73,7 +77,7 @@ def find_duplicates(described: Described) -> Duplicates:
     limit = _SURE
     for turn in range(_ROUNDS):
         rows = np.flatnonzero(cluster == np.arange(len(cluster)))
-        candidates = _neighbours(described.fingerprint, rows)
+        candidates = _neighbours(described.fingerprints, rows)
         difference = _differences(described.thumbs, candidates)
         if turn:
             limit = _limit(rows, candidates, difference)
@@ -93,16 +97,23 @@ def _first_of_copies(digest: NDArray[np.uint64]) -> Rows:
     return first[number.ravel()]
 
 
-def _neighbours(fingerprint: Floats, rows: Rows) -> Rows:
-    """Pairs (P, 2) of images with near fingerprints, each once."""
-    vectors = np.ascontiguousarray(fingerprint[rows])
+def _neighbours(fingerprints: Floats, rows: Rows) -> Rows:
+    """Pairs (P, 2) of images near in one of their fingerprints (N, K, F), each pair once."""
     count = min(NEIGHBOURS + 1, len(rows))
-    _, found = _index(vectors).search(vectors, count)
     one = np.repeat(np.arange(len(rows)), count)
-    other = found.ravel()
-    ordered = np.stack([np.minimum(one, other), np.maximum(one, other)], 1)
+    pairs = []
+    for vectors in np.moveaxis(fingerprints[rows], 1, 0):
+        other = _search(np.ascontiguousarray(vectors), count)
+        pairs.append(np.stack([np.minimum(one, other), np.maximum(one, other)], 1))
+    ordered = np.concatenate(pairs)
     ordered = ordered[(ordered[:, 0] >= 0) & (ordered[:, 0] < ordered[:, 1])]
     return rows[np.unique(ordered, axis=0)]
+
+
+def _search(vectors: Floats, count: int) -> Rows:
+    """Numbers of the nearest of M vectors to each, itself among them, shape (M * count,)."""
+    found: Rows = _index(vectors).search(vectors, count)[1].ravel()
+    return found
 
 
 def _index(vectors: Floats) -> faiss.Index:
@@ -130,18 +141,44 @@ def _differences(thumbs: NDArray[np.uint8], pairs: Rows) -> Floats:
 
 
 def _difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Floats:
-    a, b = _centred(one), _centred(other)
-    noise = _NOISE**2 * a[0].size
-    size = [np.einsum("nhwc,nhwc->n", x, x) + noise for x in (a, b)]
-    common = np.max([np.einsum("nhwc,nhwc->n", a, turned) for turned in _turns(b)], axis=0)
-    return 1 - (common + noise) / np.sqrt(size[0] * size[1])
+    a, b = (thumbs.astype(np.float32) / np.float32(255) for thumbs in (one, other))
+    turns = np.stack([_correlation(a, turned) for turned in _turns(b)])
+    found: Floats = 1 - turns.max(axis=0)
+    unsure = (found > _SURE) & (found < _MAYBE)
+    best = turns.argmax(axis=0)
+    for number, turned in enumerate(_turns(b)):
+        rows = np.flatnonzero(unsure & (best == number))
+        found[rows] = np.minimum(found[rows], 1 - _relit_correlation(a[rows], turned[rows]))
+    return found
 
 
-def _centred(thumbs: NDArray[np.uint8]) -> Floats:
-    """Images without their mean colour, but for a part of it that tells flat ones apart."""
-    image = thumbs.astype(np.float32) / 255
-    mean = image.mean((1, 2), keepdims=True)
-    return image - (1 - _TINT) * mean
+def _correlation(a: Floats, b: Floats) -> Floats:
+    """Correlation of images (B, S, S, C), less where flat ones differ in colour, shape (B,)."""
+    means = [image.mean((1, 2), keepdims=True) for image in (a, b)]
+    a, b = a - means[0], b - means[1]
+    noise = _NOISE**2 * math.prod(a.shape[1:])
+    sizes = [np.einsum("nhwc,nhwc->n", x, x) + noise for x in (a, b)]
+    tint = _TINT**2 * np.square(means[0] - means[1]).sum((1, 2, 3)) * math.prod(a.shape[1:3])
+    common = np.einsum("nhwc,nhwc->n", a, b) + noise - tint
+    found: Floats = common / np.sqrt(sizes[0] * sizes[1])
+    return found
+
+
+def _relit_correlation(a: Floats, b: Floats) -> Floats:
+    """Correlation after the darker image of each pair was given the light of the brighter.
+
+    Light is a gain and an offset, fitted where the brighter image is not burnt out; what they
+    lift above white is cut off, as it was in the brighter image.
+    """
+    swap = (a.mean((1, 2, 3)) > b.mean((1, 2, 3)))[:, None, None, None]
+    dark, bright = np.where(swap, b, a), np.where(swap, a, b)
+    seen = (bright < _BURNT).astype(np.float32)
+    count = seen.sum((1, 2, 3)) + 1
+    means = [(x * seen).sum((1, 2, 3)) / count for x in (dark, bright)]
+    x, y = (v - m[:, None, None, None] for v, m in zip((dark, bright), means, strict=True))
+    gain = (x * y * seen).sum((1, 2, 3)) / ((x * x * seen).sum((1, 2, 3)) + 1e-6)
+    lit = gain[:, None, None, None] * x + means[1][:, None, None, None]
+    return np.where(gain > _LEAST_GAIN, _correlation(lit.clip(0, 1), bright), 0)
 
 
 def _turns(images: Floats) -> Iterator[Floats]:

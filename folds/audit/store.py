@@ -50,7 +50,7 @@ def read(path: Path) -> Findings:
     OSError, ValueError, KeyError, BadZipFile
         There is no such file, or it is another or damaged.
     """
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         values = {field.name: arrays[field.name] for field in fields(Findings)}
     for name in ("reasons", "notices"):
         values[name] = tuple(values[name].tolist())

@@ -94,6 +94,8 @@ def test_one_parent_and_one_child_a_fold_are_finished(done, client):
     names = {file.path for file in client.list_artifacts(folds[0].info.run_id)}
     assert {"confusion.png", "curves.png"} <= names
     assert folds[0].data.params["batch_size"] == "16"
+    above = {file.path for file in client.list_artifacts(parents[0].info.run_id)}
+    assert {"confusion.png", "augmentation.png", "summary.json"} <= above
 
 
 def test_the_model_is_promoted_and_predicts(done, client):

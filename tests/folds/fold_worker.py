@@ -35,7 +35,7 @@ def main(folder, rank, size):
 
 
 def train(data, job):
-    config = Config.from_flat({"data": data, **job})
+    config = Config.from_flat({"data": data, "precision": "fp32", **job})
     images = load(config.data, seed=0, largest=32)
     splits = make_splits(images, config.split)
     problem = Problem(config, images, splits, 32, config.train.stages, None)
@@ -57,7 +57,7 @@ def train(data, job):
             problem,
             0,
             0,
-            runtime=Runtime.choose("cpu", "fp32"),
+            runtime=Runtime.choose("cpu", config.train.precision),
             on_checkpoint=checkpoints.append,
         )
     finally:
@@ -65,7 +65,7 @@ def train(data, job):
     moments = {}
     if checkpoints:  # on rank 0
         optimizer = torch.load(io.BytesIO(checkpoints[0]), weights_only=True)["optimizer"]
-        moments = {number: state["exp_avg"] for number, state in optimizer["state"].items()}
+        moments = {number: first_moment(state) for number, state in optimizer["state"].items()}
     return {
         "moments": moments,
         "losses": torch.cat(losses),
@@ -77,6 +77,11 @@ def train(data, job):
         "weights": result.weights,
         "best_epoch": result.best_epoch,
     }
+
+
+def first_moment(state):
+    """What an optimizer keeps of the gradients, whatever it calls that."""
+    return next(value for value in state.values() if torch.is_tensor(value) and value.ndim)
 
 
 if __name__ == "__main__":

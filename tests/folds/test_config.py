@@ -20,7 +20,7 @@ class TestFromFlat:
         assert flat() == Config()
 
     def test_a_setting_lands_in_its_group(self):
-        assert flat(batch_size=7, folds=3, rotate=10).train.batch_size == 7
+        assert flat(batch_size=7, folds=3, augment="rand").train.batch_size == 7
 
     def test_unknown_name_names_the_nearest(self):
         with pytest.raises(UserError, match=r"unknown setting 'batchsize'; nearest: batch_size"):
@@ -44,13 +44,23 @@ class TestFromFlat:
             ("metric", "f1", "'accuracy', 'macro_f1' or 'loss'"),
             ("balance", "smote", "'undersample' or 'hybrid'"),
             ("class_weights", "a=0", "the weight of a, 0, must be above 0"),
-            ("precision", "fp16", "'auto', 'fp32' or 'bf16'"),
+            ("precision", "int8", "'auto', 'fp32', 'bf16' or 'fp16'"),
+            ("loss", "mse", "'ce' or 'focal'"),
+            ("focal_gamma", -1, "greater than or equal to 0"),
+            ("triplet", -0.5, "greater than or equal to 0"),
+            ("schedule", "step", "'plateau' or 'onecycle'"),
+            ("restart_epochs", 0, "greater than or equal to 1"),
+            ("plateau_patience", 0, "greater than or equal to 1"),
+            ("plateau_factor", 1.0, "less than 1"),
+            ("clip_grad", -1.0, "greater than or equal to 0"),
+            ("accumulate", 0, "greater than or equal to 1"),
+            ("ema", 1.0, "less than 1"),
             ("seed", -1, "greater than or equal to 0"),
             ("seed", 2**32, "less than"),
             ("limit", 0, "greater than or equal to 1"),
             ("folds", 2.5, "integer"),
-            ("rotate", 181, "less than or equal to 180"),
-            ("hue", 0.6, "less than or equal to 0.5"),
+            ("augment", "rotat", "no policy or operation 'rotat'; nearest: rotate"),
+            ("augment", "", "must be a policy"),
             ("model_name", "a/b", "match pattern"),
             ("max_failures", "many", "valid integer"),
             ("stages", [], "at least 1 item"),
@@ -84,7 +94,7 @@ class TestFromFlat:
         assert message.startswith(f"--{name.replace('_', '-')} {shown!r}: ")
         assert remedy in message
 
-    @pytest.mark.parametrize("name", ["dropout", "weight_decay", "rotate", "scale", "hue"])
+    @pytest.mark.parametrize("name", ["dropout", "weight_decay", "label_smoothing"])
     @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_numbers_that_are_not_finite_are_refused(self, name, value):
         with pytest.raises(UserError, match=f"--{name.replace('_', '-')}"):
@@ -152,13 +162,14 @@ class TestDigest:
         "metric": "loss", "patience": 3, "frozen_norm": "train",
         "pool": "max", "head_layers": "512,128", "head_activation": "gelu", "head_norm": "layer",
         "head_dropout": 0.3, "head_l2": 0.01, "tta": "d4", "layer_decay": 0.8, "warmup": 1,
-        "precision": "fp32", "flip_horizontal": 0.0, "flip_vertical": 0.0, "rotate": 0.0,
-        "translate": 0.0, "scale": 0.0, "shear": 0.0, "brightness": 0.0, "contrast": 0.0,
-        "saturation": 0.0, "hue": 0.0,
+        "loss": "focal", "focal_gamma": 1.0, "triplet": 0.1, "optimizer": "lion",
+        "schedule": "plateau", "restart_epochs": 2, "plateau_patience": 3, "plateau_factor": 0.5,
+        "clip_grad": 1.0, "accumulate": 2, "ema": 0.9,
+        "precision": "fp32", "augment": [{"op": "rotate", "max": 1e-5}],
     }  # fmt: skip
     SAME = {  # noqa: RUF012
         "address": "auto", "device": "cpu", "workers_per_fold": 3, "concurrent_folds": 2,
-        "compile": "off", "cache_budget": 1.0, "lanes_per_gpu": 2, "stream": "on",
+        "sync_bn": True, "compile": "off", "cache_budget": 1.0, "lanes_per_gpu": 2, "stream": "on",
         "stream_dir": "d", "checkpoint_every": 5, "max_failures": 0, "experiment": "e",
         "tracking_uri": "u", "model_name": "m", "output": "o",
     }  # fmt: skip

@@ -1,10 +1,6 @@
 import dataclasses
 import io
 import itertools
-import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +15,7 @@ from folds.config import Config
 from folds.device import Runtime
 from folds.errors import DivergenceError, UserError
 from folds.evaluate import quick_scores, scores
+from tests.folds.teams import trained_by_teams
 
 CPU = Runtime.choose("cpu", "fp32")
 TIMES = {"images_per_second": 0.0, "seconds": 0.0}
@@ -304,7 +301,7 @@ class TestResult:
         assert abs(result.history[0].first_loss - np.log(3)) < 0.15
 
     def test_learns_colours(self, make_problem):
-        result = train(make_problem(stages=["1:15:1e-3"], brightness=0, hue=0))
+        result = train(make_problem(stages=["1:15:1e-3"], augment="flip_horizontal+rotate"))
         assert result.scores["accuracy"] > 0.8
 
     def test_reports_come_in_order_and_are_the_history(self, make_problem):
@@ -374,7 +371,7 @@ class TestRuntime:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: False)
         assert Runtime.choose("auto", "auto") == Runtime(torch.device("cuda"), "fp32")
-        with pytest.raises(UserError, match=r"--precision bf16: .*use fp32"):
+        with pytest.raises(UserError, match=r"--precision bf16: .*use fp16 or fp32"):
             Runtime.choose("cuda", "bf16")
 
 
@@ -390,6 +387,10 @@ JOBS = {
         "backbone": "test_vit", "folds": 2, "batch_size": 15, "stages": ["0:2:1e-2", "1:3:1e-3"],
         "pool": "attention", "head_layers": [9], "head_norm": "layer", "head_dropout": 0.3,
         "layer_decay": 0.7, "warmup": 1, "tta": "d4",
+    },
+    "mixed": {  # partners lie in the other worker's part as often as not
+        "backbone": "test_vit", "folds": 2, "batch_size": 15, "stages": ["0:1:1e-2", "1:2:1e-3"],
+        "augment": "light+cutmix",
     },
     "holdout": {
         "backbone": "test_vit", "folds": 2, "batch_size": 8, "stages": ["1:2:1e-3"],
@@ -407,25 +408,7 @@ def teams(tmp_path_factory, make_images):
     """What one worker alone and two workers together found, by size and rank."""
     folder = tmp_path_factory.mktemp("teams")
     images = make_images()
-    np.savez(folder / "images.npz", images=images.pixels, labels=images.labels)
-    (folder / "jobs.json").write_text(json.dumps(JOBS))
-    program = str(Path(__file__).with_name("fold_worker.py"))
-    for size in (1, 2):
-        workers = [
-            subprocess.Popen(
-                [sys.executable, program, str(folder), str(rank), str(size)],
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for rank in range(size)
-        ]
-        for worker in workers:
-            message = worker.communicate(timeout=300)[1]
-            assert worker.returncode == 0, message
-    return {
-        (size, rank): torch.load(folder / f"{size}-{rank}.pt", weights_only=True)
-        for size, rank in ((1, 0), (2, 0), (2, 1))
-    }, images
+    return trained_by_teams(folder, JOBS, images), images
 
 
 class TestTeams:
@@ -435,10 +418,12 @@ class TestTeams:
         assert alone == first == second
         assert len(alone) > 5
 
-    @pytest.mark.parametrize("job", ["vit", "balanced", "head"])
-    def test_have_the_same_losses(self, teams, job):
+    @pytest.mark.parametrize(
+        ("job", "steps"), [("vit", 10), ("balanced", 10), ("mixed", 6), ("head", 10)]
+    )
+    def test_have_the_same_losses(self, teams, job, steps):
         alone, first, second = (one[job]["losses"] for one in teams[0].values())
-        assert len(alone) == 10
+        assert len(alone) == steps
         torch.testing.assert_close(first, alone, atol=1e-4, rtol=0)
         assert torch.equal(first, second)
 
@@ -452,7 +437,7 @@ class TestTeams:
         for number, moment in alone.items():
             torch.testing.assert_close(together[number], moment, atol=1e-5, rtol=1e-3)
 
-    @pytest.mark.parametrize("job", ["vit", "balanced", "head"])
+    @pytest.mark.parametrize("job", ["vit", "balanced", "mixed", "head"])
     def test_have_the_same_probabilities(self, teams, job):
         alone, first, second = (one[job] for one in teams[0].values())
         torch.testing.assert_close(

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+import torch
 
 from folds import probe as probing
 from folds.device import Runtime
@@ -132,3 +133,12 @@ class TestChoice:
         assert measure(trial(compile="on"), CPU).runtime.compiled
         table |= {("fp32", True, True): 0.1}
         assert not measure(trial(compile="off", images=10**6), CPU).runtime.compiled
+
+    @pytest.mark.parametrize(("native", "tried"), [(True, "fp32"), (False, "fp16")])
+    def test_tries_the_half_precision_that_a_gpu_has(self, monkeypatch, native, tried):
+        """A GPU with bf16 begins with it, one without begins with fp32."""
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: native)
+        first = "bf16" if native else "fp32"
+        gpu = Runtime(torch.device("cuda"), first)
+        changes = list(probing._changes(TRIAL, gpu))
+        assert changes == [{"precision": tried}, {"channels_last": False}]

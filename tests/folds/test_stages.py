@@ -1,11 +1,8 @@
-import itertools
-import math
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from folds.stages import Stage, learning_rate, moment, total_epochs, without_pretraining
+from folds.stages import Stage, moment, total_epochs, without_pretraining
 
 STAGES = st.lists(
     st.builds(
@@ -114,25 +111,6 @@ def test_moments_are_all_stages_in_order(stages):
 def test_there_is_no_moment_after_the_last(stages):
     with pytest.raises(IndexError):
         moment(stages, total_epochs(stages))
-
-
-@LAW
-@given(STAGES, st.integers(1, 20))
-def test_learning_rate_starts_at_the_stages_and_falls_towards_zero(stages, steps):
-    for index, stage in enumerate(stages):
-        first = total_epochs(stages[:index])
-        rates = [
-            learning_rate(moment(stages, first + epoch), step, steps)
-            for epoch in range(stage.epochs)
-            for step in range(steps)
-        ]
-        assert rates[0] == stage.learning_rate
-        assert all(late < early for early, late in itertools.pairwise(rates))
-        assert rates[-1] > 0
-
-
-def test_learning_rate_is_half_in_the_middle():
-    assert math.isclose(learning_rate(moment([Stage(1, 2, 0.5)], 1), 0, 9), 0.25)
 
 
 @LAW

@@ -46,3 +46,28 @@ class TestManyWorkers:
         wire = sent[:]
         for rank in range(size):
             assert torch.equal(collect(rank), values)
+
+
+class TestGradients:
+    @pytest.mark.parametrize("rows", [2, 5, 6])
+    @pytest.mark.parametrize("size", [2, 3])
+    def test_flow_through_a_gathered_tensor(self, size, rows, monkeypatch):
+        """With the other workers' parts zero, the wire changes nothing."""
+        monkeypatch.setattr(module.dist, "all_reduce", lambda values: None)
+        offset = 0
+        for rank in range(size):
+            team = Team(rank, size)
+            mine = torch.rand(len(team.slice(np.arange(rows))), 2, requires_grad=True)
+            every = team.gather_through(mine, rows)
+            assert every.shape == (rows, 2)
+            assert torch.equal(every[offset : offset + len(mine)], mine)
+            assert every.detach().count_nonzero() == mine.detach().count_nonzero()
+            (every * torch.arange(rows)[:, None]).sum().backward()
+            expected = torch.arange(offset, offset + len(mine)).float()
+            assert torch.equal(mine.grad, expected[:, None].expand_as(mine))
+            offset += len(mine)
+
+    def test_alone_a_sum_is_the_tensor(self):
+        values = torch.rand(3)
+        assert Team().sum_through(values) is values
+        assert Team().gather_through(values, 3) is values

@@ -72,6 +72,15 @@ def test_a_fold_becomes_a_finished_child_run(recorder, files):
     }  # fmt: skip
 
 
+def test_scores_of_an_average_are_written_where_there_are_some(recorder, files):
+    first, report, *_ = events()
+    scores = {"ema_loss": 1.25, "ema_accuracy": 0.5, "ema_macro_f1": None}
+    write(recorder, [first, report | scores], files)
+    (run,) = (r for r in runs_of(recorder) if r.data.tags["crossfold.kind"] == "fold")
+    found = {n: v for n, v in run.data.metrics.items() if n.startswith("ema_")}
+    assert found == {"ema_loss": 1.25, "ema_accuracy": 0.5}
+
+
 def test_a_restarted_recorder_goes_on_with_the_same_runs(store, tmp_path, recorder, files):
     some = list(events(2))
     write(recorder, some[:7], files)

@@ -1,0 +1,69 @@
+"""The settings of the loss and of how it changes the weights."""
+
+from typing import Literal
+
+import pydantic
+from pydantic import Field
+
+from folds.section import Section
+
+Loss = Literal["ce", "focal"]
+Schedule = Literal["cosine", "constant", "restarts", "plateau", "onecycle"]
+
+
+class OptimConfig(Section):
+    """What is minimised, and how."""
+
+    loss: Loss = Field(
+        "ce", description="Cross-entropy, or focal: images that are already right count less."
+    )
+    focal_gamma: float = Field(
+        2.0, ge=0, le=10, description="How much less: exponent of the focal loss."
+    )
+    triplet: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of a batch-hard triplet term on the pooled features, wherever the "
+        "backbone trains; 0: none.",
+    )
+    optimizer: str = Field(
+        "adamw", description="One of timm's optimizers: adamw, adam, lion, sgd, muon, ..."
+    )
+    schedule: Schedule = Field(
+        "cosine",
+        description="Learning rate within a stage: cosine to 0, constant, restarts (cosine anew "
+        "every few epochs), plateau (reduced when --metric stands still), or onecycle (up for "
+        "three tenths of the stage, then down).",
+    )
+    restart_epochs: int = Field(
+        3, ge=1, description="Epochs between restarts, with --schedule restarts."
+    )
+    plateau_patience: int = Field(
+        2, ge=1, description="Epochs without improvement before --schedule plateau reduces."
+    )
+    plateau_factor: float = Field(
+        0.1, gt=0, lt=1, description="Factor of each reduction of --schedule plateau."
+    )
+    clip_grad: float = Field(
+        0.0, ge=0, description="Largest norm of the whole gradient; 0: any norm."
+    )
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="Parts of each batch that are computed one after another and make one step: "
+        "less memory. Batch norm that trains sees one part at a time.",
+    )
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay of an exponential moving average of the weights, which is validated "
+        "each epoch beside them; the better of both is kept. 0: none; try 0.999.",
+    )
+
+    @pydantic.field_validator("accumulate")
+    @classmethod
+    def _whole_batches(cls, parts: int, info: pydantic.ValidationInfo) -> int:
+        if parts > 1 and info.data.get("triplet"):
+            raise ValueError("--triplet looks for triplets in whole batches; leave one of them out")
+        return parts
