@@ -1,6 +1,6 @@
 import torch
 
-from folds.backbone import keep
+from folds.head import keep
 from folds.hashing import scrambled
 
 
