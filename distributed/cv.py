@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from distributed import workspace
-from folds import cli
+from folds import cli, recipes
 from folds.config import Config, read_yaml
 from folds.errors import UserError
 
@@ -41,6 +41,8 @@ class Command:
 
     config: str | None = None
     """YAML file of settings by flag name; flags given as well win."""
+    recipe: str | None = None
+    """Start from a recipe's settings, which --config and flags override; list: show them all."""
     plan: bool = False
     """Print how the folds would be laid over the cluster, expected time and memory, and stop."""
     resume: str | None = None
@@ -53,6 +55,9 @@ class Command:
 def main() -> None:
     """Read the command line and run."""
     argv = _expanded(sys.argv[1:])
+    if _value(argv, "--recipe") == "list":
+        print(recipes.listing())
+        return
     defaults, resumed = _defaults(argv)
     config, command = cli.config_parser(
         defaults, Command, argv, prog=PROG, description=__doc__ or ""
@@ -77,16 +82,19 @@ def _expanded(argv: Sequence[str]) -> list[str]:
 
 
 def _defaults(argv: list[str]) -> tuple[Config, str | None]:
-    """Settings before flags: of the run to go on with, of a YAML file, or the built-in ones."""
+    """Settings before flags: of the run to go on with, or of a recipe and a YAML file."""
     if (name := _value(argv, "--resume")) is not None:
-        if _value(argv, "--config") is not None:
-            raise UserError("--config: --resume goes on with the run's own settings; leave it out")
+        for flag in ("--config", "--recipe"):
+            if _value(argv, flag) is not None:
+                raise UserError(
+                    f"{flag}: --resume goes on with the run's own settings; leave it out"
+                )
         space = workspace.find(name)
         stored = json.loads((space.folder / "run.json").read_text(encoding="utf-8"))
         return Config.from_flat(stored["config"]), space.name
-    if (path := _value(argv, "--config")) is not None:
-        return Config.from_flat(read_yaml(path)), None
-    return Config(), None
+    recipe, path = _value(argv, "--recipe"), _value(argv, "--config")
+    settings = recipes.read(recipe) if recipe is not None else {}
+    return Config.from_flat(settings | (read_yaml(path) if path is not None else {})), None
 
 
 def _value(argv: list[str], flag: str) -> str | None:

@@ -22,9 +22,10 @@ from folds.front import Shared, nothing_shared
 from folds.layers import forget_frozen, unfreeze
 from folds.losses import fresh_factor
 from folds.optim import make_optimizer
+from folds.place import Place, find_place
 from folds.problem import Problem
 from folds.stages import Moment, moment, total_epochs
-from folds.steps import Place, find_place, predict, predict_views, train_epoch
+from folds.steps import predict, predict_views, train_epoch
 from folds.syncbn import synchronise
 from folds.team import Team, summed
 

@@ -7,10 +7,10 @@ from torch import nn
 from folds.backbone import Classifier
 from folds.checkpoint import FoldState
 from folds.config import Config
+from folds.config.optim import OptimConfig
 from folds.ema import follow
 from folds.errors import UserError, nearest
 from folds.layers import parameter_groups
-from folds.optim_config import OptimConfig
 
 # need packages that are not here; second derivatives; random numbers that no checkpoint holds
 _LEFT_OUT = ["bnb*", "fused*", "adahessian", "kron*"]

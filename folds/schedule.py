@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from folds.config.optim import OptimConfig
 from folds.evaluate import better
-from folds.optim_config import OptimConfig
 from folds.stages import Moment
 
 RISE = 0.3  # share of a one-cycle stage in which the rate goes up

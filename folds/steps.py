@@ -6,7 +6,6 @@ Everything that touches each image is here; `folds.fit` decides which epochs the
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -15,66 +14,24 @@ from torch import Tensor, nn
 
 from folds.augment import augment, to_input
 from folds.backbone import Classifier, layer_groups
-from folds.balance import Balance
 from folds.batches import epoch_batches, epoch_draws, model_seed, uniform_table
 from folds.checkpoint import FoldState
-from folds.device import Runtime, as_tensor
 from folds.errors import DivergenceError
 from folds.evaluate import Floats, Ints
-from folds.front import WIDER, Shared, front_depth
-from folds.gather import Gather, rows_on
+from folds.front import WIDER, front_depth
+from folds.gather import rows_on
 from folds.layers import set_scales, train_mode
 from folds.losses import image_losses, triplet_loss
 from folds.mixed import Batch, mixed_batches
 from folds.optim import update
-from folds.problem import Problem
+from folds.place import Place
 from folds.schedule import epoch_rates
 from folds.stages import Moment
-from folds.team import Team
 from folds.tta import mean_probabilities
 from folds.views import PLAIN, View
 
 AT_ONCE = 2**30  # bytes of shared outputs that may lie on the device
 Inputs = Iterator[Batch]
-
-
-@dataclass(frozen=True)
-class Place:
-    """The fixed surroundings of one fold's training.
-
-    Rows `train` and `held_out` are the fold's training and validation parts; `holdout` is the test
-    part that no fold trains on or chooses by.
-    """
-
-    problem: Problem
-    repeat: int
-    number: int
-    runtime: Runtime
-    team: Team
-    pixels: Gather
-    labels: Tensor
-    train: Ints
-    held_out: Ints
-    holdout: Ints
-    balance: Balance
-    weights: Tensor  # (C,), those of `balance` on the device
-    shared: Shared
-
-
-def find_place(
-    problem: Problem, repeat: int, fold: int, runtime: Runtime, team: Team, shared: Shared
-) -> Place:
-    """Divide the images for a fold and put them on its device."""
-    train, held_out = problem.splits.parts(repeat, fold, problem.images.ids)
-    pixels = Gather(problem.images.pixels, runtime.device)
-    labels = as_tensor(problem.images.labels).to(runtime.device)
-    holdout = problem.splits.holdout(problem.images.ids)
-    balance = problem.balance(train)
-    weights = torch.from_numpy(balance.weights).float().to(runtime.device)
-    return Place(
-        problem, repeat, fold, runtime, team, pixels, labels, train, held_out, holdout, balance,
-        weights, shared,
-    )  # fmt: skip
 
 
 def train_epoch(

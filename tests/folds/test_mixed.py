@@ -12,8 +12,9 @@ from folds.fit import fit_fold
 from folds.front import shared_views
 from folds.gather import Gather
 from folds.mixed import mixed_batches, needed
+from folds.place import find_place
 from folds.stages import Stage
-from folds.steps import _losses, find_place
+from folds.steps import _losses
 from folds.team import Team
 from folds.views import PLAIN
 

@@ -5,10 +5,10 @@ from torch import nn
 from folds.backbone import build
 from folds.checkpoint import FoldState, dump, restore
 from folds.config import Config
+from folds.config.optim import OptimConfig
 from folds.errors import UserError
 from folds.layers import parameter_groups
 from folds.optim import check_optimizer, make_optimizer, optimizer_names, update
-from folds.optim_config import OptimConfig
 
 IMAGES = torch.rand(8, 3, 4, 4, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(8) % 3

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from folds.optim_config import OptimConfig
+from folds.config.optim import OptimConfig
 from folds.schedule import LOW, epoch_rates, reductions
 from folds.stages import Moment, Stage
 

@@ -1,6 +1,10 @@
 """What the groups of settings have in common."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
+
+Auto = Literal["auto"]
 
 
 class Section(BaseModel):

@@ -5,7 +5,7 @@ from typing import Literal
 import pydantic
 from pydantic import Field
 
-from folds.section import Section
+from folds.config.section import Section
 
 Loss = Literal["ce", "focal"]
 Schedule = Literal["cosine", "constant", "restarts", "plateau", "onecycle"]

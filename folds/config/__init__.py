@@ -1,0 +1,133 @@
+"""The configuration of a run: one typed, frozen object.
+
+A YAML file fills it, flags override it (see `folds.cli`), the run records it whole. Checks that
+need only the configuration are here; checks that need the images or the cluster are made where
+these are known.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import pydantic
+import yaml
+from pydantic import BaseModel
+
+from folds.config.cluster import ClusterConfig, TrackingConfig
+from folds.config.data import DataConfig, SplitConfig
+from folds.config.model import ModelConfig
+from folds.config.optim import OptimConfig
+from folds.config.section import Section
+from folds.config.train import TrainConfig
+from folds.errors import UserError, nearest
+
+__all__ = [
+    "ClusterConfig",
+    "Config",
+    "DataConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "SplitConfig",
+    "TrackingConfig",
+    "TrainConfig",
+    "groups",
+    "read_yaml",
+]
+
+
+class Config(Section):
+    """Everything that defines a run.
+
+    Notes
+    -----
+    `digest` covers the groups that may change a fold's result and none of the others, so two
+    runs with equal digests on equal data give equal results whatever they ran on (law 1).
+    """
+
+    data: DataConfig = DataConfig()
+    split: SplitConfig = SplitConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    optim: OptimConfig = OptimConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @property
+    def science(self) -> dict[str, Any]:
+        """The part of the configuration that results depend on, as plain data."""
+        return self.model_dump(mode="json", exclude={"cluster", "tracking"})
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of `science`, first 16 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self.science, sort_keys=True).encode()).hexdigest()[:16]
+
+    def flat(self) -> dict[str, Any]:
+        """All settings by flag name (``batch_size``), without their groups."""
+        groups = self.model_dump(mode="json").values()
+        return {name: value for group in groups for name, value in group.items()}
+
+    @classmethod
+    def from_flat(cls, values: dict[str, Any]) -> Self:
+        """Build and check a configuration from settings by flag name.
+
+        Raises
+        ------
+        UserError
+            A name is unknown or a value is not allowed; names the flag, value and remedy.
+        """
+        home = {name: group for group, model in groups().items() for name in model.model_fields}
+        nested: dict[str, dict[str, Any]] = {group: {} for group in groups()}
+        for name, value in values.items():
+            if name not in home:
+                raise UserError(f"unknown setting {name!r}{nearest(name, home)}")
+            nested[home[name]][name] = value
+        try:
+            return cls.model_validate(nested)
+        except pydantic.ValidationError as error:
+            raise UserError(_explain(error)) from None
+
+
+def groups() -> dict[str, type[BaseModel]]:
+    """The groups of `Config` by name, in the order of ``--help``."""
+    return {
+        name: field.annotation
+        for name, field in Config.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+
+
+def read_yaml(path: str) -> dict[str, Any]:
+    """Read settings by flag name from a YAML file; sections are only for the eye.
+
+    Raises
+    ------
+    UserError
+        The file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--config {path}: {error.strerror}; give a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"--config {path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict | None):
+        raise UserError(f"--config {path}: must be a mapping of settings, such as 'folds: 5'")
+    flat: dict[str, Any] = {}
+    for name, value in (content or {}).items():
+        section = name in groups() and isinstance(value, dict | None)
+        flat.update((value or {}) if section else {name: value})
+    return {str(name).replace("-", "_"): value for name, value in flat.items()}
+
+
+def _explain(error: pydantic.ValidationError) -> str:
+    """Turn the first of pydantic's complaints into one line.
+
+    Of the complaints about "'auto' or a number", the one about the number says more.
+    """
+    errors = error.errors()
+    first = next((e for e in errors if e["type"] != "literal_error"), errors[0])
+    flag = str(first["loc"][1] if len(first["loc"]) > 1 else first["loc"][0]).replace("_", "-")
+    reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"--{flag} {first['input']!r}: {reason}"

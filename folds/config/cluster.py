@@ -1,0 +1,72 @@
+"""The settings of where the folds run and where they are recorded."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from folds.config.section import Auto, Section
+
+
+class ClusterConfig(Section):
+    """Where the folds run. Results do not depend on it, but for batch norm with several workers."""
+
+    address: str | None = Field(
+        None, description="Ray cluster to join ('auto', host:port); default: RAY_ADDRESS, or local."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device of the workers.")
+    workers_per_fold: Auto | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="Data-parallel (DDP) workers that share one fold; batch norm sees the part of "
+        "the batch that its worker has.",
+    )
+    sync_bn: bool = Field(
+        False,
+        description="Let batch norm that trains see all workers' parts of the batch: slower, and "
+        "scores that do not depend on --workers-per-fold.",
+    )
+    concurrent_folds: Auto | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="Folds trained at the same time (lanes)."
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Compile the network; auto: if that is measured to save time in a long run.",
+    )
+    cache_budget: Auto | Annotated[float, Field(ge=0)] = Field(
+        "auto",
+        description="GB for outputs of frozen layers, computed once for all folds; 0: none; auto: "
+        "half of Ray's object store.",
+    )
+    lanes_per_gpu: Auto | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="Folds that share a GPU at the same time, each with one worker; auto: more "
+        "than 1 only where a measured fold leaves its GPU waiting and the memory suffices.",
+    )
+    stream: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Keep the images in a file and read each batch from it, instead of keeping "
+        "them in memory; auto: if they would take more than 40% of the memory that is free.",
+    )
+    stream_dir: str | None = Field(
+        None,
+        description="Folder for that file, on every machine; default: ~/.cache/crossfold. What a "
+        "run puts there goes when it ends.",
+    )
+    checkpoint_every: int = Field(1, ge=1, description="Epochs between a fold's checkpoints.")
+    max_failures: int = Field(2, ge=0, description="Lost workers a fold may survive.")
+
+
+class TrackingConfig(Section):
+    """What is remembered, and where."""
+
+    experiment: str = Field("crossfold", min_length=1, description="MLflow experiment.")
+    tracking_uri: str | None = Field(
+        None,
+        description="MLflow store; default: MLFLOW_TRACKING_URI, or sqlite:///mlflow.db here.",
+    )
+    model_name: str = Field(
+        "crossfold", pattern=r"^[^/:]+$", description="Registered model that gets a new version."
+    )
+    output: str | None = Field(
+        None,
+        description="Folder that receives summary.json, splits.json and oof.npz (and holdout.npz).",
+    )

@@ -1,0 +1,64 @@
+"""The settings of the images and of how they are divided."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from folds.config.section import Auto, Section
+from folds.groups import check_pattern
+
+
+class DataConfig(Section):
+    """Which images."""
+
+    data: str = Field(
+        "demo",
+        description="Images: an .npz file (AN2DL or MedMNIST layout), a folder of class folders, "
+        "a .csv or .parquet table (columns path, label and, if you like, group), 'demo' (rendered "
+        "blood cells) or 'digits' (scikit-learn's).",
+    )
+    limit: int | None = Field(
+        None, ge=1, description="Use a stratified subset of this many images."
+    )
+    skip_broken: bool = Field(
+        False, description="Leave out image files that cannot be read, and record them."
+    )
+    audit: Literal["off", "report", "drop"] = Field(
+        "report",
+        description="Look for junk and duplicates: report tells what there is and keeps "
+        "near-duplicates in one fold; drop also leaves out junk and exact copies.",
+    )
+    group_regex: Annotated[str, AfterValidator(check_pattern)] | None = Field(
+        None,
+        description="Regular expression that is searched in each image's id (its path): the part "
+        "in its first parentheses, or in (?P<group>...), is the image's group (patient, slide), "
+        "which stays in one fold.",
+    )
+    image_size: Auto | Annotated[int, Field(ge=8, le=4096)] = Field(
+        "auto",
+        description="Side of the network's input in pixels; auto: the images' own size, at most "
+        "the backbone's.",
+    )
+
+
+class SplitConfig(Section):
+    """How the images are divided."""
+
+    folds: int = Field(5, ge=2, description="Number of folds (k).")
+    repeats: int = Field(1, ge=1, description="Repetitions of the k folds, each with other splits.")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="Seed of splits, weights, batches and augmentation."
+    )
+    only_folds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, min_length=1, description="Train only these of the folds, numbered from 0."
+    )
+    splits: str | None = Field(
+        None, description="A splits.json of an earlier run, used instead of new splits."
+    )
+    holdout: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the images set aside as a test part, stratified and in whole groups; "
+        "scored once at the end, never used for choosing.",
+    )

@@ -1,0 +1,53 @@
+"""What stays the same while one fold is trained."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from folds.balance import Balance
+from folds.device import Runtime, as_tensor
+from folds.evaluate import Ints
+from folds.front import Shared
+from folds.gather import Gather
+from folds.problem import Problem
+from folds.team import Team
+
+
+@dataclass(frozen=True)
+class Place:
+    """The fixed surroundings of one fold's training.
+
+    Rows `train` and `held_out` are the fold's training and validation parts; `holdout` is the test
+    part that no fold trains on or chooses by.
+    """
+
+    problem: Problem
+    repeat: int
+    number: int
+    runtime: Runtime
+    team: Team
+    pixels: Gather
+    labels: Tensor
+    train: Ints
+    held_out: Ints
+    holdout: Ints
+    balance: Balance
+    weights: Tensor  # (C,), those of `balance` on the device
+    shared: Shared
+
+
+def find_place(
+    problem: Problem, repeat: int, fold: int, runtime: Runtime, team: Team, shared: Shared
+) -> Place:
+    """Divide the images for a fold and put them on its device."""
+    train, held_out = problem.splits.parts(repeat, fold, problem.images.ids)
+    pixels = Gather(problem.images.pixels, runtime.device)
+    labels = as_tensor(problem.images.labels).to(runtime.device)
+    holdout = problem.splits.holdout(problem.images.ids)
+    balance = problem.balance(train)
+    weights = torch.from_numpy(balance.weights).float().to(runtime.device)
+    return Place(
+        problem, repeat, fold, runtime, team, pixels, labels, train, held_out, holdout, balance,
+        weights, shared,
+    )  # fmt: skip
