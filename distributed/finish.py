@@ -51,10 +51,8 @@ def finish(run: Run) -> Summary:
     summary = _summarise(run, results, pooled, holdout, best, version)
     files = _write_files(run, summary, pooled, holdout)
     metrics = {f"oof_{name}": value for name, value in pooled.scores.items()}
-    if summary.oof_tta is not None:
-        metrics |= {
-            f"oof_tta_{name}": value for name, value in summary.oof_tta if value is not None
-        }
+    for view, found in summary.oof_beside.items():
+        metrics |= {f"oof_{view}_{name}": value for name, value in found if value is not None}
     for name, spread in summary.over_folds.items():
         metrics |= {f"mean_{name}": spread.mean, f"std_{name}": spread.std}
     if holdout is not None:
@@ -79,12 +77,13 @@ def _pool(prepared: Prepared, results: list[dict[str, Any]]) -> OutOfFold:
     )  # fmt: skip
 
 
-def _pooled_tta(prepared: Prepared, results: list[dict[str, Any]]) -> Scores | None:
-    """Scores of all out-of-fold predictions with test-time augmentation, if there are such."""
-    if prepared.problem.config.model.tta == "none":
-        return None
+def _pooled_beside(prepared: Prepared, results: list[dict[str, Any]]) -> dict[str, Scores]:
+    """Scores of all out-of-fold predictions in other views, by the views' names."""
     labels = prepared.problem.images.labels[np.concatenate([result["rows"] for result in results])]
-    return to_scores(scores(labels, np.concatenate([r["tta_probabilities"] for r in results])))
+    return {
+        view: to_scores(scores(labels, np.concatenate([r[f"beside_{view}"] for r in results])))
+        for view in results[0]["beside_scores"]
+    }
 
 
 def _holdout(prepared: Prepared, results: list[dict[str, Any]]) -> HoldOut | None:
@@ -137,7 +136,7 @@ def _summarise(
             epochs=len(result["history"]),
             **_speed(result["history"], len(run.prepared.problem.stages)),
             scores=to_scores(result["scores"]),
-            tta=to_scores(result["tta_scores"]) if result["tta_scores"] else None,
+            beside={view: to_scores(found) for view, found in result["beside_scores"].items()},
         )
         for task, ((repeat, fold), result) in enumerate(zip(prepared.tasks, results, strict=True))
     ]
@@ -155,7 +154,7 @@ def _summarise(
         folds=folds,
         over_folds=over_folds([fold.scores for fold in folds]),
         oof=to_scores(pooled.scores),
-        oof_tta=_pooled_tta(prepared, results),
+        oof_beside=_pooled_beside(prepared, results),
         holdout=None if holdout is None else _holdout_summary(holdout, best),
         mlflow=MlflowIds(
             tracking_uri=run.recorder.store.uri,

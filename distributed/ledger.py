@@ -178,8 +178,12 @@ class Ledger:
 
     def _tell_finished(self, task: int) -> None:
         found = self._space.read_result(task)
-        tta = {f"tta_{name}": value for name, value in found["tta_scores"].items()}
-        scores = found["scores"] | tta
+        beside = {
+            f"{view}_{name}": value
+            for view, scores in found["beside_scores"].items()
+            for name, value in scores.items()
+        }
+        scores = found["scores"] | beside
         self.tell("finished", task, best_epoch=found["best_epoch"], scores=scores)
 
     def events(self, first: int) -> list[Event]:

@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +15,15 @@ from folds.fit import FoldResult
 def pack(result: FoldResult, card: ModelCard) -> dict[str, bytes]:
     """Contents by path in the fold's folder, in the order in which they are to be written."""
     arrays = io.BytesIO()
-    names = ("rows", "probabilities", "holdout", "tta_probabilities")
-    np.savez(arrays, **{name: getattr(result, name) for name in names})
+    names = ("rows", "probabilities", "holdout")
+    values: dict[str, Any] = {name: getattr(result, name) for name in names}
+    values |= {f"beside_{name}": found for name, found in result.beside.items()}
+    np.savez(arrays, **values)
     content = {
         "best_epoch": result.best_epoch,
         "averaged": result.averaged,
         "scores": result.scores,
-        "tta_scores": result.tta_scores,
+        "beside_scores": result.beside_scores,
         "history": [asdict(report) for report in result.history],
     }
     bundle = {f"bundle/{name}": text for name, text in bundle_files(card, result.weights).items()}

@@ -51,7 +51,9 @@ class FoldSummary(_Part):
         description="Training images a second, median of the last stage's epochs."
     )
     scores: Scores = Field(description="Of the best epoch, on the fold's validation part.")
-    tta: Scores | None = Field(description="The same with --tta; null without.")
+    beside: dict[str, Scores] = Field(
+        description="The same in other views: tta with --tta, augmented with --val-augment."
+    )
 
 
 class HoldoutSummary(_Part):
@@ -107,7 +109,9 @@ class Summary(_Part):
     folds: list[FoldSummary]
     over_folds: dict[str, Spread]
     oof: Scores = Field(description="Of all out-of-fold predictions pooled.")
-    oof_tta: Scores | None = Field(description="The same with --tta; null without.")
+    oof_beside: dict[str, Scores] = Field(
+        description="The same in other views: tta with --tta, augmented with --val-augment."
+    )
     holdout: HoldoutSummary | None = Field(description="Null without --holdout.")
     mlflow: MlflowIds
     registered: Registered
@@ -149,8 +153,8 @@ def print_summary(console: Console, summary: Summary, names: list[str], look: st
     table.add_row("mean", "", *(f"{s.mean:.3f}" if s else "-" for s in spread))
     table.add_row("std", "", *(f"{s.std:.3f}" if s else "-" for s in spread))
     table.add_row("all pooled", "", *_row(summary.oof), style="bold")
-    if summary.oof_tta is not None:
-        table.add_row(_tta_name(summary), "", *_row(summary.oof_tta))
+    for name, scores in _named_beside(summary):
+        table.add_row(name, "", *_row(scores))
     console.print(table)
     if summary.holdout is not None:
         console.print(_holdout_line(summary.holdout), highlight=False, soft_wrap=True)
@@ -171,8 +175,8 @@ def markdown(summary: Summary, names: list[str]) -> str:
     for name, fold in zip(names, summary.folds, strict=True):
         lines.append(f"| {name} | {fold.best_epoch} | " + " | ".join(_row(fold.scores)) + " |")
     lines.append("| **pooled** | | " + " | ".join(_row(summary.oof)) + " |")
-    if summary.oof_tta is not None:
-        lines.append(f"| {_tta_name(summary)} | | " + " | ".join(_row(summary.oof_tta)) + " |")
+    for name, scores in _named_beside(summary):
+        lines.append(f"| {name} | | " + " | ".join(_row(scores)) + " |")
     if summary.holdout is not None:
         lines.append(f"\n{_holdout_line(summary.holdout)}")
     model = summary.registered
@@ -187,8 +191,10 @@ def _holdout_line(found: HoldoutSummary) -> str:
     )
 
 
-def _tta_name(summary: Summary) -> str:
-    return f"pooled, TTA {summary.config['tta']}"
+def _named_beside(summary: Summary) -> list[tuple[str, Scores]]:
+    """Scores in other views, with names for people."""
+    names = {"tta": f"pooled, TTA {summary.config['tta']}", "augmented": "pooled, augmented"}
+    return [(names[view], scores) for view, scores in summary.oof_beside.items()]
 
 
 def _row(scores: Scores) -> list[str]:

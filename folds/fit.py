@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from folds.backbone import build
 from folds.batches import model_seed
+from folds.beside import predict_beside
 from folds.checkpoint import EpochReport, FoldState, dump, restore
 from folds.device import Runtime
 from folds.ema import averaged, first_average
@@ -25,7 +26,7 @@ from folds.optim import make_optimizer
 from folds.place import Place, find_place
 from folds.problem import Problem
 from folds.stages import Moment, moment, total_epochs
-from folds.steps import predict, predict_views, train_epoch
+from folds.steps import predict, train_epoch
 from folds.syncbn import synchronise
 from folds.team import Team, summed
 
@@ -54,10 +55,11 @@ class FoldResult:
         `folds.evaluate.scores` of the probabilities.
     holdout : ndarray of float32, shape (H, C)
         Probabilities of the test part, by the best epoch's model; H is 0 without one.
-    tta_probabilities : ndarray of float32, shape (V, C) or (0, C)
-        As `probabilities`, averaged over the views of ``--tta``; no rows without it.
-    tta_scores : dict
-        Their scores; empty without.
+    beside : dict of str to ndarray of float32, shape (V, C)
+        As `probabilities`, of other views: ``tta`` averaged over those of ``--tta``, ``augmented``
+        of the images as ``--val-augment`` makes them; empty without both.
+    beside_scores : dict of str to dict
+        Their scores.
     """
 
     repeat: int
@@ -70,8 +72,8 @@ class FoldResult:
     averaged: bool
     scores: dict[str, float]
     holdout: Floats
-    tta_probabilities: Floats
-    tta_scores: dict[str, float]
+    beside: dict[str, Floats]
+    beside_scores: dict[str, dict[str, float]]
 
 
 def fit_fold(
@@ -247,7 +249,7 @@ def _result(place: Place, state: FoldState) -> FoldResult:
     best = state.history[state.best_epoch]
     labels = place.problem.images.labels[place.held_out]
     state.model.load_state_dict(state.best_weights)
-    tta = _tta(place, state)
+    beside = predict_beside(place, state.model)
     return FoldResult(
         repeat=place.repeat,
         fold=place.number,
@@ -259,8 +261,8 @@ def _result(place: Place, state: FoldState) -> FoldResult:
         averaged=best.better_side(place.problem.config.train.metric) == "ema",
         scores=scores(labels, probabilities),
         holdout=_holdout(place, state),
-        tta_probabilities=tta,
-        tta_scores=scores(labels, tta) if len(tta) else {},
+        beside=beside,
+        beside_scores={name: scores(labels, found) for name, found in beside.items()},
     )
 
 
@@ -270,10 +272,3 @@ def _holdout(place: Place, state: FoldState) -> Floats:
         return np.zeros((0, len(place.problem.images.class_names)), np.float32)
     now = moment(place.problem.stages, state.best_epoch)
     return softmax(predict(place, state, now, place.holdout))
-
-
-def _tta(place: Place, state: FoldState) -> Floats:
-    """Probabilities of the validation part with test-time augmentation, if it was asked for."""
-    if place.problem.config.model.tta == "none":
-        return np.zeros((0, len(place.problem.images.class_names)), np.float32)
-    return predict_views(place, state.model, place.held_out)

@@ -27,7 +27,6 @@ from folds.optim import update
 from folds.place import Place
 from folds.schedule import epoch_rates
 from folds.stages import Moment
-from folds.tta import mean_probabilities
 from folds.views import PLAIN, View
 
 AT_ONCE = 2**30  # bytes of shared outputs that may lie on the device
@@ -266,36 +265,21 @@ def predict(place: Place, state: FoldState, now: Moment, rows: Ints) -> Floats:
 def _predict(place: Place, model: Classifier, now: Moment, rows: Ints) -> Floats:
     """Logits (n, C) of n images in their plain view, the work shared by the team."""
     model.eval()
-    inputs, start = _plain_inputs(place, model, now, _without_gradients(place, rows))
-    outputs = [_no_rows(place)]
+    inputs, start = _plain_inputs(place, model, now, without_gradients(place, rows))
+    outputs = [no_rows(place)]
     for images in inputs:
         with place.runtime.autocast():
             outputs.append(model(images.inputs, start=start).float())
     return place.team.gather(torch.cat(outputs), len(rows)).cpu().numpy()
 
 
-@torch.inference_mode()
-def predict_views(place: Place, model: Classifier, rows: Ints) -> Floats:
-    """Probabilities (n, C) of n images, averaged over the views of ``--tta``."""
-    kind, size = place.problem.config.model.tta, place.problem.size
-
-    def logits(images: Tensor) -> Tensor:
-        with place.runtime.autocast():
-            return cast(Tensor, model(images))
-
-    model.eval()
-    outputs = [_no_rows(place)]
-    for _, pixels in place.pixels.batches(_without_gradients(place, rows)):
-        outputs.append(mean_probabilities(logits, to_input(pixels, size), kind))
-    return place.team.gather(torch.cat(outputs), len(rows)).cpu().numpy()
-
-
-def _without_gradients(place: Place, rows: Ints) -> list[Ints]:
+def without_gradients(place: Place, rows: Ints) -> list[Ints]:
     """This worker's part of some rows, in batches."""
     mine = place.team.slice(rows)
     batch = max(WIDER * place.problem.config.train.batch_size // place.team.size, 1)
     return [mine[first : first + batch] for first in range(0, len(mine), batch)]
 
 
-def _no_rows(place: Place) -> Tensor:
+def no_rows(place: Place) -> Tensor:
+    """Outputs of no image, which those of some can be joined to."""
     return torch.zeros(0, len(place.problem.images.class_names), device=place.runtime.device)

@@ -78,6 +78,11 @@ class TrainConfig(Section):
         description="Augmentation of training images: none, light, rand, trivial, augmix, strong; "
         "names joined by +; a .yaml file or a list of operations, see the README.",
     )
+    val_augment: Annotated[str, BeforeValidator(canonical)] = Field(
+        "none",
+        description="Augmentation of validation images, as --augment but never mixed: scored "
+        "beside the clean ones once a fold is finished, and never used for choosing.",
+    )
 
     @pydantic.field_validator("class_weights")
     @classmethod

@@ -31,7 +31,7 @@ def done(tmp_path_factory):
         folder, "distributed.cv", "--data", "scans.csv", "--group-regex", r"(p\d+)-",
         "--holdout", "0.2", "--folds", "2", "--backbone", "test_resnet", "--weights", "none",
         "--batch-size", "16", "--stages", "1:2:1e-2", "--output", "out",
-        "--tta", "flips", "--head-layers", "24,12", "--head-norm", "layer",
+        "--tta", "flips", "--val-augment", "rand", "--head-layers", "24,12", "--head-norm", "layer",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return folder, ran.stdout
@@ -78,16 +78,18 @@ def test_averages_over_views_are_scored_beside_the_plain_predictions(done, summa
     right = found["probabilities"].argmax(axis=1) == found["labels"]
     assert summary["oof"]["accuracy"] == pytest.approx(right.mean())
     sizes = [(found["fold"] == fold).sum() for fold in range(2)]
-    each = [fold["tta"]["accuracy"] for fold in summary["folds"]]
-    assert summary["oof_tta"]["accuracy"] == pytest.approx(np.average(each, weights=sizes))
-    assert summary["oof_tta"]["log_loss"] != summary["oof"]["log_loss"]
-    assert re.search(rf"pooled, TTA flips .* {summary['oof_tta']['accuracy']:.3f} ", done[1])
     client = client_of(done[0])
     metrics = client.get_run(summary["mlflow"]["parent_run"]).data.metrics
-    assert metrics["oof_tta_log_loss"] == pytest.approx(summary["oof_tta"]["log_loss"])
+    for view, name in (("tta", "TTA flips"), ("augmented", "augmented")):
+        each = [fold["beside"][view]["accuracy"] for fold in summary["folds"]]
+        told = summary["oof_beside"][view]
+        assert told["accuracy"] == pytest.approx(np.average(each, weights=sizes))
+        assert told["log_loss"] != summary["oof"]["log_loss"]
+        assert re.search(rf"pooled, {name} .* {told['accuracy']:.3f} ", done[1])
+        assert metrics[f"oof_{view}_log_loss"] == pytest.approx(told["log_loss"])
     for fold in summary["folds"]:
         metrics = client.get_run(fold["mlflow_run"]).data.metrics
-        assert metrics["tta_accuracy"] == pytest.approx(fold["tta"]["accuracy"])
+        assert metrics["tta_accuracy"] == pytest.approx(fold["beside"]["tta"]["accuracy"])
         assert metrics["accuracy"] == pytest.approx(fold["scores"]["accuracy"])
 
 
@@ -107,7 +109,7 @@ def test_the_registered_model_averages_over_them_too(done, summary):
         [np.asarray(Image.open(done[0] / name).convert("RGB")) for name in found["ids"][rows]]
     )
     got = scores(found["labels"][rows], predictor.predict(images))
-    assert got["log_loss"] == pytest.approx(fold["tta"]["log_loss"], abs=1e-4)
+    assert got["log_loss"] == pytest.approx(fold["beside"]["tta"]["log_loss"], abs=1e-4)
 
 
 def test_its_scores_are_metrics_of_the_parent(done, summary):

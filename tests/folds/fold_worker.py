@@ -73,7 +73,7 @@ def train(data, job):
         "rows": torch.from_numpy(result.rows),
         "probabilities": torch.from_numpy(result.probabilities),
         "holdout": torch.from_numpy(result.holdout),
-        "tta": torch.from_numpy(result.tta_probabilities),
+        "tta": torch.from_numpy(result.beside.get("tta", result.probabilities[:0])),
         "weights": result.weights,
         "best_epoch": result.best_epoch,
     }

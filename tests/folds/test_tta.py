@@ -95,8 +95,7 @@ def test_other_words_are_refused(given_):
 class TestFold:
     def test_without_there_is_nothing(self, make_problem):
         found = fit_fold(make_problem(), 0, 0, runtime=CPU)
-        assert found.tta_probabilities.shape == (0, 3)
-        assert found.tta_scores == {}
+        assert found.beside == found.beside_scores == {}
 
     @pytest.mark.parametrize("kind", ["d4", "3"])
     def test_is_scored_beside_the_plain_prediction_and_done_by_the_model(
@@ -107,13 +106,28 @@ class TestFold:
         assert np.array_equal(found.probabilities, other.probabilities)
         assert found.scores == other.scores
         labels = problem.images.labels[found.rows]
-        assert found.tta_scores == scores(labels, found.tta_probabilities)
-        assert not np.allclose(found.tta_probabilities, found.probabilities, atol=1e-4)
+        assert found.beside_scores["tta"] == scores(labels, found.beside["tta"])
+        assert not np.allclose(found.beside["tta"], found.probabilities, atol=1e-4)
         write_bundle(tmp_path, problem.card, found.weights)
         predictor = Predictor(tmp_path, "cpu")
         assert predictor.card == problem.card
         predicted = predictor.predict(problem.images.pixels[found.rows])
-        np.testing.assert_allclose(predicted, found.tta_probabilities, atol=1e-5)
+        np.testing.assert_allclose(predicted, found.beside["tta"], atol=1e-5)
 
     def test_of_the_card_alone(self):
         assert ModelCard("test_vit", ("a", "b"), 32).tta == "none"
+
+
+class TestAugmentedValidation:
+    def test_is_scored_beside_the_clean_one_and_changes_nothing(self, make_problem):
+        problem, plain = make_problem(val_augment="strong"), make_problem()
+        found, other = (fit_fold(p, 0, 0, runtime=CPU) for p in (problem, plain))
+        assert np.array_equal(found.probabilities, other.probabilities)
+        assert found.best_epoch == other.best_epoch
+        assert not np.allclose(found.beside["augmented"], found.probabilities, atol=1e-4)
+        labels = problem.images.labels[found.rows]
+        assert found.beside_scores["augmented"] == scores(labels, found.beside["augmented"])
+
+    def test_does_nothing_to_images_that_the_policy_leaves_alone(self, make_problem):
+        found = fit_fold(make_problem(val_augment=[{"op": "rotate", "p": 0}]), 0, 0, runtime=CPU)
+        np.testing.assert_allclose(found.beside["augmented"], found.probabilities, atol=1e-5)
