@@ -301,4 +301,4 @@ def test_a_machine_without_the_images_trains_the_same(tmp_path):
     assert same_predictions(tmp_path / "on", tmp_path / "off")
     for node in ("head", "worker"):
         left = {path.name for path in (tmp_path / node / "crossfold").iterdir()}
-        assert left == {"lock"}
+        assert left - {"audit"} == {"lock"}  # what the audit remembers may stay

@@ -57,8 +57,7 @@ class TestChallenge:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("share", [0.01, 0.1, 0.3])
-@pytest.mark.parametrize("source", ["demo", "blood"])
+@pytest.mark.parametrize(("source", "share"), [("demo", 0.1), ("blood", 0.01), ("blood", 0.3)])
 def test_junk_is_found(request, source, kind, share):
     images = request.getfixturevalue(source)
     count = round(len(images) * share / (1 - share))
