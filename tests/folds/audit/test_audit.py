@@ -12,7 +12,7 @@ from tests.folds.audit.junkyard import KINDS, hidden, junk
 
 @pytest.fixture(scope="module")
 def blood(shared):
-    return load(DataConfig(data=str(shared / "data" / "pbc96"), limit=1000), seed=0, largest=96)
+    return load(DataConfig(data=str(shared / "data" / "pbc96"), limit=500), seed=0, largest=96)
 
 
 @pytest.fixture(scope="module")
