@@ -243,7 +243,7 @@ def test_four_times_the_memory_budget_stays_within_it(tmp_path):
 
 JOB = [
     "--folds", "2", "--backbone", "test_resnet", "--weights", "none", "--batch-size", "16",
-    "--stages", "1:2:1e-3",
+    "--stages", "1:2:1e-3", "--precision", "fp32", "--compile", "off",  # not what is measured
 ]  # fmt: skip
 
 
