@@ -74,15 +74,14 @@ def find_duplicates(described: Described) -> Duplicates:
     copies = np.flatnonzero(first != np.arange(len(first)))
     pairs, similarity = [np.stack([first[copies], copies], 1)], [np.ones(len(copies), np.float32)]
     cluster = first
-    limit = _SURE
     for turn in range(_ROUNDS):
         rows = np.flatnonzero(cluster == np.arange(len(cluster)))
         candidates = _neighbours(described.fingerprints, rows)
         difference = _differences(described.thumbs, candidates)
-        if turn:
-            limit = _limit(rows, candidates, difference)
-        near = difference <= limit
-        if not near.any() and turn:
+        near = difference <= _SURE
+        if turn or not near.any():  # what is sure is joined before it is asked what is usual
+            near = difference <= _limit(rows, candidates, difference)
+        if not near.any():
             break
         pairs.append(candidates[near])
         similarity.append(1 - difference[near])
