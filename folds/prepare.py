@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from torch import nn
-
 from folds.audit.store import audited
 from folds.audit.trust import Audited, trusted
 from folds.backbone import check_size, create_backbone, input_size, native_size
@@ -14,6 +12,7 @@ from folds.errors import UserError
 from folds.evenness import split_notices
 from folds.groups import named_groups
 from folds.images import ImageSet, load
+from folds.layers import BatchNorm
 from folds.manifest import SplitManifest
 from folds.optim import check_optimizer
 from folds.problem import Problem
@@ -59,7 +58,7 @@ class Prepared:
         if self.problem.config.model.head_norm == "batch":
             return True
         network = create_backbone(self.problem.config.model.backbone, self.problem.size)
-        return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
+        return any(isinstance(m, BatchNorm) for m in network.modules())
 
     @property
     def digests(self) -> dict[str, str]:

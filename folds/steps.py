@@ -20,7 +20,7 @@ from folds.errors import DivergenceError
 from folds.evaluate import Floats, Ints
 from folds.front import WIDER, front_depth
 from folds.gather import rows_on
-from folds.layers import set_scales, train_mode
+from folds.layers import BatchNorm, set_scales, train_mode
 from folds.losses import image_losses, triplet_loss
 from folds.mixed import Batch, mixed_batches
 from folds.optim import update
@@ -208,7 +208,7 @@ def _share_statistics(place: Place, state: FoldState) -> None:
     if place.team.size == 1:
         return
     for name, module in state.model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+        if isinstance(module, BatchNorm) and module.training:
             for kind in ("running_mean", "running_var"):
                 averages = (state.average or {}).get(f"{name}.{kind}")
                 for buffer in (getattr(module, kind), averages):

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from folds.layers import BatchNorm
 from folds.team import Team
 
 
@@ -15,7 +16,7 @@ def synchronise(model: nn.Module, team: Team) -> None:
     none for the CPU, and would replace modules that others hold.
     """
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, BatchNorm):
             module.forward = _Synchronised(module, team)  # type: ignore[method-assign, assignment]
 
 
