@@ -183,7 +183,7 @@ class Ledger:
             for view, scores in found["beside_scores"].items()
             for name, value in scores.items()
         }
-        scores = found["scores"] | beside
+        scores = found["measured"] | beside
         self.tell("finished", task, best_epoch=found["best_epoch"], scores=scores)
 
     def events(self, first: int) -> list[Event]:

@@ -54,13 +54,44 @@ class FoldSummary(_Part):
     beside: dict[str, Scores] = Field(
         description="The same in other views: tta with --tta, augmented with --val-augment."
     )
+    measured: dict[str, float | None] = Field(
+        description="On corrupted and external images, by the names of --select-by."
+    )
 
 
-class HoldoutSummary(_Part):
-    """Scores on the test part, which was never used for choosing."""
+class Case(_Part):
+    """Scores under one corruption at one severity."""
+
+    corruption: str
+    severity: int
+    accuracy: float
+    macro_f1: float
+
+
+class ShiftSummary(_Part):
+    """Scores of corrupted images; means give each corruption the same weight."""
+
+    images: int = Field(description="Validation images that were corrupted.")
+    accuracy: float
+    macro_f1: float
+    worst: str = Field(description="The corruption of lowest macro-F1.")
+    worst_macro_f1: float
+    cases: list[Case]
+
+    def flat(self) -> dict[str, float]:
+        """The means, the worst, and each corruption's macro-F1."""
+        means = {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "worst": self.worst_macro_f1}
+        for name in dict.fromkeys(case.corruption for case in self.cases):
+            own = [case.macro_f1 for case in self.cases if case.corruption == name]
+            means[name] = mean_and_std(own)[0]
+        return means
+
+
+class ScoredOn(_Part):
+    """Scores on images that no fold has trained on."""
 
     images: int
-    best_fold: Scores = Field(description="Of the registered model.")
+    best_fold: Scores = Field(description="Of the best fold's model.")
     ensemble: Scores = Field(description="Of the mean of all folds' probabilities.")
 
 
@@ -112,7 +143,13 @@ class Summary(_Part):
     oof_beside: dict[str, Scores] = Field(
         description="The same in other views: tta with --tta, augmented with --val-augment."
     )
-    holdout: HoldoutSummary | None = Field(description="Null without --holdout.")
+    oof_shift: ShiftSummary | None = Field(
+        description="Pooled, of corrupted validation images; null with --shift off."
+    )
+    holdout: ScoredOn | None = Field(
+        description="On the test part, never used for choosing; null without --holdout."
+    )
+    external: dict[str, ScoredOn] = Field(description="On the sets of --external, by name.")
     mlflow: MlflowIds
     registered: Registered
     notices: list[str]
@@ -156,8 +193,8 @@ def print_summary(console: Console, summary: Summary, names: list[str], look: st
     for name, scores in _named_beside(summary):
         table.add_row(name, "", *_row(scores))
     console.print(table)
-    if summary.holdout is not None:
-        console.print(_holdout_line(summary.holdout), highlight=False, soft_wrap=True)
+    for line in _elsewhere(summary):
+        console.print(line, highlight=False, soft_wrap=True)
     model = summary.registered
     console.print(
         f"model     {model.name} version {model.version} (alias {model.alias}) is the best fold\n"
@@ -177,17 +214,31 @@ def markdown(summary: Summary, names: list[str]) -> str:
     lines.append("| **pooled** | | " + " | ".join(_row(summary.oof)) + " |")
     for name, scores in _named_beside(summary):
         lines.append(f"| {name} | | " + " | ".join(_row(scores)) + " |")
-    if summary.holdout is not None:
-        lines.append(f"\n{_holdout_line(summary.holdout)}")
+    lines += [f"\n{line}" for line in _elsewhere(summary)]
     model = summary.registered
     lines.append(f"\nBest fold registered as `{model.name}` version {model.version}.")
     return "\n".join(lines)
 
 
-def _holdout_line(found: HoldoutSummary) -> str:
+def _elsewhere(summary: Summary) -> list[str]:
+    """A line for each other kind of images that models were scored on."""
+    lines = []
+    if (shift := summary.oof_shift) is not None:
+        lines.append(
+            f"shift     {shift.images} images under {len({c.corruption for c in shift.cases})} "
+            f"corruptions: accuracy {shift.accuracy:.3f}, macro-F1 {shift.macro_f1:.3f}; worst "
+            f"{shift.worst.replace('_', ' ')}, {shift.worst_macro_f1:.3f}"
+        )
+    lines += [f"external  {name}, {_tested(found)}" for name, found in summary.external.items()]
+    if summary.holdout is not None:
+        lines.append(f"hold-out  {_tested(summary.holdout)}; never used for choosing")
+    return lines
+
+
+def _tested(found: ScoredOn) -> str:
     return (
-        f"hold-out  {found.images} images: accuracy {found.best_fold.accuracy:.3f} (best fold), "
-        f"{found.ensemble.accuracy:.3f} (folds averaged); never used for choosing"
+        f"{found.images} images: accuracy {found.best_fold.accuracy:.3f} (best fold), "
+        f"{found.ensemble.accuracy:.3f} (folds averaged)"
     )
 
 

@@ -86,6 +86,8 @@ class OutOfFold:
         M = images times repeats.
     labels, fold, repeat : ndarray of int64, shape (M,)
     probabilities : ndarray of float32, shape (M, C)
+    groups : ndarray of str, shape (M,)
+        Images of one group (patient, slide) are alike.
     """
 
     ids: NDArray[np.str_]
@@ -93,6 +95,7 @@ class OutOfFold:
     fold: Ints
     repeat: Ints
     probabilities: Floats
+    groups: NDArray[np.str_]
 
     @property
     def scores(self) -> dict[str, float]:
@@ -102,7 +105,7 @@ class OutOfFold:
 
 @dataclass(frozen=True)
 class HoldOut:
-    """Predictions of every fold's model for the test part that none has trained on or chosen by.
+    """Predictions of every fold's model for images that none of them has trained on.
 
     Parameters
     ----------
@@ -141,13 +144,6 @@ def odd_initial_loss(first_loss: float, classes: int) -> str | None:
         f"the first loss is {first_loss:.3g}, a fresh head over {classes} classes should give "
         f"about {expected:.3g}: check the weights and that the images are what you expect"
     )
-
-
-def better(metric: str, new: float, old: float | None) -> bool:
-    """Whether a value of a metric beats the best so far; losses are better when smaller."""
-    if old is None:
-        return True
-    return new < old if metric in ("loss", "log_loss") else new > old
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float]:

@@ -18,10 +18,11 @@ from folds.beside import predict_beside
 from folds.checkpoint import EpochReport, FoldState, dump, restore
 from folds.device import Runtime
 from folds.ema import averaged, first_average
-from folds.evaluate import Floats, Ints, better, quick_scores, scores, softmax
+from folds.evaluate import Floats, Ints, quick_scores, scores, softmax
 from folds.front import Shared, nothing_shared
 from folds.layers import forget_frozen, unfreeze
 from folds.losses import fresh_factor
+from folds.measure import Shifted, chosen_by, external_scores, final_shift, predict_external
 from folds.optim import make_optimizer
 from folds.place import Place, find_place
 from folds.problem import Problem
@@ -60,6 +61,12 @@ class FoldResult:
         of the images as ``--val-augment`` makes them; empty without both.
     beside_scores : dict of str to dict
         Their scores.
+    shift : Shifted
+        What the best epoch's model makes of corrupted validation images (``--shift``).
+    external : dict of str to ndarray of float32, shape (E, C)
+        Its probabilities of external images, by their sets' names.
+    measured : dict of str to float
+        `scores`, and those of corrupted and of external images, by the names of ``--select-by``.
     """
 
     repeat: int
@@ -74,6 +81,9 @@ class FoldResult:
     holdout: Floats
     beside: dict[str, Floats]
     beside_scores: dict[str, dict[str, float]]
+    shift: Shifted
+    external: dict[str, Floats]
+    measured: dict[str, float]
 
 
 def fit_fold(
@@ -204,10 +214,12 @@ def _epoch(place: Place, state: FoldState, wrapped: nn.Module, now: Moment) -> E
     labels = place.problem.images.labels[place.held_out]
     found = {
         f"{side}_{name}": value
-        for side, (_, logits) in models.items()
+        for side, (_, logits, _) in models.items()
         for name, value in quick_scores(labels, logits).items()
     }
     classes = len(place.problem.images.class_names)
+    side = max(models, key=lambda name: models[name][2])  # of equals the first
+    weights, logits, score = models[side]
     report = EpochReport(
         epoch=state.epoch,
         stage=now.index,
@@ -216,13 +228,13 @@ def _epoch(place: Place, state: FoldState, wrapped: nn.Module, now: Moment) -> E
         learning_rate=rate,
         images_per_second=len(losses) * config.train.batch_size / seconds,
         seconds=time.perf_counter() - start,
+        score=score,
+        averaged=side == "ema",
         **found,
     )
     state.history.append(report)
-    score = report.score(config.train.metric)
-    if better(config.train.metric, score, state.best_score):
+    if state.best_score is None or score > state.best_score:
         state.best_score, state.best_epoch = score, state.epoch
-        weights, logits = models[report.better_side(config.train.metric)]
         state.best_weights = {n: t.detach().to("cpu", copy=True) for n, t in weights.items()}
         state.best_logits = torch.from_numpy(logits)
     state.epoch += 1
@@ -231,15 +243,20 @@ def _epoch(place: Place, state: FoldState, wrapped: nn.Module, now: Moment) -> E
 
 def _validated(
     place: Place, state: FoldState, now: Moment
-) -> dict[str, tuple[dict[str, Tensor], Floats]]:
-    """The weights that may be kept, and their logits of the validation part.
+) -> dict[str, tuple[dict[str, Tensor], Floats, float]]:
+    """The weights that may be kept, their logits of the validation part, what they are worth.
 
     By the prefix of their scores: ``val``, and ``ema`` where there is an average.
     """
-    models = {"val": (state.model.state_dict(), predict(place, state, now, place.held_out))}
+
+    def judged(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], Floats, float]:
+        logits = predict(place, state, now, place.held_out)
+        return weights, logits, chosen_by(place, state.model, logits)
+
+    models = {"val": judged(state.model.state_dict())}
     if state.average is not None:
         with averaged(state.model, state.average):
-            models["ema"] = state.average, predict(place, state, now, place.held_out)
+            models["ema"] = judged(state.average)
     return models
 
 
@@ -250,6 +267,13 @@ def _result(place: Place, state: FoldState) -> FoldResult:
     labels = place.problem.images.labels[place.held_out]
     state.model.load_state_dict(state.best_weights)
     beside = predict_beside(place, state.model)
+    shift = final_shift(place, state.model)
+    others = place.problem.externals
+    external = {e.name: predict_external(place, state.model, e) for e in others}
+    found = scores(labels, probabilities)
+    measured = found | shift.scores(place.problem.images.labels)
+    for other in others:
+        measured |= external_scores(other, external[other.name])
     return FoldResult(
         repeat=place.repeat,
         fold=place.number,
@@ -258,11 +282,14 @@ def _result(place: Place, state: FoldState) -> FoldResult:
         weights=state.best_weights,
         history=tuple(state.history),
         best_epoch=state.best_epoch,
-        averaged=best.better_side(place.problem.config.train.metric) == "ema",
-        scores=scores(labels, probabilities),
+        averaged=best.averaged,
+        scores=found,
         holdout=_holdout(place, state),
         beside=beside,
-        beside_scores={name: scores(labels, found) for name, found in beside.items()},
+        beside_scores={name: scores(labels, seen) for name, seen in beside.items()},
+        shift=shift,
+        external=external,
+        measured=measured,
     )
 
 

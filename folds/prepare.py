@@ -12,6 +12,7 @@ from folds.errors import UserError
 from folds.evenness import split_notices
 from folds.groups import named_groups
 from folds.images import ImageSet, load
+from folds.images.external import load_externals, overlap
 from folds.layers import BatchNorm
 from folds.manifest import SplitManifest
 from folds.optim import check_optimizer
@@ -101,6 +102,9 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     loaded = load(config.data, seed=config.split.seed, largest=native_size(backbone))
     images, audit = _audit(named_groups(loaded, config.data.group_regex), config)
     splits = make_splits(images, config.split)
+    externals = load_externals(
+        config.evaluation.externals, images.class_names, config.data, largest=native_size(backbone)
+    )
     size = input_size(backbone, config.data.image_size, min(images.pixels.shape[1:3]))
     layers = check_size(backbone, size, config.model.head)
     weights = load_pretrained(backbone, config.model.weights)
@@ -108,12 +112,13 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     notices = [
         *images.notices,
         *split_notices(splits, images),
+        *overlap(images, externals),
         *([weights.notice] if weights.notice else []),
     ]
     if weights.state is None and stages != without_pretraining(stages):
         stages = without_pretraining(stages)
         notices.append(f"without pretrained weights: one stage, everything unfrozen ({stages[0]})")
-    problem = Problem(config, images, splits, size, stages, weights.state)
+    problem = Problem(config, images, splits, size, stages, weights.state, externals)
     return Prepared(problem, _chosen(splits, config), weights.source, tuple(notices), audit)
 
 

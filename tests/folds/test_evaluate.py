@@ -10,7 +10,6 @@ from sklearn import metrics
 from folds.evaluate import (
     HoldOut,
     OutOfFold,
-    better,
     confusion,
     mean_and_std,
     odd_initial_loss,
@@ -115,18 +114,6 @@ def test_confusion_has_true_classes_as_rows():
     assert found.tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
 
 
-@pytest.mark.parametrize(
-    ("metric", "new", "old", "expected"),
-    [
-        ("accuracy", 0.0, None, True), ("accuracy", 0.6, 0.5, True), ("accuracy", 0.5, 0.5, False),
-        ("macro_f1", 0.4, 0.5, False), ("loss", 0.4, 0.5, True), ("loss", 0.5, 0.5, False),
-        ("loss", 0.6, 0.5, False), ("log_loss", 0.4, 0.5, True), ("loss", 9.0, None, True),
-    ],
-)  # fmt: skip
-def test_better(metric, new, old, expected):
-    assert better(metric, new, old) is expected
-
-
 def test_mean_and_std():
     assert mean_and_std([1.0, 2.0, 3.0]) == (2.0, 1.0)
     assert mean_and_std([5.0]) == (5.0, 0.0)
@@ -135,7 +122,7 @@ def test_mean_and_std():
 def test_out_of_fold_scores_are_of_all_predictions_pooled():
     zeros = np.zeros(200, dtype=np.int64)
     ids = np.array([str(row) for row in range(200)])
-    pooled = OutOfFold(ids, LABELS, zeros, zeros, PROBABILITIES)
+    pooled = OutOfFold(ids, LABELS, zeros, zeros, PROBABILITIES, ids)
     assert pooled.scores == scores(LABELS, PROBABILITIES)
 
 
