@@ -127,7 +127,7 @@ def _prepared(options: argparse.Namespace, policy: str) -> Prepared:
 def _measured(prepared: Prepared) -> Row:
     """Train the folds and score their pooled predictions."""
     problem, runtime = prepared.problem, Runtime.choose("auto", "auto")
-    results = [fit_fold(problem, *task, runtime=runtime) for task in prepared.tasks]
+    results = [fit_fold(problem, *task, runtime=runtime) for task in prepared.folds]
     rows = np.concatenate([result.rows for result in results])
     found = np.concatenate([result.probabilities for result in results]).argmax(axis=1)
     parts = [result.shift for result in results]

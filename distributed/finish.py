@@ -45,7 +45,7 @@ def check_output(output: str | None) -> None:
 def finish(run: Run) -> Summary:
     """Pool the predictions, register the best fold, write and show the summary."""
     prepared, images = run.prepared, run.prepared.problem.images
-    results = [run.space.read_result(task) for task in range(len(prepared.tasks))]
+    results = [run.space.read_result(task) for task in range(len(prepared.folds))]
     pooled = pool(prepared, results)
     best = _best(prepared.problem.select_by, results)
     version = run.recorder.register(best, run.config.tracking.model_name)
@@ -144,7 +144,7 @@ def _summarise(
                 if "." in name
             },
         )
-        for task, ((repeat, fold), result) in enumerate(zip(prepared.tasks, results, strict=True))
+        for task, ((repeat, fold), result) in enumerate(zip(prepared.folds, results, strict=True))
     ]
     return Summary(
         name=run.space.name,
@@ -176,8 +176,8 @@ def _summarise(
             name=run.config.tracking.model_name,
             version=version,
             alias="candidate",
-            repeat=prepared.tasks[best][0],
-            fold=prepared.tasks[best][1],
+            repeat=prepared.folds[best][0],
+            fold=prepared.folds[best][1],
         ),
         notices=list(prepared.notices),
         seconds={name: round(value, 2) for name, value in seconds.items()},

@@ -56,7 +56,7 @@ class Pooled:
 
 
 def pool(prepared: Prepared, results: Results) -> Pooled:
-    """Put the results of all tasks together, in the order of images within a repeat."""
+    """Put the results of all folds together, in the order of images within a repeat."""
     problem = prepared.problem
     images = problem.images
     rows, fold, repeat = _where(prepared, [result["rows"] for result in results])
@@ -83,9 +83,9 @@ def pool(prepared: Prepared, results: Results) -> Pooled:
 
 
 def _where(prepared: Prepared, parts: list[Ints]) -> tuple[Ints, Ints, Ints]:
-    """Rows of all tasks one after another, and the fold and repeat of each."""
+    """Rows of all folds one after another, and the fold and repeat of each."""
     sizes = [len(part) for part in parts]
-    repeat, fold = (np.repeat([task[i] for task in prepared.tasks], sizes) for i in (0, 1))
+    repeat, fold = (np.repeat([task[i] for task in prepared.folds], sizes) for i in (0, 1))
     return np.concatenate(parts), fold, repeat
 
 

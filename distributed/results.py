@@ -9,7 +9,7 @@ import numpy as np
 
 from distributed.workspace import LAST
 from folds.bundle import ModelCard, bundle_files
-from folds.fit import FoldResult
+from folds.result import FoldResult
 
 
 def pack(result: FoldResult, card: ModelCard) -> dict[str, bytes]:

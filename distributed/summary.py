@@ -183,7 +183,7 @@ def print_summary(console: Console, summary: Summary, names: list[str], look: st
     table.add_column("fold")
     for name in ("best epoch", *SHOWN.values()):
         table.add_column(name, justify="right")
-    for name, fold in zip(names, summary.folds, strict=True):
+    for name, fold in zip(names, summary.folds, strict=False):
         table.add_row(name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores))
     table.add_section()
     spread = [summary.over_folds.get(key) for key in SHOWN]
@@ -209,7 +209,7 @@ def print_summary(console: Console, summary: Summary, names: list[str], look: st
 def markdown(summary: Summary, names: list[str]) -> str:
     """The parent run's description in the MLflow UI."""
     lines = ["| fold | best epoch | " + " | ".join(SHOWN.values()) + " |", "|---" * 6 + "|"]
-    for name, fold in zip(names, summary.folds, strict=True):
+    for name, fold in zip(names, summary.folds, strict=False):
         lines.append(f"| {name} | {fold.best_epoch} | " + " | ".join(_row(fold.scores)) + " |")
     lines.append("| **pooled** | | " + " | ".join(_row(summary.oof)) + " |")
     for name, scores in _named_beside(summary):

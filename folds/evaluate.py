@@ -25,7 +25,12 @@ def softmax(logits: Floats) -> Floats:
 
 
 def quick_scores(labels: Ints, logits: Floats) -> dict[str, float]:
-    """The scores of every epoch: accuracy, macro_f1 and loss (cross-entropy, no smoothing)."""
+    """The scores of every epoch: accuracy, macro_f1 and loss (cross-entropy, no smoothing).
+
+    They are not a number where there is no image.
+    """
+    if not len(labels):
+        return dict.fromkeys(("accuracy", "macro_f1", "loss"), float("nan"))
     predicted = logits.argmax(axis=1)
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     chosen = shifted[np.arange(len(labels)), labels]

@@ -30,8 +30,8 @@ class Prepared:
     ----------
     problem : Problem
         What the folds share.
-    tasks : list of (repeat, fold)
-        What is to be trained.
+    folds : list of (repeat, fold)
+        Which are to be trained.
     weights : str
         Source of the first weights.
     notices : tuple of str
@@ -41,7 +41,7 @@ class Prepared:
     """
 
     problem: Problem
-    tasks: list[tuple[int, int]]
+    folds: list[tuple[int, int]]
     weights: str
     notices: tuple[str, ...]
     audit: Audited | None = None
@@ -50,8 +50,21 @@ class Prepared:
     def names(self) -> list[str]:
         """Names of the folds, from 1, as people see them."""
         if self.problem.splits.repeats == 1:
-            return [f"fold {fold + 1}" for _, fold in self.tasks]
-        return [f"repeat {repeat + 1} fold {fold + 1}" for repeat, fold in self.tasks]
+            names = [f"fold {fold + 1}" for _, fold in self.folds]
+        else:
+            names = [f"repeat {repeat + 1} fold {fold + 1}" for repeat, fold in self.folds]
+        return [*names, "refit"] if self.refit else names
+
+    @property
+    def refit(self) -> bool:
+        """Whether a model is trained on all images, once the folds are finished."""
+        tracking = self.problem.config.tracking
+        return tracking.refit or tracking.candidate == "refit"
+
+    @property
+    def tasks(self) -> list[tuple[int, int]]:
+        """All that is trained, by repeat and fold: the number of folds stands for none of them."""
+        return [*self.folds, (0, self.problem.splits.folds)] if self.refit else self.folds
 
     @cached_property
     def batch_norm(self) -> bool:

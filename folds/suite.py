@@ -9,10 +9,11 @@ CORRUPTIONS = (
 )  # fmt: skip
 SEVERITIES = (1, 2, 3, 4, 5)
 
+Shift = Literal["off", "fast", "full"]
 Case = tuple[str, int]  # a corruption and its severity
 
 
-def suite(kind: Literal["off", "fast", "full"]) -> list[Case]:
+def suite(kind: Shift) -> list[Case]:
     """Corruptions and severities to score: ``fast`` all at severity 3, ``full`` at all of them."""
     severities: tuple[int, ...] = {"off": (), "fast": (3,), "full": SEVERITIES}[kind]
     return [(name, severity) for name in CORRUPTIONS for severity in severities]

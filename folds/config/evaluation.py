@@ -1,12 +1,13 @@
 """The settings of how models are scored and chosen."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from folds.config.section import Section
 from folds.selection import check_select_by
+from folds.suite import Shift
 
 _NAME = re.compile(r"[A-Za-z]\w*")
 
@@ -35,7 +36,7 @@ class EvaluationConfig(Section):
         "shift.accuracy, shift.macro_f1, shift.worst, shift.CORRUPTION, external.NAME.SCORE, or a "
         "sum as 0.5*macro_f1+0.5*shift.macro_f1.",
     )
-    shift: Literal["off", "fast", "full"] = Field(
+    shift: Shift = Field(
         "fast",
         description="Score each fold's model on its validation images under 19 corruptions, at "
         "severity 3 (fast) or 1 to 5 (full).",

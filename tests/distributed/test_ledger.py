@@ -8,8 +8,8 @@ from distributed.results import pack
 from distributed.workspace import Workspace
 from folds.bundle import ModelCard
 from folds.checkpoint import EpochReport
-from folds.fit import FoldResult
 from folds.measure import Shifted
+from folds.result import FoldResult
 
 CARD = ModelCard("test_resnet", ("a", "b"), 32)
 

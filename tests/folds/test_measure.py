@@ -65,8 +65,8 @@ class TestShift:
         rows = train(problem).shift.rows
         assert len(rows) == measure.FEWEST
         assert len(set(rows)) == len(rows)
-        assert measure.fast_share((Stage(1, 8, 1e-3),)) == 1
-        assert measure.fast_share((Stage(0, 4, 1e-3), Stage(1, 3, 1e-3))) == 0.5
+        assert measure.shift_share("fast", (Stage(1, 8, 1e-3),)) == 1
+        assert measure.shift_share("fast", (Stage(0, 4, 1e-3), Stage(1, 3, 1e-3))) == 0.5
 
     def test_chooses_the_epoch_where_it_is_asked_to(self, make_problem, monkeypatch):
         """An epoch is worth what its model makes of corrupted images."""
