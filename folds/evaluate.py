@@ -14,6 +14,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from folds.assess.calibration import brier, expected_calibration_error
+from folds.assess.predictions import LOSSES
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
@@ -49,7 +52,8 @@ def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
     -------
     dict
         accuracy, balanced_accuracy (mean recall of the classes that are there), macro_f1,
-        roc_auc (one against rest, mean over the classes that are there), log_loss.
+        roc_auc (one against rest, mean over the classes that are there), log_loss, brier
+        (summed over classes, 0 to 2), ece (expected calibration error, 15 bins).
     """
     predicted = probabilities.argmax(axis=1)
     classes = probabilities.shape[1]
@@ -66,6 +70,8 @@ def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
         "log_loss": float(
             log_loss(labels, sure / sure.sum(axis=1, keepdims=True), labels=range(classes))
         ),
+        "brier": brier(labels, sure),
+        "ece": expected_calibration_error(labels, sure),
     }
 
 
@@ -147,7 +153,7 @@ def better(metric: str, new: float, old: float | None) -> bool:
     """Whether a value of a metric beats the best so far; losses are better when smaller."""
     if old is None:
         return True
-    return new < old if metric in ("loss", "log_loss") else new > old
+    return new < old if metric in LOSSES else new > old
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
