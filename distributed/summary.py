@@ -24,6 +24,8 @@ class Scores(_Part):
     macro_f1: float
     roc_auc: float | None = Field(description="One against rest, mean over classes.")
     log_loss: float
+    brier: float = Field(description="Summed over classes, 0 to 2.")
+    ece: float = Field(description="Expected calibration error, 15 bins.")
 
 
 class Runtime(_Part):

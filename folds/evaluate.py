@@ -14,6 +14,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from folds.assess.calibration import brier, expected_calibration_error
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
@@ -54,7 +56,8 @@ def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
     -------
     dict
         accuracy, balanced_accuracy (mean recall of the classes that are there), macro_f1,
-        roc_auc (one against rest, mean over the classes that are there), log_loss.
+        roc_auc (one against rest, mean over the classes that are there), log_loss, brier
+        (summed over classes, 0 to 2), ece (expected calibration error, 15 bins).
     """
     predicted = probabilities.argmax(axis=1)
     classes = probabilities.shape[1]
@@ -71,6 +74,8 @@ def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
         "log_loss": float(
             log_loss(labels, sure / sure.sum(axis=1, keepdims=True), labels=range(classes))
         ),
+        "brier": brier(labels, sure),
+        "ece": expected_calibration_error(labels, sure),
     }
 
 

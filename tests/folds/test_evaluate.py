@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax as scipy_softmax
 from sklearn import metrics
 
+from folds.assess.calibration import expected_calibration_error
 from folds.evaluate import (
     HoldOut,
     OutOfFold,
@@ -35,13 +36,16 @@ class TestScores:
                 LABELS, scipy_softmax(LOGITS.astype(float), axis=1), multi_class="ovr"
             ),
             "log_loss": metrics.log_loss(LABELS, PROBABILITIES),
+            "brier": metrics.brier_score_loss(LABELS, PROBABILITIES, scale_by_half=False),
+            "ece": expected_calibration_error(LABELS, PROBABILITIES),
         }
         assert found == pytest.approx(expected, abs=1e-6)
         assert 0.5 < found["accuracy"] < 0.95
 
     def test_perfect_predictions_are_perfect(self):
         found = scores(LABELS, np.eye(4, dtype=np.float32)[LABELS])
-        assert found.pop("log_loss") == pytest.approx(0, abs=1e-6)
+        for loss in ("log_loss", "brier", "ece"):
+            assert found.pop(loss) == pytest.approx(0, abs=1e-6)
         assert set(found.values()) == {1.0}
 
     def test_constant_predictions_are_chance(self):
@@ -54,6 +58,8 @@ class TestScores:
                 "macro_f1": 0.4 / 4,
                 "roc_auc": 0.5,
                 "log_loss": -(math.log(0.4) + 3 * math.log(0.2)) / 4,
+                "brier": (0.6**2 + 3 * 0.2**2 + 3 * (0.4**2 + 0.8**2 + 2 * 0.2**2)) / 4,
+                "ece": 0.15,
             },
             abs=1e-6,
         )
