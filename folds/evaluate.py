@@ -38,7 +38,7 @@ def quick_scores(labels: Ints, logits: Floats) -> dict[str, float]:
     chosen = shifted[np.arange(len(labels)), labels]
     return {
         "accuracy": float((predicted == labels).mean()),
-        "macro_f1": _macro_f1(labels, predicted, logits.shape[1]),
+        "macro_f1": macro_f1(labels, predicted),
         "loss": float((np.log(np.exp(shifted).sum(axis=1)) - chosen).mean()),
     }
 
@@ -55,9 +55,9 @@ def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
     Returns
     -------
     dict
-        accuracy, balanced_accuracy (mean recall of the classes that are there), macro_f1,
-        roc_auc (one against rest, mean over the classes that are there), log_loss, brier
-        (summed over classes, 0 to 2), ece (expected calibration error, 15 bins).
+        accuracy, balanced_accuracy (mean recall), macro_f1, roc_auc (one against rest), these
+        three as means over the classes that are there; log_loss, brier (summed over classes, 0
+        to 2), ece (expected calibration error, 15 bins).
     """
     predicted = probabilities.argmax(axis=1)
     classes = probabilities.shape[1]
@@ -69,7 +69,7 @@ def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
                 labels, predicted, labels=np.unique(labels), average="macro", zero_division=0.0
             )
         ),
-        "macro_f1": _macro_f1(labels, predicted, classes),
+        "macro_f1": macro_f1(labels, predicted),
         "roc_auc": _roc_auc(labels, sure),
         "log_loss": float(
             log_loss(labels, sure / sure.sum(axis=1, keepdims=True), labels=range(classes))
@@ -161,10 +161,10 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
-def _macro_f1(labels: Ints, predicted: Ints, classes: int) -> float:
-    return float(
-        f1_score(labels, predicted, labels=range(classes), average="macro", zero_division=0.0)
-    )
+def macro_f1(labels: Ints, predicted: Ints) -> float:
+    """Mean F1 of the classes that are among the labels."""
+    there = np.unique(labels)
+    return float(f1_score(labels, predicted, labels=there, average="macro", zero_division=0.0))
 
 
 def _roc_auc(labels: Ints, probabilities: NDArray[np.float64]) -> float:

@@ -102,11 +102,10 @@ class Tally:
                 "f1": np.where(images > 0, 2 * hits / (images + predicted), np.nan),
                 "roc_auc": np.stack([one.auc(counts) for one in self.ranks]),
             }
-        there = self.sums[:c].sum(axis=1) > 0
         pooled = {
             "accuracy": hits.sum(axis=0) / total,
             "balanced_accuracy": mean_there(per_class["recall"]),
-            "macro_f1": mean_there(per_class["f1"]) * there.mean(),
+            "macro_f1": mean_there(per_class["f1"]),
             "roc_auc": mean_there(per_class["roc_auc"]),
             "log_loss": sums[3 * c + 1] / total,
             "brier": sums[3 * c] / total,

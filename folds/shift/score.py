@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import f1_score
 
-from folds.evaluate import Ints
+from folds.evaluate import Ints, macro_f1
 
 
 @dataclass(frozen=True)
@@ -78,20 +77,11 @@ def shift_scores(labels: Ints, predicted: Mapping[tuple[str, int], Ints]) -> Shi
     predicted : mapping of (str, int) to ndarray of int64, shape (N,)
         Classes by corruption and severity; at least one. Rows as those of the labels, so that
         folds are pooled by joining their rows.
-
-    Notes
-    -----
-    Macro-F1 is over the classes that are among the labels.
     """
-    there = np.unique(labels)
     return ShiftScores(
         {case: float((values == labels).mean()) for case, values in predicted.items()},
-        {case: _macro_f1(labels, values, there) for case, values in predicted.items()},
+        {case: macro_f1(labels, values) for case, values in predicted.items()},
     )
-
-
-def _macro_f1(labels: Ints, predicted: Ints, classes: Ints) -> float:
-    return float(f1_score(labels, predicted, labels=classes, average="macro", zero_division=0.0))
 
 
 def _by_corruption(values: Mapping[tuple[str, int], float]) -> dict[str, float]:
