@@ -53,8 +53,7 @@ class ShiftTally:
         predicted, hits = ((m @ counts).reshape(shape) for m in (self.predicted, self.hits))
         with np.errstate(invalid="ignore", divide="ignore"):
             f1 = np.where(images > 0, 2 * hits / (images + predicted), np.nan)
-        there = (self.images.sum(axis=1) > 0).mean()
-        macro = [mean_there(one) * there for one in f1]
+        macro = [mean_there(one) for one in f1]
         right = hits.sum(axis=1) / images.sum(axis=0)
         names = list(dict.fromkeys(self.corruptions))
         rows = {n: [k for k, own in enumerate(self.corruptions) if own == n] for n in names}
