@@ -10,19 +10,20 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from folds.augment import to_input
 from folds.backbone import Classifier
 from folds.ensemble import Ensemble
-from folds.images.resize import cover
+from folds.incoming import ANYWHERE, Pixels, batches
 from folds.shape import PLAIN_HEAD, HeadShape
 
 FORMAT = "crossfold-model/3"
@@ -187,15 +188,20 @@ class Predictor:
         return member
 
     @torch.inference_mode()
-    def predict(self, images: NDArray[np.uint8], *, batch: int = 128) -> NDArray[np.float32]:
-        """Class probabilities, with the test-time augmentation that the model was scored with.
+    def predict(
+        self, images: Any, *, batch: int = 128, folder: Path | None = ANYWHERE
+    ) -> NDArray[np.float32]:
+        """Class probabilities, looked at and tempered as they were scored.
 
         Parameters
         ----------
-        images : ndarray of uint8, shape (N, H, W, 3)
-            RGB; reduced or enlarged to the network's input as they were for training.
+        images : ndarray of integers, shape (N, H, W, 3), DataFrame, dict or list of dicts
+            RGB, or a table, see `folds.incoming.batches`; reduced or enlarged to the network's
+            input as they were for training.
         batch : int
             Images at a time.
+        folder : Path, optional
+            Where a table's paths may lie; None: nowhere.
 
         Returns
         -------
@@ -205,22 +211,15 @@ class Predictor:
         Raises
         ------
         ValueError
-            Another dtype or shape.
+            Something else, or an image that cannot be read.
         """
-        images = np.asarray(images)
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
-            raise ValueError(
-                f"images are {images.dtype} {images.shape}; expected uint8 (N, height, width, 3)"
-            )
         parts = [np.zeros((0, len(self.card.class_names)), np.float32)]
-        for first in range(0, len(images), batch):
-            block = self._sized(images[first : first + batch])
-            pixels = torch.from_numpy(block).to(self.device)
-            parts.append(self.model(pixels).cpu().numpy())
+        for block in batches(images, size=self.card.size, batch=batch, folder=folder):
+            parts.append(self.model.of_inputs(self._inputs(block)).cpu().numpy())
         return np.concatenate(parts)
 
-    def _sized(self, block: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        height, width = block.shape[1:3]
-        if height == width <= self.card.size:
-            return np.ascontiguousarray(block)
-        return np.stack([cover(Image.fromarray(one), self.card.size) for one in block])
+    def _inputs(self, block: Sequence[Pixels]) -> Tensor:
+        """Bring images of one size and another to the network's, in their order."""
+        runs = [np.stack(list(run)) for _, run in groupby(block, np.shape)]
+        pixels = [torch.from_numpy(run).to(self.device) for run in runs]
+        return torch.cat([to_input(run, self.card.size) for run in pixels])
