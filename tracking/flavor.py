@@ -4,23 +4,44 @@ Together with `folds` this module is stored inside each model, so a model loads 
 is not installed.
 """
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
 from folds.bundle import Predictor
+from folds.incoming import ANYWHERE
 
 
 class _Scorer:
-    """What MLflow wraps: uint8 images (N, H, W, 3) in, probabilities (N, C) out."""
+    """What MLflow wraps."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
 
-    def predict(self, images: Any) -> NDArray[np.float32]:
-        return self._predictor.predict(np.asarray(images))
+    def predict(self, images: Any) -> pd.DataFrame:
+        """Column ``predicted_class``, then the probability (float32) of each class by its name.
+
+        Parameters
+        ----------
+        images : array, DataFrame, dict or list of dicts
+            See `folds.incoming.batches`.
+        """
+        names = self._predictor.card.class_names
+        probabilities = self._predictor.predict(images, folder=_readable())
+        found = pd.DataFrame(probabilities, columns=pd.Index(names))
+        chosen = [names[number] for number in probabilities.argmax(axis=1)]
+        found.insert(0, "predicted_class", chosen, allow_duplicates=True)
+        return found
+
+
+def _readable() -> Path | None:
+    """Where files may be read: a server reads none for a stranger, unless it was told a folder."""
+    if folder := os.environ.get("CROSSFOLD_SERVE_PATHS"):
+        return Path(folder)
+    return None if "mlflow.pyfunc.scoring_server" in sys.modules else ANYWHERE
 
 
 def _load_pyfunc(path: str) -> _Scorer:

@@ -1,4 +1,4 @@
-"""Logging a fold's bundle as an MLflow model, and loading one back."""
+"""Logging a bundle as an MLflow model, and loading one back."""
 
 import importlib.metadata
 import json
@@ -8,16 +8,20 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.pyfunc import PyFuncModel
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, Schema
+from numpy.typing import NDArray
 
 import folds
 import tracking
 from folds.errors import UserError
 
-_NEEDED = ("kornia", "numpy", "pillow", "pydantic", "pyyaml", "safetensors", "scikit-learn",
-           "scipy", "timm", "torch", "torchvision")  # fmt: skip
+_NEEDED = (
+    "kornia", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors", "scikit-learn",
+    "scipy", "timm", "torch", "torchvision",
+)  # fmt: skip
 
 
 def log_model(bundle: Path, *, name: str) -> str:
@@ -26,7 +30,7 @@ def log_model(bundle: Path, *, name: str) -> str:
     Parameters
     ----------
     bundle : Path
-        Folder written by `folds.bundle.write_bundle`.
+        See `folds.bundle`.
     name : str
         Name of the model within the run.
 
@@ -36,11 +40,8 @@ def log_model(bundle: Path, *, name: str) -> str:
         Its id; ``models:/ID`` loads it.
     """
     card = json.loads((bundle / "model.json").read_text(encoding="utf-8"))
-    classes = len(card["class_names"])
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
-    )
+    probabilities = [ColSpec(DataType.float, name) for name in card["class_names"]]
+    outputs = Schema([ColSpec(DataType.string, "predicted_class"), *probabilities])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*input example", UserWarning)
         info = mlflow.pyfunc.log_model(
@@ -48,7 +49,7 @@ def log_model(bundle: Path, *, name: str) -> str:
             loader_module="tracking.flavor",
             data_path=str(bundle),
             code_paths=[str(Path(package.__file__ or "").parent) for package in (folds, tracking)],
-            signature=signature,
+            signature=ModelSignature(outputs=outputs),  # inputs: arrays and tables
             metadata=card,
             pip_requirements=[f"{p}=={_version(p)}" for p in _NEEDED],
         )
@@ -79,6 +80,11 @@ def load_model(uri: str) -> tuple[PyFuncModel, dict[str, Any]]:
     if "class_names" not in card:
         raise UserError(f"--model {uri}: is not a model of crossfold; it has no class names")
     return model, card
+
+
+def probabilities(found: pd.DataFrame | NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities (N, C) of what a model returned; in versions before 3 it was just these."""
+    return found.iloc[:, 1:].to_numpy() if isinstance(found, pd.DataFrame) else found
 
 
 def _version(package: str) -> str:

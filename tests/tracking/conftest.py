@@ -1,3 +1,8 @@
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -29,3 +34,50 @@ def images():
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (5, 40, 48, 3), dtype=torch.uint8, generator=generator)
     return np.asarray(pixels)
+
+
+_HIDE = """
+import os, sys
+from importlib.machinery import PathFinder
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name not in ("folds", "tracking", "distributed"):
+            return None
+        spec = PathFinder.find_spec(name)
+        if spec is None:
+            raise ModuleNotFoundError(name, name=name)
+        if name == "folds":
+            with open(os.environ["USED"], "a") as file:
+                print(spec.origin, file=file)
+        return spec
+sys.meta_path.insert(0, Hide())
+"""
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Where processes run that find no crossfold but in the models that they load."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    @property
+    def used(self):
+        """The file of `folds` that they imported."""
+        (path,) = set(Path(self.environment["USED"]).read_text().split())
+        return path
+
+
+@pytest.fixture
+def hidden(store, tmp_path):
+    """A finder before all others hides what is installed: only what is on the path is found."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(_HIDE)
+    (tmp_path / "elsewhere").mkdir()
+    changed = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # MLflow calls uvicorn
+        "PYTHONPATH": str(tmp_path / "site"),
+        "USED": str(tmp_path / "used"),
+        "MLFLOW_TRACKING_URI": store.uri,
+    }
+    return Hidden(tmp_path / "elsewhere", os.environ | changed)

@@ -1,14 +1,20 @@
+import base64
 import os
+import shutil
 import subprocess
 import sys
+import types
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
-from folds.bundle import Predictor
+from folds.bundle import Predictor, ensemble
 from folds.errors import UserError
-from tracking.models import load_model, log_model
+from tracking.flavor import _load_pyfunc
+from tracking.models import load_model, log_model, probabilities
 
 
 @pytest.fixture
@@ -21,17 +27,84 @@ def model_id(store, bundle):
 def test_a_logged_model_predicts_as_its_bundle_on_images_of_any_size(model_id, bundle, images):
     model, card = load_model(f"models:/{model_id}")
     assert card["class_names"] == ["dark", "bright"]
-    for batch in (images, images[:1], images[:, :20, :20]):
+    for batch in (images, images[:1], images[:, :20, :20], images.astype(np.int64), images[:0]):
         found = model.predict(batch)
-        np.testing.assert_allclose(found, Predictor(bundle, "cpu").predict(batch), atol=1e-6)
-        assert found.shape == (len(batch), 2)
-        assert found.dtype == np.float32
+        assert list(found.columns) == ["predicted_class", "dark", "bright"]
+        assert list(found.dtypes[1:]) == [np.float32, np.float32]
+        expected = Predictor(bundle, "cpu").predict(batch)
+        np.testing.assert_allclose(probabilities(found), expected, atol=1e-6)
+        chosen = np.array(["dark", "bright"])[expected.argmax(axis=1)]
+        assert (found["predicted_class"] == chosen).all()
 
 
-def test_the_signature_refuses_another_dtype(model_id, images):
+def test_it_takes_tables_too(model_id, bundle, images, tmp_path):
     model, _ = load_model(f"models:/{model_id}")
-    with pytest.raises(mlflow.MlflowException, match="uint8"):
+    expected = Predictor(bundle, "cpu").predict(images)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    files = [tmp_path / f"{number}.png" for number in range(len(images))]
+    encoded = [base64.b64encode(file.read_bytes()).decode() for file in files]
+    for asked in (
+        pd.DataFrame({"image": encoded}),
+        pd.DataFrame({"path": [str(file) for file in files]}),
+        {"image": encoded},
+        [{"image": file.read_bytes()} for file in files],
+    ):
+        np.testing.assert_allclose(probabilities(model.predict(asked)), expected, atol=1e-6)
+
+
+def test_an_ensemble_is_a_model_like_any_other(store, bundle, images, tmp_path):
+    ensemble([bundle, bundle], tmp_path / "all", 2.0)
+    with mlflow.start_run(experiment_id=mlflow.create_experiment("e", store.artifact_root)):
+        model, card = load_model(f"models:/{log_model(tmp_path / 'all', name='ensemble')}")
+    assert (card["members"], card["temperature"]) == (2, 2.0)
+    expected = Predictor(tmp_path / "all", "cpu").predict(images)
+    np.testing.assert_allclose(probabilities(model.predict(images)), expected, atol=1e-6)
+
+
+def test_fractions_are_refused(model_id, images):
+    model, _ = load_model(f"models:/{model_id}")
+    with pytest.raises(ValueError, match=r"float32.*whole numbers"):
         model.predict(images.astype(np.float32))
+
+
+def test_what_versions_before_returned_is_understood(images):
+    found = np.full((3, 2), 0.5, np.float32)
+    assert probabilities(found) is found
+
+
+class TestPathsInAServer:
+    @pytest.fixture
+    def served(self, bundle, images, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "mlflow.pyfunc.scoring_server", types.ModuleType("server"))
+        Image.fromarray(images[0]).save(tmp_path / "secret.png")
+        model = _load_pyfunc(str(bundle))
+        return lambda path: model.predict(pd.DataFrame({"path": [str(path)]}))
+
+    def test_are_refused(self, served, tmp_path):
+        with pytest.raises(ValueError, match="row 0: a served model reads no paths"):
+            served(tmp_path / "secret.png")
+
+    def test_may_lie_in_a_folder_that_the_server_names(self, served, tmp_path, monkeypatch):
+        monkeypatch.setenv("CROSSFOLD_SERVE_PATHS", str(tmp_path))
+        assert served(tmp_path / "secret.png").shape == (1, 3)
+
+    @pytest.mark.parametrize("way", ["plain", "dots", "link", "nothing", "prefix"])
+    def test_elsewhere_are_refused(self, served, tmp_path, monkeypatch, way):
+        (tmp_path / "open").mkdir()
+        (tmp_path / "open" / "link.png").symlink_to(tmp_path / "secret.png")
+        (tmp_path / "open-not").mkdir()
+        shutil.copy(tmp_path / "secret.png", tmp_path / "open-not" / "it.png")
+        path = {
+            "plain": tmp_path / "secret.png",
+            "dots": f"{tmp_path}/open/../secret.png",
+            "link": tmp_path / "open" / "link.png",
+            "nothing": tmp_path / "nothing.png",
+            "prefix": tmp_path / "open-not" / "it.png",
+        }[way]
+        monkeypatch.setenv("CROSSFOLD_SERVE_PATHS", str(tmp_path / "open"))
+        with pytest.raises(ValueError, match=r"row 0: .* is not in"):
+            served(path)
 
 
 def test_nothing_in_a_stored_model_is_a_pickle(model_id):
@@ -41,40 +114,25 @@ def test_nothing_in_a_stored_model_is_a_pickle(model_id):
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth"))]
 
 
-def test_it_loads_where_crossfold_is_not_installed(model_id, images, tmp_path):
-    """-I and a finder that hides the installed packages stand for another machine."""
-    np.save(tmp_path / "images.npy", images)
+def test_it_loads_where_crossfold_is_not_installed(model_id, images, hidden):
+    np.save(hidden.folder / "images.npy", images)
     script = f"""
-import sys
-class Hide:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("folds", "tracking", "distributed") and not any(
-            "code" in entry.split("/") for entry in sys.path
-        ):
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Hide())
-sys.path[:] = [entry for entry in sys.path if "crossfold" not in entry]
 try:
     import folds
 except ModuleNotFoundError:
     pass
 else:
-    sys.exit("folds was not hidden")
+    raise SystemExit("folds was not hidden")
 import mlflow, numpy as np
-mlflow.set_tracking_uri("sqlite:///{tmp_path}/mlflow.db")
-model = mlflow.pyfunc.load_model("models:/{model_id}")
-found = model.predict(np.load("images.npy"))
-import folds
-assert "/code/" in folds.__file__, folds.__file__
-print(found.shape)
+print(mlflow.pyfunc.load_model("models:/{model_id}").predict(np.load("images.npy")).shape)
 """
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, "-I", "-c", script],
-        cwd=tmp_path, capture_output=True, text=True, env=environment,
+        [sys.executable, "-c", script],
+        cwd=hidden.folder, env=hidden.environment, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "(5, 2)"
+    assert done.stdout.strip() == "(5, 3)"
+    assert "/code/folds/" in hidden.used
 
 
 def test_a_model_that_is_not_there_is_refused(store):

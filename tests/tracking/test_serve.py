@@ -1,0 +1,109 @@
+"""A registered ensemble behind ``mlflow models serve``, for real."""
+
+import base64
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import mlflow
+import numpy as np
+import pytest
+from PIL import Image
+
+from folds.backbone import build
+from folds.bundle import ModelCard, Predictor, ensemble, write_bundle
+from tracking.models import log_model
+from tracking.registry import register
+
+
+@pytest.fixture
+def both(tmp_path):
+    """Two tiny models as one, looking at images from four sides."""
+    card = ModelCard("test_resnet", ("dark", "bright"), 32, tta="flips")
+    for seed in range(2):
+        model = build("test_resnet", classes=2, size=32, dropout=0, pretrained=None, seed=seed)
+        write_bundle(tmp_path / str(seed), card, model.state_dict())
+    ensemble([tmp_path / "0", tmp_path / "1"], tmp_path / "both", 0.5)
+    return tmp_path / "both"
+
+
+@contextlib.contextmanager
+def served(uri, hidden):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "mlflow", "models", "serve", "-m", uri, "--env-manager", "local",
+        "--host", "127.0.0.1", "--port", str(port),
+    ]  # fmt: skip
+    with (hidden.folder.parent / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            command, cwd=hidden.folder, env=hidden.environment, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        while not _answers(port):
+            try:
+                server.wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                continue
+            pytest.fail((hidden.folder.parent / "server.log").read_text())
+        yield f"http://127.0.0.1:{port}/invocations"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+
+
+def _answers(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def ask(address, **question):
+    request = urllib.request.Request(
+        address, json.dumps(question).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)["predictions"]
+
+
+def test_it_answers_as_the_bundle_does(store, both, images, hidden):
+    with mlflow.start_run(experiment_id=mlflow.create_experiment("e", store.artifact_root)):
+        version = register(log_model(both, name="ensemble"), "cells")
+    expected = Predictor(both, "cpu").predict(images)
+    files = [io.BytesIO() for _ in images]
+    for image, file in zip(images, files, strict=True):
+        Image.fromarray(image).save(file, "PNG")
+    texts = [base64.b64encode(file.getvalue()).decode() for file in files]
+    with served(f"models:/cells/{version}", hidden) as address:
+        table = {"columns": ["image"], "data": [[text] for text in texts]}
+        for question in (
+            {"inputs": images.tolist()},
+            {"instances": images.tolist()},
+            {"dataframe_split": table},
+            {"dataframe_records": [{"image": text} for text in texts]},
+            {"inputs": {"image": texts}},
+        ):
+            rows = ask(address, **question)
+            found = [[row["dark"], row["bright"]] for row in rows]
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+            chosen = [("dark", "bright")[number] for number in expected.argmax(axis=1)]
+            assert [row["predicted_class"] for row in rows] == chosen
+        secret = hidden.folder.parent / "secret.png"
+        secret.write_bytes(files[0].getvalue())
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            ask(address, dataframe_records=[{"path": str(secret)}])
+        assert refused.value.code == 400
+        assert "a served model reads no paths" in refused.value.read().decode()
+    assert "/code/folds/" in hidden.used
