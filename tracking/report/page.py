@@ -1,0 +1,113 @@
+"""The page itself: one HTML file that needs nothing beside it."""
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+from PIL import Image
+
+from folds.files import replacing
+from folds.pages.templates import environment
+from tracking.report import parts, words
+from tracking.report.facts import Fold, Report, Scores
+from tracking.report.figures import curves_figure, map_figure, reliability_figure
+
+_SHEET = 1400  # pixels of the augmentation sheet's width
+_MOST_CLASSES = 100  # of a confusion matrix that is shown whole
+
+
+def write_report(path: Path, facts: Report) -> None:
+    """Write the page of a run.
+
+    Parameters
+    ----------
+    path : Path
+        Replaced if it is there.
+    facts : Report
+        What is None or empty is left out.
+
+    Raises
+    ------
+    RunError
+        The file cannot be written.
+
+    Notes
+    -----
+    The page loads nothing, from the network or from the disk, and runs no script. The same facts
+    make the same bytes.
+    """
+    page = _template().render(
+        facts=facts,
+        run=facts.run,
+        verdict=parts.verdict(facts),
+        headlines=parts.headlines(facts),
+        score_scale=_score_scale(facts.scores),
+        fold_scale=_fold_scale(facts),
+        chosen=_chosen(facts),
+        gap=parts.gap_words(facts),
+        columns=[name for name in words.TITLES if _anywhere(name, facts)],
+        curves=_curves(facts),
+        confusion=_confusion(facts),
+        reliability=reliability_figure(facts.calibration) if facts.calibration else None,
+        classes=parts.weakest_first(facts.classes),
+        shift=parts.shift_table(facts.shift) if facts.shift else None,
+        sheet=_sheet(facts.augmentation),
+        map=map_figure(facts.map, facts.run.class_names) if facts.map else None,
+    )
+    with replacing(path) as scratch:
+        scratch.write_text(page, encoding="utf-8")
+
+
+def _template() -> jinja2.Template:
+    found = environment("tracking.report")
+    for change in (words.figure, words.interval, words.title, words.points, words.duration):
+        found.filters[change.__name__] = change
+    return found.get_template("page.html.j2")
+
+
+def _anywhere(name: str, facts: Report) -> bool:
+    rows = [*facts.elsewhere, *facts.candidates]
+    return name in facts.scores or any(name in row.scores for row in rows)
+
+
+def _score_scale(scores: Scores) -> parts.Scale:
+    """For the scores that have 1 as their best."""
+    found = [one for name, one in scores.items() if not words.smaller_is_better(name)]
+    return parts.scale(parts.ends(found))
+
+
+def _chosen(facts: Report) -> str:
+    """The score by which folds are drawn side by side."""
+    metric = facts.gap.metric if facts.gap is not None else "macro_f1"
+    return metric if all(metric in fold.scores for fold in facts.folds) else "accuracy"
+
+
+def _fold_scale(facts: Report) -> parts.Scale:
+    return parts.scale([fold.scores.get(_chosen(facts)) for fold in facts.folds], step=0.02)
+
+
+def _curves(facts: Report) -> list[Markup]:
+    folds: Sequence[Fold] = [fold for fold in facts.folds if fold.history]
+    return curves_figure(folds, _chosen(facts)) if folds else []
+
+
+def _confusion(facts: Report) -> parts.Confusion | None:
+    if facts.confusion is None or len(facts.confusion) > _MOST_CLASSES:
+        return None
+    return parts.confusion(facts.confusion, facts.run.class_names)
+
+
+def _sheet(picture: Path | bytes | None) -> str | None:
+    """A data URI of the augmentation sheet, no wider than it is shown."""
+    if picture is None:
+        return None
+    content = picture if isinstance(picture, bytes) else picture.read_bytes()
+    with Image.open(io.BytesIO(content)) as found:
+        image = found.convert("RGB")
+    image.thumbnail((_SHEET, 10 * _SHEET), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=82)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
