@@ -63,6 +63,8 @@ def _curves(folds: Sequence[Fold], metric: str, text: str) -> Markup:
         axes.grid(axis="y", color=INK, alpha=0.1, lw=0.7)
         axes.spines["left"].set_visible(False)
         axes.set(xlabel="epoch", ylabel=metric if metric == "loss" else title(metric))
+        if metric != "loss":
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         if 1 < len(folds) <= _FEW:
             axes.legend(loc="upper right" if metric == "loss" else "lower right", fontsize=9)
         return embed(figure, f"curves-{metric}", text)
@@ -97,7 +99,7 @@ def _better_side(history: _Reports, metric: str) -> list[float]:
 def reliability_figure(found: Calibration) -> Markup:
     """Draw accuracy over confidence, before and after temperature, and how many lie where."""
     with style():
-        figure = Figure(figsize=(5.2, 5.2), layout="constrained")
+        figure = Figure(figsize=(5.2, 5.8), layout="constrained")
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
         axes.plot([0, 1], [0, 1], color=INK, lw=0.8, alpha=0.45, ls=(0, (4, 3)))
         sides = [(found.before, _BEFORE, "as trained")]
@@ -107,8 +109,10 @@ def reliability_figure(found: Calibration) -> Markup:
             _draw_bins(axes, bins, colour, label)
             _draw_counts(below, bins, colour, number, len(sides))
         axes.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
-        axes.legend(loc="upper left")
+        axes.legend(loc="lower right")
         below.set(xlabel="confidence", ylabel="predictions", yscale="log", ylim=(0.8, None))
+        below.yaxis.set_major_formatter("{x:,.0f}")
+        below.minorticks_off()
         for one in (axes, below):
             one.grid(color=INK, alpha=0.08, lw=0.7)
             one.spines["left"].set_visible(False)
@@ -146,14 +150,14 @@ def map_figure(found: FeatureMap, names: Sequence[str]) -> Markup:
                 words.append(names[label])
         if found.wrong is not None and found.wrong.any():
             wrong = found.places[found.wrong]
-            axes.plot(wrong[:, 0], wrong[:, 1], "o", mfc="none", mec=INK, mew=0.8, ms=6.5)
-            handles += axes.plot([], [], "o", mfc="none", mec=INK, mew=0.8, ms=6.5)
+            axes.plot(wrong[:, 0], wrong[:, 1], "o", mfc="none", mec=INK, mew=0.6, ms=6)
+            handles += axes.plot([], [], "o", mfc="none", mec=INK, mew=0.6, ms=6)
             words.append("predicted wrongly")
         axes.set_axis_off()
         axes.set_aspect("equal", adjustable="datalim")
         axes.margins(0.02)
         if handles:
-            figure.legend(handles, words, loc="outside lower center", ncols=4, fontsize=9.5)
+            figure.legend(handles, words, loc="outside lower center", ncols=4, fontsize=9.5, handletextpad=0.1)
         text = f"Map of {len(found.places)} images, each a point coloured by its class"
         return embed(figure, "map", text)
 
@@ -164,6 +168,8 @@ def _draw_dots(axes: Axes, places: NDArray[np.float32], colour: str, size: float
     codes = np.tile([Outline.MOVETO, Outline.LINETO], len(places))
     look: dict[str, Any] = {"capstyle": "round", "ec": colour, "lw": size, "alpha": 0.7}
     if len(places):
-        axes.add_patch(PathPatch(Outline(ends, codes), fill=False, **look))
+        outline = Outline(ends, codes)
+        outline.should_simplify = False
+        axes.add_patch(PathPatch(outline, fill=False, **look))
         axes.update_datalim(places)
         axes.autoscale_view()

@@ -12,7 +12,7 @@ from PIL import Image
 from folds.files import replacing
 from folds.pages.templates import environment
 from tracking.report import parts, words
-from tracking.report.facts import Fold, Report, Scores
+from tracking.report.facts import Candidate, Fold, Report, ScoreRow, Scores
 from tracking.report.figures import curves_figure, map_figure, reliability_figure
 
 _SHEET = 1400  # pixels of the augmentation sheet's width
@@ -48,7 +48,6 @@ def write_report(path: Path, facts: Report) -> None:
         fold_scale=_fold_scale(facts),
         chosen=_chosen(facts),
         gap=parts.gap_words(facts),
-        columns=[name for name in words.TITLES if _anywhere(name, facts)],
         curves=_curves(facts),
         confusion=_confusion(facts),
         reliability=reliability_figure(facts.calibration) if facts.calibration else None,
@@ -65,12 +64,13 @@ def _template() -> jinja2.Template:
     found = environment("tracking.report")
     for change in (words.figure, words.interval, words.title, words.points, words.duration):
         found.filters[change.__name__] = change
+    found.filters["scored"] = _scored
     return found.get_template("page.html.j2")
 
 
-def _anywhere(name: str, facts: Report) -> bool:
-    rows = [*facts.elsewhere, *facts.candidates]
-    return name in facts.scores or any(name in row.scores for row in rows)
+def _scored(rows: Sequence[ScoreRow | Candidate]) -> list[str]:
+    """Names of the scores that any of the rows has, in the usual order."""
+    return [name for name in words.TITLES if any(name in row.scores for row in rows)]
 
 
 def _score_scale(scores: Scores) -> parts.Scale:

@@ -67,8 +67,8 @@ def headlines(report: Report) -> list[Headline]:
         found.append(Headline(figure(one.value), "macro-F1 under shift", interval(one)))
     calibrated = report.calibration.scores if report.calibration is not None else {}
     if (one := calibrated.get("ece", report.scores.get("ece"))) is not None:
-        name = "calibration error" + (" with temperature" if "ece" in calibrated else "")
-        found.append(Headline(figure(one.value, "ece"), name, interval(one, "ece")))
+        note = interval(one, "ece") + (", with temperature" if "ece" in calibrated else "")
+        found.append(Headline(figure(one.value, "ece"), title("ece"), note.lstrip(", ")))
     return found
 
 
@@ -84,7 +84,7 @@ def verdict(report: Report) -> str:
         said.append(f"Under {kinds} {figure(left.value)} remain.")
     for row in report.elsewhere:
         if (there := row.scores.get("accuracy")) is not None and row.model == "ensemble":
-            said.append(f"The ensemble is right on {figure(there.value)} of {row.name}.")
+            said.append(f"On {row.name} the ensemble is right in {figure(there.value)}.")
     if (model := report.registered) is not None:
         said.append(f"Registered: {model.kind}, version {model.version}.")
     return " ".join(said)

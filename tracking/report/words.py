@@ -54,14 +54,14 @@ def interval(found: Estimate, name: str = "accuracy") -> str:
 
 
 def points(difference: float, name: str = "accuracy") -> str:
-    """A difference of two scores, with its sign.
+    """A difference of two scores.
 
     Examples
     --------
     >>> points(-0.0123), points(0.02, "log_loss")
-    ('−1.2 points', '+0.020')
+    ('−1.2 points', '0.020')
     """
-    text = f"{100 * difference:+.1f} points" if name in _SHARES else f"{difference:+.3f}"
+    text = f"{100 * difference:.1f} points" if name in _SHARES else f"{difference:.3f}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
