@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-INK = "#010203"  # stands for the colour of the page's text
+INK, PAPER = "#010203", "#010204"  # stand for the colours of the page's text and background
 _STYLE: Any = {  # matplotlib's type names every key
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -60,7 +60,7 @@ def embed(figure: Figure, name: str, text: str = "") -> Markup:
     with mpl.rc_context({"svg.hashsalt": name}):  # ids are unique in the page, and always the same
         figure.savefig(buffer, format="svg", transparent=True)
     found = buffer.getvalue()
-    found = found[found.index("<svg") :].replace(INK, "currentColor")
+    found = found[found.index("<svg") :].replace(INK, "currentColor").replace(PAPER, "var(--card)")
     found = re.sub(r"<metadata>.*?</metadata>", "", found, flags=re.DOTALL)
     found = re.sub(r' (width|height)="[\d.]+pt"', "", found, count=2)
     found = re.sub(r"<[^>]*>", _shorter, found)

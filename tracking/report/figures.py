@@ -13,13 +13,12 @@ from matplotlib.path import Path as Outline
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from folds.pages.svg import INK, embed, palette, style
+from folds.pages.svg import INK, PAPER, embed, palette, style
 from tracking.report.facts import Bins, Calibration, FeatureMap, Fold
 from tracking.report.words import title
 
 _BEFORE, _AFTER = "#e8833a", "#3b7dd8"
 _FEW = 10  # folds that a legend names and that have strong lines
-_LEGEND = 24  # classes that a legend names
 _Reports = Sequence[Mapping[str, float | None]]
 
 
@@ -58,7 +57,7 @@ def _curves(folds: Sequence[Fold], metric: str, text: str) -> Markup:
                 axes.plot(epochs, train, color=colour, lw=0.9, alpha=0.55, ls=(0, (4, 2)))
             axes.plot(epochs, values, color=colour, label=fold.name, **strength)
             best = fold.best_epoch - 1
-            axes.plot(epochs[best], values[best], "o", color=colour, ms=5.5, mec="white", mew=0.8)
+            axes.plot(epochs[best], values[best], "o", color=colour, ms=5.5, mec=PAPER, mew=0.8)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
         axes.grid(axis="y", color=INK, alpha=0.1, lw=0.7)
         axes.spines["left"].set_visible(False)
@@ -126,7 +125,7 @@ def _draw_bins(axes: Axes, bins: Bins, colour: str, label: str) -> None:
     confidence, accuracy = np.asarray(bins.confidence)[there], np.asarray(bins.accuracy)[there]
     sizes = 14 + 70 * np.sqrt(np.asarray(bins.counts)[there] / max(np.max(bins.counts), 1))
     axes.plot(confidence, accuracy, color=colour, lw=1.4, label=label)
-    axes.scatter(confidence, accuracy, s=sizes, color=colour, zorder=3, lw=0.8, ec="white")
+    axes.scatter(confidence, accuracy, s=sizes, color=colour, zorder=3, lw=0.8, ec=PAPER)
 
 
 def _draw_counts(axes: Axes, bins: Bins, colour: str, number: int, of: int) -> None:
@@ -137,27 +136,19 @@ def _draw_counts(axes: Axes, bins: Bins, colour: str, number: int, of: int) -> N
     axes.bar(left, bins.counts, width, align="edge", color=colour, lw=0)
 
 
-def map_figure(found: FeatureMap, names: Sequence[str]) -> Markup:
-    """Draw images as points coloured by class, those that are predicted wrongly ringed."""
+def map_figure(found: FeatureMap, classes: int) -> Markup:
+    """Draw images as points in the `palette` of their classes, mistakes ringed."""
     with style():
-        figure = Figure(figsize=(7.6, 6.2), layout="constrained")
+        figure = Figure(figsize=(7.6, 5.0), layout="constrained")
         axes = figure.subplots()
-        handles, words = [], []
-        for label, colour in enumerate(palette(len(names))):
+        for label, colour in enumerate(palette(classes)):
             _draw_dots(axes, found.places[found.labels == label], colour, 4.2)
-            if len(names) <= _LEGEND:
-                handles += axes.plot([], [], "o", color=colour, ms=6)
-                words.append(names[label])
         if found.wrong is not None and found.wrong.any():
             wrong = found.places[found.wrong]
             axes.plot(wrong[:, 0], wrong[:, 1], "o", mfc="none", mec=INK, mew=0.6, ms=6)
-            handles += axes.plot([], [], "o", mfc="none", mec=INK, mew=0.6, ms=6)
-            words.append("predicted wrongly")
         axes.set_axis_off()
         axes.set_aspect("equal", adjustable="datalim")
         axes.margins(0.02)
-        if handles:
-            figure.legend(handles, words, loc="outside lower center", ncols=4, fontsize=9.5, handletextpad=0.1)
         text = f"Map of {len(found.places)} images, each a point coloured by its class"
         return embed(figure, "map", text)
 

@@ -10,13 +10,13 @@ from markupsafe import Markup
 from PIL import Image
 
 from folds.files import replacing
+from folds.pages.svg import palette
 from folds.pages.templates import environment
 from tracking.report import parts, words
 from tracking.report.facts import Candidate, Fold, Report, ScoreRow, Scores
 from tracking.report.figures import curves_figure, map_figure, reliability_figure
 
 _SHEET = 1400  # pixels of the augmentation sheet's width
-_MOST_CLASSES = 100  # of a confusion matrix that is shown whole
 
 
 def write_report(path: Path, facts: Report) -> None:
@@ -50,11 +50,13 @@ def write_report(path: Path, facts: Report) -> None:
         gap=parts.gap_words(facts),
         curves=_curves(facts),
         confusion=_confusion(facts),
+        many=len(facts.run.class_names) > parts.MANY,
         reliability=reliability_figure(facts.calibration) if facts.calibration else None,
         classes=parts.weakest_first(facts.classes),
         shift=parts.shift_table(facts.shift) if facts.shift else None,
         sheet=_sheet(facts.augmentation),
-        map=map_figure(facts.map, facts.run.class_names) if facts.map else None,
+        map=map_figure(facts.map, len(facts.run.class_names)) if facts.map else None,
+        colours=palette(len(facts.run.class_names)),
     )
     with replacing(path) as scratch:
         scratch.write_text(page, encoding="utf-8")
@@ -65,6 +67,7 @@ def _template() -> jinja2.Template:
     for change in (words.figure, words.interval, words.title, words.points, words.duration):
         found.filters[change.__name__] = change
     found.filters["scored"] = _scored
+    found.filters["place"] = parts.Scale(0, 1).at
     return found.get_template("page.html.j2")
 
 
@@ -95,7 +98,7 @@ def _curves(facts: Report) -> list[Markup]:
 
 
 def _confusion(facts: Report) -> parts.Confusion | None:
-    if facts.confusion is None or len(facts.confusion) > _MOST_CLASSES:
+    if facts.confusion is None:
         return None
     return parts.confusion(facts.confusion, facts.run.class_names)
 

@@ -11,7 +11,10 @@ from folds.pages.templates import number
 from tracking.report.facts import ClassScores, Estimate, Report, Shift
 from tracking.report.words import figure, interval, points, smaller_is_better, title
 
+MANY = 16  # classes beyond which a matrix has small cells
+_MOST_CLASSES = 100  # of a matrix that can be read
 _PAIRS = 6  # confusions that are named
+_WORST = 0.05  # share of a class below which no kind of mistake is shown in the strongest shade
 _STRONGEST = 0.6  # share of a hue that a number can still be read on
 
 
@@ -112,7 +115,7 @@ class Confusion:
     Parameters
     ----------
     rows : list of list of Cell
-        By true class.
+        By true class; none where there are too many classes to be read.
     pairs : list of (str, str, int, str)
         True class, predicted class, count, share of the true class; the most frequent first.
     """
@@ -122,18 +125,20 @@ class Confusion:
 
 
 def confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Confusion:
-    """Prepare a confusion matrix: right ones shaded by their share, mistakes by its root."""
+    """Prepare a confusion matrix: mistakes are shaded by the root of their share of the worst."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    heats = np.sqrt(shares)
-    np.fill_diagonal(heats, np.diag(shares) * 0.8)
+    wrong = counts - np.diag(np.diag(counts))
+    worst = max(float(shares[wrong > 0].max(initial=0)), _WORST)
+    many = len(counts) > MANY
+    heats = np.where(wrong > 0, np.sqrt(shares / worst), shares * 0.8)
     rows = [
         [
-            Cell(int(count), f"{100 * share:.1f}", round(_STRONGEST * float(heat), 3))
+            Cell(int(count), _share(share, many), round(_STRONGEST * float(heat), 3))
             for count, share, heat in zip(*line, strict=True)
         ]
         for line in zip(counts, shares, heats, strict=True)
+        if len(counts) <= _MOST_CLASSES
     ]
-    wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
     order = np.argsort(-wrong, axis=None, kind="stable")[:_PAIRS]
     places = [divmod(int(place), len(counts)) for place in order]
     pairs = [
@@ -144,9 +149,16 @@ def confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Confusion:
     return Confusion(rows, pairs)
 
 
+def _share(share: float, many: bool) -> str:
+    """In per cent, as short as it must be."""
+    if not many:
+        return f"{100 * share:.1f}"
+    return f"{100 * share:.0f}" if share >= 0.005 else "<1"
+
+
 def weakest_first(classes: Sequence[ClassScores]) -> list[ClassScores]:
-    """Classes by F1, ascending."""
-    return sorted(classes, key=lambda one: one.f1.value)
+    """Classes by F1, ascending; those without one last."""
+    return sorted(classes, key=lambda one: (not isfinite(one.f1.value), one.f1.value))
 
 
 @dataclass(frozen=True)

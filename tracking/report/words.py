@@ -48,7 +48,7 @@ def interval(found: Estimate, name: str = "accuracy") -> str:
     >>> interval(Estimate(0.951, 0.944, 0.957))
     '94.4 to 95.7'
     """
-    if found.low is None or found.high is None:
+    if found.low is None or found.high is None or not isfinite(found.low + found.high):
         return ""
     return " to ".join(figure(end, name).rstrip("%") for end in (found.low, found.high))
 
