@@ -53,7 +53,7 @@ def _curves(folds: Sequence[Fold], metric: str, text: str) -> Markup:
             epochs = np.arange(1, len(fold.history) + 1)
             values = _better_side(fold.history, metric)
             if metric == "loss":
-                train = [report["train_loss"] for report in fold.history]
+                train = np.array([report["train_loss"] for report in fold.history], dtype=np.float64)
                 axes.plot(epochs, train, color=colour, lw=0.9, alpha=0.55, ls=(0, (4, 2)))
             axes.plot(epochs, values, color=colour, label=fold.name, **strength)
             best = fold.best_epoch - 1
@@ -123,7 +123,7 @@ def reliability_figure(found: Calibration) -> Markup:
 def _draw_bins(axes: Axes, bins: Bins, colour: str, label: str) -> None:
     there = np.asarray(bins.counts) > 0
     confidence, accuracy = np.asarray(bins.confidence)[there], np.asarray(bins.accuracy)[there]
-    sizes = 14 + 70 * np.sqrt(np.asarray(bins.counts)[there] / max(np.max(bins.counts), 1))
+    sizes = 14 + 70 * np.sqrt(np.asarray(bins.counts)[there] / max(int(np.max(bins.counts)), 1))
     axes.plot(confidence, accuracy, color=colour, lw=1.4, label=label)
     axes.scatter(confidence, accuracy, s=sizes, color=colour, zorder=3, lw=0.8, ec=PAPER)
 

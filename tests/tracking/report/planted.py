@@ -1,4 +1,4 @@
-"""A run that never was: predictions that are right most of the time, and all that is told of them."""
+"""A run that never was: predictions that are mostly right, and all that is told of them."""
 
 import io
 
@@ -162,7 +162,7 @@ def planted(classes=8, count=400, *, names=None, ids=None, pixels=noise, severit
             ScoreRow("hold-out", "ensemble", 120, {"accuracy": near(0.958, 0.03)}),
         ],
         candidates=[
-            Candidate("best-fold", {"accuracy": near(0.949), "macro_f1": near(0.943)}, "out of fold"),
+            Candidate("best-fold", {"macro_f1": near(0.943)}, "out of fold"),
             Candidate("ensemble", ensemble, "out of fold: a lower bound"),
         ],
         registered=Registered("ensemble", "crossfold", "3", "Its macro-F1 is the best."),
