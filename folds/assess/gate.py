@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from folds.assess.paired import (
-    CorrectedT,
     bootstrap_difference,
-    corrected_t,
-    fold_differences,
     shift_difference,
+    t_over_folds,
 )
 from folds.assess.predictions import LOSSES, Predictions, ShiftPredictions
 from folds.assess.replicates import tally
@@ -63,17 +61,16 @@ def beats(
     what training itself leaves to chance. A candidate that is as good as the champion passes at
     most 6% of the time at a confidence of 0.95.
     """
-    sign = -1 if metric in LOSSES else 1
-    found = bootstrap_difference(champion, candidate, confidence=confidence).pooled[metric]
-    gain, least = sign * found.value, found.lower if sign > 0 else -found.upper
-    before = float(tally(champion).once().pooled[metric][0])
-    passed = least > 0
+    better_last = (candidate, champion) if metric in LOSSES else (champion, candidate)
+    found = bootstrap_difference(*better_last, confidence=confidence).pooled[metric]
+    before, after = (float(tally(p).once().pooled[metric][0]) for p in (champion, candidate))
+    passed = found.lower > 0
     text = (
-        f"{metric} {before:.4f} -> {before + found.value:.4f}: better by {gain:+.4f}, "
-        f"at least {least:+.4f} at {confidence:.0%}"
+        f"{metric} {before:.4f} -> {after:.4f}: better by {found.value:+.4f}, "
+        f"at least {found.lower:+.4f} at {confidence:.0%}"
     )
     if champion.fold is not None and candidate.fold is not None:
-        test = _over_folds(champion, candidate, metric, sign, confidence)
+        test = t_over_folds(*better_last, metric, confidence)
         passed = passed and test.p_greater < 1 - confidence
         text += f"; corrected t test over folds p = {test.p_greater:.3f}"
     return Check("beats", passed, text)
@@ -142,12 +139,3 @@ def floors(scores: Mapping[str, float], least: Mapping[str, float]) -> Check:
         word = "at most" if name in LOSSES else "at least"
         parts.append(f"{name} {value:.4f} ({word} {limit:g}{'' if reached else ': missed'})")
     return Check("floors", passed, ", ".join(parts) or "none asked for")
-
-
-def _over_folds(
-    champion: Predictions, candidate: Predictions, metric: str, sign: int, confidence: float
-) -> CorrectedT:
-    gains = [sign * one for one in fold_differences(champion, candidate, metric)]
-    assert champion.repeat is not None
-    share = len(np.unique(champion.repeat)) / len(gains)
-    return corrected_t(gains, share, confidence)

@@ -224,6 +224,13 @@ def fold_differences(a: Predictions, b: Predictions, metric: str) -> list[float]
     return found
 
 
+def t_over_folds(
+    a: Predictions, b: Predictions, metric: str, confidence: float = 0.95
+) -> CorrectedT:
+    """`corrected_t` of the differences of all folds, each of the same share of the images."""
+    return corrected_t(fold_differences(a, b, metric), a.test_share, confidence)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's correction of p values for their number, in the order given."""
     order = np.argsort(p_values, kind="stable")

@@ -48,9 +48,19 @@ class Predictions:
         ValueError
             These predictions have no folds.
         """
-        if self.fold is None or self.repeat is None:
-            raise ValueError("these predictions have no folds")
-        return clusters(np.stack([self.repeat, self.fold], axis=1))
+        return clusters(np.stack(self._of_folds(), axis=1))
+
+    @property
+    def test_share(self) -> float:
+        """Share of the images that is in the test part of a fold, on average.
+
+        Raises
+        ------
+        ValueError
+            These predictions have no folds.
+        """
+        repeats = int(clusters(self._of_folds()[0]).max()) + 1
+        return repeats / (int(self.folds.max()) + 1)
 
     def take(self, rows: NDArray) -> "Predictions":
         """Some of the rows."""
@@ -61,6 +71,11 @@ class Predictions:
             None if self.fold is None else self.fold[rows],
             None if self.repeat is None else self.repeat[rows],
         )
+
+    def _of_folds(self) -> tuple[Ints, Ints]:
+        if self.fold is None or self.repeat is None:
+            raise ValueError("these predictions have no folds")
+        return self.repeat, self.fold
 
 
 @dataclass(frozen=True)
