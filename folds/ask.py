@@ -6,9 +6,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from folds.augment import to_input
 from folds.backbone import Classifier
-from folds.evaluate import Ints
+from folds.evaluate import Floats, Ints
 from folds.front import WIDER
+from folds.gather import Gather
 from folds.place import Place
 
 Images = Callable[[Tensor], Tensor]
@@ -29,6 +31,16 @@ def without_gradients(place: Place, rows: Ints) -> list[Ints]:
     mine = place.team.slice(rows)
     batch = max(WIDER * place.problem.config.train.batch_size // place.team.size, 1)
     return [mine[first : first + batch] for first in range(0, len(mine), batch)]
+
+
+@torch.inference_mode()
+def predicted(place: Place, model: Classifier, pixels: Gather, rows: Ints) -> Floats:
+    """Logits (n, C) of rows of any images in their plain view, the work shared by the team."""
+    model.eval()
+    see, size = seen(place, model), place.problem.size
+    batches = pixels.batches(without_gradients(place, rows))
+    outputs = (see(to_input(found, size)).float() for _, found in batches)
+    return gathered(place, outputs, len(rows)).numpy()
 
 
 def gathered(place: Place, outputs: Iterable[Tensor], count: int, columns: int = 0) -> Tensor:
