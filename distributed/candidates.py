@@ -100,13 +100,13 @@ def _add_soup(
     run: Run, results: Results, found: "_Found", candidates: dict[str, Candidate]
 ) -> None:
     soup = make_soup(run, results)
-    if soup.good:
+    if soup.good and len(soup.members) > 1:
         candidates["soup"] = found.soup(soup)
     else:
-        run.notify(
-            f"the soup is left out: macro-F1 {soup.value:.3f} on images that its members know, "
-            f"{soup.needed:.3f} out of fold"
-        )
+        why = "it is best with one fold alone"
+        if not soup.good:
+            why = f"macro-F1 {soup.value:.3f} on images it knows, {soup.needed:.3f} out of fold"
+        run.notify(f"the soup is left out: {why}")
 
 
 def _kind(asked: str, select: SelectBy, candidates: dict[str, Candidate]) -> tuple[str, str]:

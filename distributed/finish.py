@@ -5,6 +5,7 @@ from pathlib import Path
 from distributed.assessment import assess
 from distributed.candidates import Candidate, choose
 from distributed.outputs import write_files
+from distributed.page import page_facts
 from distributed.pooling import pool, pooled_shift_scores
 from distributed.run import Run
 from distributed.summarise import summarise
@@ -14,6 +15,7 @@ from folds.evaluate import confusion
 from folds.files import check_folder
 from tracking.figures import confusion_figure
 from tracking.registry import Described
+from tracking.report import write_report
 
 
 def check_output(output: str | None) -> None:
@@ -39,6 +41,10 @@ def finish(run: Run) -> Summary:
     version = _register(run, choice.chosen, said.temperature)
     summary = summarise(run, results, pooled, shift, said, choice, version)
     files = write_files(run, summary, pooled, choice.candidates)
+    sheet = files[0].with_name("augmentation.png")
+    page = files[0].with_name("report.html")
+    write_report(page, page_facts(run, results, pooled, said, choice, summary, sheet))
+    files.append(page)
     counts = confusion(pooled.oof.labels, pooled.oof.probabilities)
     figure = confusion_figure(counts, images.class_names, "all out-of-fold predictions")
     metrics = _metrics(summary)

@@ -24,10 +24,13 @@ class PooledShift:
     ----------
     shifted : Shifted
         Of all folds; rows of one fold after those of another.
+    clean : ndarray of int64, shape (S,)
+        Predicted classes of the same images as they are.
     fold, repeat : ndarray of int64, shape (S,)
     """
 
     shifted: Shifted
+    clean: Ints
     fold: Ints
     repeat: Ints
 
@@ -95,7 +98,9 @@ def _shift(prepared: Prepared, results: Results) -> PooledShift:
     rows, fold, repeat = _where(prepared, [result["shift_rows"] for result in results])
     predicted = np.concatenate([result["shift_predicted"] for result in results], axis=1)
     cases = tuple(suite(prepared.problem.config.evaluation.shift))
-    return PooledShift(Shifted(rows, cases, predicted), fold, repeat)
+    clean = [r["probabilities"][np.searchsorted(r["rows"], r["shift_rows"])] for r in results]
+    seen = np.concatenate(clean).argmax(axis=1)
+    return PooledShift(Shifted(rows, cases, predicted), seen, fold, repeat)
 
 
 def _holdout(prepared: Prepared, results: Results) -> HoldOut | None:
@@ -128,4 +133,5 @@ def shift_arrays(prepared: Prepared, found: PooledShift) -> dict[str, NDArray[An
         "corruptions": np.array([name for name, _ in shifted.cases]),
         "severities": np.array([severity for _, severity in shifted.cases]),
         "predicted": shifted.predicted,
+        "clean": found.clean,
     }

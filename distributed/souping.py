@@ -13,7 +13,7 @@ from distributed.run import Run
 from folds.ask import predicted
 from folds.backbone import Classifier
 from folds.device import Runtime
-from folds.evaluate import Floats, Ints, macro_f1, softmax
+from folds.evaluate import Floats, Ints, macro_f1
 from folds.front import nothing_shared
 from folds.measure import predict_external
 from folds.place import find_place
@@ -108,6 +108,6 @@ def _cook(
         tuple(sorted(members)),
         max(value, best.score),
         needed,
-        {e.name: predict_external(place, network, e) for e in problem.externals},
-        softmax(predicted(place, network, place.pixels, place.holdout)),
+        {e.name: predict_external(place, network, e, card.tta) for e in problem.externals},
+        predicted(place, network, place.pixels, place.holdout, card.tta),
     )

@@ -119,10 +119,12 @@ def _some(place: Place, share: float) -> Ints:
     return rows[np.sort(np.argsort(keys, kind="stable")[:count])]
 
 
-def predict_external(place: Place, model: Classifier, external: External) -> Floats:
-    """Probabilities (E, C) of external images in their plain view."""
+def predict_external(
+    place: Place, model: Classifier, external: External, tta: str = "none"
+) -> Floats:
+    """Probabilities (E, C) of external images, averaged over the views of `folds.tta`."""
     rows = np.arange(len(external.images))
-    return softmax(predicted(place, model, place.elsewhere[external.name], rows))
+    return predicted(place, model, place.elsewhere[external.name], rows, tta)
 
 
 def external_scores(external: External, probabilities: Floats) -> dict[str, float]:
