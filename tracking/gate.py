@@ -72,8 +72,18 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class _Side:
-    """A version and what it is known by."""
+class Side:
+    """A version and what its run predicted.
+
+    Parameters
+    ----------
+    version : str
+    kind : str
+        best-fold, ensemble, soup or refit.
+    evidence : Evidence
+    externals : dict of str to ExternalEvidence
+        By the names of ``--external``.
+    """
 
     version: str
     kind: str
@@ -104,8 +114,8 @@ class _Ground:
     candidate: Predictions
 
 
-class _NotThereError(Exception):
-    """Evidence that is missing; the message is what the failed check says."""
+class MissingEvidenceError(Exception):
+    """What would be needed to judge is not there; the message says it, and the remedy."""
 
 
 def hold(candidate: ModelVersion, champion: ModelVersion | None, asked: Conditions) -> Verdict:
@@ -129,21 +139,25 @@ def hold(candidate: ModelVersion, champion: ModelVersion | None, asked: Conditio
     try:
         if champion is None:
             return _first(candidate, asked)
-        return _against(_side(candidate), _side(champion), asked)
-    except _NotThereError as error:
+        return judge(_side(candidate), _side(champion), asked)
+    except MissingEvidenceError as error:
         return Verdict("", (Check("evidence", False, str(error)),))
 
 
-def _first(candidate: ModelVersion, asked: Conditions) -> Verdict:
-    scores = _side(candidate).scores if asked.least else {}
-    return Verdict("floors alone: there is no champion yet", (floors(scores, asked.least),))
+def judge(candidate: Side, champion: Side, asked: Conditions) -> Verdict:
+    """Make all checks.
 
-
-def _against(candidate: _Side, champion: _Side, asked: Conditions) -> Verdict:
+    Raises
+    ------
+    MissingEvidenceError
+        There are no predictions of both for the same images.
+    UserError
+        See `hold`.
+    """
     names = candidate.evidence.class_names
     if names != champion.evidence.class_names:
         odd = set(names) ^ set(champion.evidence.class_names)
-        raise _NotThereError(
+        raise MissingEvidenceError(
             f"their classes differ ({listed(sorted(odd)) or 'in order'}), so nothing can be "
             "compared; register it under another --model-name"
         )
@@ -158,18 +172,23 @@ def _against(candidate: _Side, champion: _Side, asked: Conditions) -> Verdict:
     return Verdict(ground.text, tuple(checks))
 
 
-def _side(version: ModelVersion) -> _Side:
+def _first(candidate: ModelVersion, asked: Conditions) -> Verdict:
+    scores = _side(candidate).scores if asked.least else {}
+    return Verdict("floors alone: there is no champion yet", (floors(scores, asked.least),))
+
+
+def _side(version: ModelVersion) -> Side:
     try:
         run = find_run(_run_of(version))
         evidence, externals = read_evidence(run), read_externals(run)
     except (UserError, MlflowException) as error:
         reason = " ".join(str(error).split(";")[0].split())
-        raise _NotThereError(
+        raise MissingEvidenceError(
             f"what version {version.version} predicted cannot be read: {reason}; train it again "
             "and promote that version"
         ) from None
     kind = version.tags.get("crossfold.candidate", _OLD)
-    return _Side(str(version.version), kind, evidence, externals)
+    return Side(str(version.version), kind, evidence, externals)
 
 
 def _run_of(version: ModelVersion) -> str:
@@ -180,7 +199,7 @@ def _run_of(version: ModelVersion) -> str:
     return str(found)
 
 
-def _ground(candidate: _Side, champion: _Side, external: str | None) -> _Ground:
+def _ground(candidate: Side, champion: Side, external: str | None) -> _Ground:
     """Out-of-fold predictions where they are of the same splits, else the same external images."""
     common = [n for n in candidate.externals if n in champion.externals]
     common = [n for n in common if _same_images(candidate, champion, n)]
@@ -195,9 +214,9 @@ def _ground(candidate: _Side, champion: _Side, external: str | None) -> _Ground:
     if len(common) == 1:
         return _on_external(candidate, champion, common[0], f" ({why})")
     if common:
-        raise _NotThereError(f"{why}; name one set with --external: {', '.join(common)}")
+        raise MissingEvidenceError(f"{why}; name one set with --external: {', '.join(common)}")
     splits = "" if why.startswith("both") else ", or train with --splits of the champion's run"
-    raise _NotThereError(
+    raise MissingEvidenceError(
         f"{why}, and no external images in common; train both with the same "
         f"--external NAME=SOURCE{splits}"
     )
@@ -209,7 +228,7 @@ def _why_not_out_of_fold(candidate: Evidence, champion: Evidence) -> str:
     return why_unpaired(champion, candidate)
 
 
-def _same_images(candidate: _Side, champion: _Side, name: str) -> bool:
+def _same_images(candidate: Side, champion: Side, name: str) -> bool:
     """Whether both versions have predicted the same external images with the same labels."""
     a, b = candidate.externals[name], champion.externals[name]
     if candidate.kind not in a.candidates or champion.kind not in b.candidates:
@@ -218,25 +237,25 @@ def _same_images(candidate: _Side, champion: _Side, name: str) -> bool:
     return np.array_equal(a.ids, b.ids) and np.array_equal(*labels)
 
 
-def _check_external(candidate: _Side, champion: _Side, name: str, common: list[str]) -> None:
+def _check_external(candidate: Side, champion: Side, name: str, common: list[str]) -> None:
     known = sorted({*candidate.externals, *champion.externals})
     if name not in known:
         near = nearest(name, known) or (f"; there are: {', '.join(known)}" if known else "")
         raise UserError(f"--external {name}: neither run has scored such images{near}")
     for side in (candidate, champion):
         if name not in side.externals or side.kind not in side.externals[name].candidates:
-            raise _NotThereError(
+            raise MissingEvidenceError(
                 f"version {side.version} was not scored on {name}; train it with "
                 f"--external {name}=SOURCE"
             )
     if name not in common:
-        raise _NotThereError(
+        raise MissingEvidenceError(
             f"the images of {name} or their labels were others in the champion's run; train with "
             f"the same --external {name}=SOURCE"
         )
 
 
-def _on_external(candidate: _Side, champion: _Side, name: str, why: str) -> _Ground:
+def _on_external(candidate: Side, champion: Side, name: str, why: str) -> _Ground:
     before, after = (side.externals[name].candidates[side.kind] for side in (champion, candidate))
     text = f"predictions of the same {len(before.labels)} external images {name}{why}"
     return _Ground(text, *same_groups(before, after))
