@@ -214,7 +214,8 @@ class Predictor:
             Something else, or an image that cannot be read.
         """
         parts = [np.zeros((0, len(self.card.class_names)), np.float32)]
-        for block in batches(images, size=self.card.size, batch=batch, folder=folder):
+        fewer = max(batch // len(self.model.views), 1)  # each image is seen in all views at once
+        for block in batches(images, size=self.card.size, batch=fewer, folder=folder):
             parts.append(self.model.of_inputs(self._inputs(block)).cpu().numpy())
         return np.concatenate(parts)
 
