@@ -118,7 +118,7 @@ def _measure(prepared: Prepared, unseen: ImageSet) -> tuple[float, float]:
     problem, runtime = prepared.problem, Runtime.choose("auto", "auto")
     right = 0.0
     true = []
-    for repeat, fold in prepared.tasks:
+    for repeat, fold in prepared.folds:
         last: list[bytes] = []
         result = fit_fold(problem, repeat, fold, runtime=runtime, on_checkpoint=last.append)
         right += result.history[-1].val_accuracy * len(result.rows)

@@ -13,27 +13,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from folds import cli
-from folds.augment import to_input
 from folds.augment.draws import AUG_MIX, RAND, TRIVIAL
-from folds.backbone import Classifier
 from folds.config import Config
 from folds.device import Runtime
 from folds.errors import UserError
-from folds.evaluate import Floats, quick_scores
-from folds.fit import FoldResult, fit_fold
+from folds.fit import fit_fold
 from folds.policies import canonical, entries
 from folds.prepare import Prepared, prepare
-from folds.problem import Problem
-from folds.shift import CORRUPTIONS, ShiftScores, corrupt, keys_of, shift_scores, suite
+from folds.shift import ShiftScores, shift_scores
 from folds.shift.corruptions import TABLE
+from folds.suite import CORRUPTIONS
 
-Case = tuple[str, int] | None  # a corruption and its severity; None: as it is
 Row = tuple[float, ShiftScores]  # accuracy of clean images, and what corruptions make of it
 _CHAINS = {"rand_augment": RAND, "trivial_augment": TRIVIAL, "aug_mix": AUG_MIX}
-_BATCH = 100
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,7 +55,7 @@ def main() -> None:
     options = parser().parse_args()
     rows: dict[str, Row] = {}
     for policy in options.policies:
-        rows[policy] = _measured(_prepared(options, policy), suite(options.shift))
+        rows[policy] = _measured(_prepared(options, policy))
         clean, shifted = rows[policy]
         said = f"{clean:.3f} clean, {shifted.mean_accuracy:.3f} corrupted"
         print(f"{policy}: {said}", file=sys.stderr, flush=True)
@@ -125,43 +119,27 @@ def _prepared(options: argparse.Namespace, policy: str) -> Prepared:
         "stages": options.stages,
         "augment": policy,
         "batch_size": options.batch_size,
+        "shift": options.shift,
     }
     return prepare(Config.from_flat({n: v for n, v in settings.items() if v is not None}))
 
 
-def _measured(prepared: Prepared, cases: Sequence[tuple[str, int]]) -> Row:
+def _measured(prepared: Prepared) -> Row:
     """Train the folds and score their pooled predictions."""
     problem, runtime = prepared.problem, Runtime.choose("auto", "auto")
-    labels, logits = [], []
-    for repeat, fold in prepared.tasks:
-        result = fit_fold(problem, repeat, fold, runtime=runtime)
-        labels.append(problem.images.labels[result.rows])
-        logits.append(_predicted(problem, result, runtime, cases))
-    truth = np.concatenate(labels)
-    pooled = {case: np.concatenate([fold[case] for fold in logits]) for case in (None, *cases)}
-    clean = quick_scores(truth, pooled[None])["accuracy"]
-    return clean, shift_scores(truth, {case: pooled[case] for case in cases})
-
-
-@torch.inference_mode()
-def _predicted(
-    problem: Problem, result: FoldResult, runtime: Runtime, cases: Sequence[tuple[str, int]]
-) -> dict[Case, Floats]:
-    """Logits (V, C) of a fold's validation part, as it is and in each case."""
-    card = problem.card
-    model = Classifier(card.backbone, classes=len(card.class_names), size=card.size).eval()
-    model.load_state_dict(result.weights)
-    runtime.place(model)
-    found: dict[Case, list[Floats]] = {case: [] for case in (None, *cases)}
-    for rows in np.array_split(result.rows, len(result.rows) // _BATCH + 1):
-        pixels = np.ascontiguousarray(problem.images.pixels[rows])
-        image = to_input(torch.from_numpy(pixels).to(runtime.device), problem.size)
-        keys = keys_of(problem.images.ids[rows])
-        for case, parts in found.items():
-            seen = image if case is None else corrupt(image, keys, *case)
-            with runtime.autocast():
-                parts.append(model(seen).float().cpu().numpy())
-    return {case: np.concatenate(parts) for case, parts in found.items()}
+    results = [fit_fold(problem, *task, runtime=runtime) for task in prepared.folds]
+    rows = np.concatenate([result.rows for result in results])
+    found = np.concatenate([result.probabilities for result in results]).argmax(axis=1)
+    parts = [result.shift for result in results]
+    predicted = np.concatenate([part.predicted for part in parts], axis=1)
+    labels = problem.images.labels
+    return (
+        float((found == labels[rows]).mean()),
+        shift_scores(
+            labels[np.concatenate([part.rows for part in parts])],
+            dict(zip(parts[0].cases, predicted, strict=True)),
+        ),
+    )
 
 
 if __name__ == "__main__":

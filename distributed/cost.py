@@ -20,6 +20,7 @@ START_S = 25.0  # Ray, its workers, and torch imported in each of them: command 
 FINISH_S = 5.0  # pooling the predictions, registering, the summary
 FOLD_S = 1.0  # a fold's network made, its best weights sent and written
 RECORD_S = 0.4  # a finished fold's model and two pictures into MLflow (sqlite), one fold at a time
+SHIFT_VIEW = 2.0  # a corrupted image corrupted and seen, in forward passes of an image
 HEAD_S = 5e-6  # one image's step of the head alone, from features in memory
 
 # Assumed, not measured on many machines.
@@ -45,6 +46,8 @@ class Work:
         Whether the features of the frozen epochs are computed once for all folds.
     image_bytes : int
         Bytes of all images in memory.
+    shift_views : int
+        Corrupted images that each fold's model is scored on.
     """
 
     images: int
@@ -54,6 +57,7 @@ class Work:
     stages: tuple[Stage, ...]
     shared: bool
     image_bytes: int
+    shift_views: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,8 @@ def _rounds(plan: Plan, work: Work, rates: "Rates") -> tuple[float, float]:
 
 def fold_seconds(plan: Plan, task: int, work: Work, rates: "Rates") -> float:
     """Seconds that a lane spends on a fold."""
-    return FOLD_S + sum(epoch_seconds(work, rates)) / lane_speed(plan, task, rates)
+    shift = SHIFT_VIEW * work.shift_views / rates.forward
+    return FOLD_S + (sum(epoch_seconds(work, rates)) + shift) / lane_speed(plan, task, rates)
 
 
 def lane_speed(plan: Plan, task: int, rates: "Rates") -> float:

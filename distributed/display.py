@@ -1,5 +1,6 @@
 """What a user sees while folds are trained: a live table, or plain lines."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,6 +81,8 @@ class Display:
                 return f"{head}  starts: {parts}"
             case "finished":
                 scores = event["scores"]
+                if "accuracy" not in scores:
+                    return f"{head}  finished: {event['best_epoch'] + 1} epochs on all images"
                 return (
                     f"{head}  finished: best epoch {event['best_epoch'] + 1}, accuracy "
                     f"{scores['accuracy']:.3f}, macro-F1 {scores['macro_f1']:.3f}"
@@ -112,9 +115,7 @@ class Display:
             state if row.state == "training" else row.state,
             f"{row.epoch}/{total}",
             f"{report['train_loss']:.3f}",
-            f"{report['val_loss']:.3f}",
-            f"{report['val_accuracy']:.3f}",
-            f"{report['val_macro_f1']:.3f}",
+            *(_known(report[f"val_{name}"]) for name in ("loss", "accuracy", "macro_f1")),
             f"{report['images_per_second']:.0f}",
             _minutes(left),
         ]
@@ -131,6 +132,10 @@ class Display:
 
 _COLUMNS = ("fold", "stage", "epoch", "train loss", "val loss", "accuracy", "macro-F1",
             "images/s", "left")  # fmt: skip
+
+
+def _known(score: float) -> str:
+    return "-" if math.isnan(score) else f"{score:.3f}"
 
 
 def _minutes(seconds: float) -> str:

@@ -1,31 +1,32 @@
 """The end of the main job: predictions pooled, the best fold registered, all of it told."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from distributed.outputs import write_files
+from distributed.pooling import Pooled, Results, pool
 from distributed.run import Run
 from distributed.summary import (
+    Case,
     FoldSummary,
-    HoldoutSummary,
     MlflowIds,
     Registered,
     Runtime,
-    Scores,
+    ScoredOn,
+    ShiftSummary,
     Summary,
     markdown,
     over_folds,
     print_summary,
     to_scores,
 )
-from folds.audit.tables import write_findings
-from folds.evaluate import HoldOut, OutOfFold, better, confusion, scores
+from folds.evaluate import HoldOut, Ints, confusion, scores
 from folds.files import check_folder
-from folds.prepare import Prepared
-from folds.preview import sheet
+from folds.selection import SelectBy
+from folds.shift import shift_scores
 from tracking.figures import confusion_figure
 
 
@@ -44,81 +45,81 @@ def check_output(output: str | None) -> None:
 def finish(run: Run) -> Summary:
     """Pool the predictions, register the best fold, write and show the summary."""
     prepared, images = run.prepared, run.prepared.problem.images
-    results = [run.space.read_result(task) for task in range(len(prepared.tasks))]
-    pooled, holdout = _pool(prepared, results), _holdout(prepared, results)
-    best = _best(run.config.train.metric, results)
+    results = [run.space.read_result(task) for task in range(len(prepared.folds))]
+    pooled = pool(prepared, results)
+    best = _best(prepared.problem.select_by, results)
     version = run.recorder.register(best, run.config.tracking.model_name)
-    summary = _summarise(run, results, pooled, holdout, best, version)
-    files = _write_files(run, summary, pooled, holdout)
-    metrics = {f"oof_{name}": value for name, value in pooled.scores.items()}
-    for view, found in summary.oof_beside.items():
-        metrics |= {f"oof_{view}_{name}": value for name, value in found if value is not None}
-    for name, spread in summary.over_folds.items():
-        metrics |= {f"mean_{name}": spread.mean, f"std_{name}": spread.std}
-    if holdout is not None:
-        metrics |= {f"holdout_{name}": value for name, value in holdout.of_model(best).items()}
-        metrics |= {f"holdout_ensemble_{n}": value for n, value in holdout.of_ensemble.items()}
-    counts = confusion(pooled.labels, pooled.probabilities)
+    summary = _summarise(run, results, pooled, best, version)
+    files = write_files(run, summary, pooled)
+    counts = confusion(pooled.oof.labels, pooled.oof.probabilities)
     figure = confusion_figure(counts, images.class_names, "all out-of-fold predictions")
+    metrics = _metrics(summary, pooled, best)
     run.recorder.log_parent(metrics, files, figure, markdown(summary, prepared.names))
     return summary
 
 
-def _pool(prepared: Prepared, results: list[dict[str, Any]]) -> OutOfFold:
-    images = prepared.problem.images
-    rows = np.concatenate([result["rows"] for result in results])
-    sizes = [len(result["rows"]) for result in results]
-    repeat, fold = (np.repeat([task[i] for task in prepared.tasks], sizes) for i in (0, 1))
-    probabilities = np.concatenate([result["probabilities"] for result in results])
-    order = np.lexsort((rows, repeat))
-    return OutOfFold(
-        images.ids[rows][order], images.labels[rows][order], fold[order], repeat[order],
-        probabilities[order],
-    )  # fmt: skip
+def _metrics(summary: Summary, pooled: Pooled, best: int) -> dict[str, float]:
+    """The parent run's metrics."""
+    labels = pooled.oof.labels
+    metrics = {f"oof_{name}": value for name, value in pooled.oof.scores.items()}
+    for view, found in pooled.beside.items():
+        metrics |= {f"oof_{view}_{name}": v for name, v in scores(labels, found).items()}
+    if summary.oof_shift is not None:
+        metrics |= {f"oof_shift.{name}": value for name, value in summary.oof_shift.flat().items()}
+    for name, spread in summary.over_folds.items():
+        metrics |= {f"mean_{name}": spread.mean, f"std_{name}": spread.std}
+    sets = {f"external.{name}": found for name, found in pooled.external.items()}
+    if pooled.holdout is not None:
+        sets["holdout"] = pooled.holdout
+    for name, test in sets.items():
+        join = "." if "." in name else "_"
+        metrics |= {f"{name}{join}{n}": value for n, value in test.of_model(best).items()}
+        metrics |= {f"{name}{join}ensemble_{n}": v for n, v in test.of_ensemble.items()}
+    return metrics
 
 
-def _pooled_beside(prepared: Prepared, results: list[dict[str, Any]]) -> dict[str, Scores]:
-    """Scores of all out-of-fold predictions in other views, by the views' names."""
-    labels = prepared.problem.images.labels[np.concatenate([result["rows"] for result in results])]
-    return {
-        view: to_scores(scores(labels, np.concatenate([r[f"beside_{view}"] for r in results])))
-        for view in results[0]["beside_scores"]
-    }
-
-
-def _holdout(prepared: Prepared, results: list[dict[str, Any]]) -> HoldOut | None:
-    """All folds' predictions for the test part, if there is one."""
-    images = prepared.problem.images
-    rows = prepared.problem.splits.holdout(images.ids)
-    if not len(rows):
-        return None
-    probabilities = np.stack([result["holdout"] for result in results])
-    return HoldOut(images.ids[rows], images.labels[rows], probabilities)
-
-
-def _holdout_summary(holdout: HoldOut, best: int) -> HoldoutSummary:
-    return HoldoutSummary(
-        images=len(holdout.ids),
-        best_fold=to_scores(holdout.of_model(best)),
-        ensemble=to_scores(holdout.of_ensemble),
+def _tested(found: HoldOut, best: int) -> ScoredOn:
+    return ScoredOn(
+        images=len(found.ids),
+        best_fold=to_scores(found.of_model(best)),
+        ensemble=to_scores(found.of_ensemble),
     )
 
 
-def _best(metric: str, results: list[dict[str, Any]]) -> int:
-    """The fold with the best score; the first of equals."""
-    name = "log_loss" if metric == "loss" else metric
-    best, value = 0, None
-    for task, result in enumerate(results):
-        if better(name, result["scores"][name], value):
-            best, value = task, result["scores"][name]
-    return best
+def _best(select: SelectBy, results: Results) -> int:
+    """The fold that is worth most; the first of equals."""
+    return max(range(len(results)), key=lambda task: select.value(results[task]["measured"]))
+
+
+def _shift_summary(pooled: Pooled, labels: Ints) -> ShiftSummary | None:
+    """Pooled scores under corruptions, if there are any."""
+    shifted = pooled.shift.shifted
+    if not shifted.cases:
+        return None
+    found = shift_scores(
+        labels[shifted.rows], dict(zip(shifted.cases, shifted.predicted, strict=True))
+    )
+    cases = [
+        Case(
+            corruption=case[0], severity=case[1], accuracy=found.accuracy[case],
+            macro_f1=found.macro_f1[case],
+        )
+        for case in shifted.cases
+    ]  # fmt: skip
+    return ShiftSummary(
+        images=len(shifted.rows),
+        accuracy=found.mean_accuracy,
+        macro_f1=found.mean_macro_f1,
+        worst=found.worst,
+        worst_macro_f1=found.macro_f1s[found.worst],
+        cases=cases,
+    )
 
 
 def _summarise(
     run: Run,
-    results: list[dict[str, Any]],
-    pooled: OutOfFold,
-    holdout: HoldOut | None,
+    results: Results,
+    pooled: Pooled,
     best: int,
     version: str,
 ) -> Summary:
@@ -137,8 +138,13 @@ def _summarise(
             **_speed(result["history"], len(run.prepared.problem.stages)),
             scores=to_scores(result["scores"]),
             beside={view: to_scores(found) for view, found in result["beside_scores"].items()},
+            measured={
+                name: None if value != value else value
+                for name, value in result["measured"].items()
+                if "." in name
+            },
         )
-        for task, ((repeat, fold), result) in enumerate(zip(prepared.tasks, results, strict=True))
+        for task, ((repeat, fold), result) in enumerate(zip(prepared.folds, results, strict=True))
     ]
     return Summary(
         name=run.space.name,
@@ -153,9 +159,14 @@ def _summarise(
         runtime=Runtime(device=run.runtime.device.type, **run.runtime.way),
         folds=folds,
         over_folds=over_folds([fold.scores for fold in folds]),
-        oof=to_scores(pooled.scores),
-        oof_beside=_pooled_beside(prepared, results),
-        holdout=None if holdout is None else _holdout_summary(holdout, best),
+        oof=to_scores(pooled.oof.scores),
+        oof_beside={
+            view: to_scores(scores(pooled.oof.labels, found))
+            for view, found in pooled.beside.items()
+        },
+        oof_shift=_shift_summary(pooled, problem.images.labels),
+        holdout=None if pooled.holdout is None else _tested(pooled.holdout, best),
+        external={name: _tested(found, best) for name, found in pooled.external.items()},
         mlflow=MlflowIds(
             tracking_uri=run.recorder.store.uri,
             experiment_id=runs.experiment_id,
@@ -165,8 +176,8 @@ def _summarise(
             name=run.config.tracking.model_name,
             version=version,
             alias="candidate",
-            repeat=prepared.tasks[best][0],
-            fold=prepared.tasks[best][1],
+            repeat=prepared.folds[best][0],
+            fold=prepared.folds[best][1],
         ),
         notices=list(prepared.notices),
         seconds={name: round(value, 2) for name, value in seconds.items()},
@@ -184,32 +195,6 @@ def _speed(history: list[dict[str, Any]], stages: int) -> dict[str, Any]:
         "stage_seconds": [round(value, 3) for value in seconds],
         "images_per_second": round(float(np.median(rates)), 2),
     }
-
-
-def _write_files(
-    run: Run, summary: Summary, pooled: OutOfFold, holdout: HoldOut | None
-) -> list[Path]:
-    """Write summary.json, splits.json, oof.npz and, where there are such, holdout.npz, audit.csv.
-
-    They go to the output, or else to the workspace.
-    """
-    folder = Path(run.config.tracking.output or run.space.folder / "output")
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / name for name in ("summary.json", "splits.json", "oof.npz")]
-    paths.append(folder / "augmentation.png")
-    text = json.dumps(summary.model_dump(mode="json"), indent=2)
-    paths[0].write_text(text + "\n", encoding="utf-8")
-    run.prepared.problem.splits.write(paths[1])
-    np.savez(paths[2], **{name: getattr(pooled, name) for name in pooled.__dataclass_fields__})
-    problem, seed = run.prepared.problem, run.config.split.seed
-    sheet(problem.images, run.config.train.augment, size=problem.size, seed=seed).save(paths[3])
-    if holdout is not None:
-        paths.append(folder / "holdout.npz")
-        np.savez(paths[-1], **{n: getattr(holdout, n) for n in holdout.__dataclass_fields__})
-    if (audit := run.prepared.audit) is not None:
-        paths.append(folder / "audit.csv")
-        write_findings(paths[-1], audit, audit.findings)
-    return paths
 
 
 def show(run: Run, summary: Summary) -> None:

@@ -16,8 +16,10 @@ from distributed.run import Run
 from distributed.summary import Summary
 from distributed.training import train
 from folds.errors import RunError, UserError
+from folds.measure import shift_share
 from folds.prepare import Prepared
 from folds.probe import Rates
+from folds.suite import suite
 
 
 def plan_for(prepared: Prepared, rates: Rates | None = None) -> Plan:
@@ -30,7 +32,7 @@ def plan_for(prepared: Prepared, rates: Rates | None = None) -> Plan:
         resources = replace(resources, gpu_memory=rates.device_bytes)
     return make_plan(
         resources,
-        len(prepared.tasks),
+        len(prepared.folds),
         device=config.cluster.device,
         workers=config.cluster.workers_per_fold,
         lanes=config.cluster.concurrent_folds,
@@ -46,18 +48,22 @@ def show_plan(prepared: Prepared, console: Console) -> None:
     """Print how the folds would be laid over the machine, and what that is expected to cost."""
     plan = plan_for(prepared)
     rates = measure_rates(prepared, plan)
-    print_plan(console, plan_for(prepared, rates), prepared.names, _work(prepared), rates)
+    names = prepared.names[: len(prepared.folds)]
+    print_plan(console, plan_for(prepared, rates), names, _work(prepared), rates)
 
 
 def _work(prepared: Prepared) -> Work:
     problem = prepared.problem
-    train, held_out = problem.splits.parts(*prepared.tasks[0], problem.images.ids)
+    train, held_out = problem.splits.parts(*prepared.folds[0], problem.images.ids)
+    shift = problem.config.evaluation.shift
+    corrupted = shift_share(shift, problem.stages) * len(held_out)
     return Work(
         images=len(problem.images),
         train_rows=problem.balance(train).images,
         held_out_rows=len(held_out),
-        tasks=len(prepared.tasks),
+        tasks=len(prepared.folds),
         stages=problem.stages,
+        shift_views=round(corrupted) * len(suite(shift)),
         shared=problem.config.cluster.cache_budget != 0,
         image_bytes=problem.images.pixels.nbytes,
     )

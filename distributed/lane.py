@@ -124,6 +124,7 @@ def _train(lane: Lane, problem: Problem, claim: Claim, team: Team, shared: Share
             runtime=lane.runtime,
             team=team,
             shared=shared,
+            whole=claim.whole,
             checkpoint=ray.get(ledger.checkpoint.remote(task)),
             on_epoch=lambda report: ledger.tell.remote("epoch", task, **asdict(report)),
             on_checkpoint=lambda content: ledger.save_checkpoint.remote(task, content),

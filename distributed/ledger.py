@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from distributed.workspace import Workspace, write_whole
 from folds.views import View
+from folds.whole import Whole
 
 Event = dict[str, Any]
 
@@ -40,11 +41,12 @@ class Piece:
 
 @dataclass(frozen=True)
 class Claim:
-    """A fold that a lane shall train now."""
+    """A fold that a lane shall train now; with `whole`, all images."""
 
     task: int
     repeat: int
     fold: int
+    whole: Whole | None = None
 
 
 class Ledger:
@@ -60,6 +62,8 @@ class Ledger:
         How often a fold may lose its workers.
     pieces : list of Piece
         What is computed once for all folds, before the first of them.
+    refit : bool
+        Whether the last of the tasks trains on all images; it waits for all others.
 
     Notes
     -----
@@ -73,6 +77,8 @@ class Ledger:
         tasks: list[tuple[int, int]],
         max_failures: int,
         pieces: Sequence[Piece] = (),
+        *,
+        refit: bool = False,
     ) -> None:
         self._space = Workspace(Path(folder))
         self._tasks, self._max_failures = tasks, max_failures
@@ -83,6 +89,7 @@ class Ledger:
         self._at: dict[int, int] = {}
         self._losses: dict[int, int] = {}
         self._trouble: dict[int, str] = {}
+        self._refit = len(tasks) - 1 if refit else None
         self._waiting = list(pieces)
         self._outputs: dict[Piece, Any] = {}
         self._sharing = [0.0, 0.0]
@@ -97,13 +104,24 @@ class Ledger:
             task = self._at[lane]
             self._losses[task] = self._losses.get(task, 0) + 1
             if self._losses[task] <= self._max_failures:
-                return Claim(task, *self._tasks[task])
+                return self._claim(task)
             cause = self._trouble.pop(task, "its workers were lost")
             self.fail(lane, task, f"{cause} ({self._losses[task]} times)")
-        if not self._pending:
+        if not self._pending or (self._pending[0] == self._refit and not self._folds_are_there()):
             return None
         task = self._at[lane] = self._pending.pop(0)
-        return Claim(task, *self._tasks[task])
+        return self._claim(task)
+
+    def _folds_are_there(self) -> bool:
+        """Whether all but the last task are finished: the lane that ends the last one sees it."""
+        return all(self._space.finished(task) for task in range(len(self._tasks) - 1))
+
+    def _claim(self, task: int) -> Claim:
+        if task != self._refit:
+            return Claim(task, *self._tasks[task])
+        found = [self._space.read_result(fold) for fold in range(task)]
+        best, averaged = zip(*((f["best_epoch"], f["averaged"]) for f in found), strict=True)
+        return Claim(task, *self._tasks[task], Whole.of(best, averaged))
 
     def next_piece(self) -> Piece | None:
         """Give a worker a piece, or None when all are there.
@@ -183,7 +201,7 @@ class Ledger:
             for view, scores in found["beside_scores"].items()
             for name, value in scores.items()
         }
-        scores = found["scores"] | beside
+        scores = found["measured"] | beside
         self.tell("finished", task, best_epoch=found["best_epoch"], scores=scores)
 
     def events(self, first: int) -> list[Event]:

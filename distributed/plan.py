@@ -101,13 +101,16 @@ class Plan:
         Parameters
         ----------
         task : int
-            Place of the fold, from 0, in the order in which folds are handed out.
+            Place of the fold, from 0, in the order in which folds are handed out; what comes after
+            all of them has the node to itself.
 
         Notes
         -----
         On one node the folds of an incomplete last round share the cores that would lie idle;
         the fold's workers together never have more than the node.
         """
+        if task >= self.tasks and self.cores:
+            return self.cores // self.workers
         place = task - (self.tasks - self.last_round)
         if place < 0 or self.last_round == self.lanes or not self.cores:
             return self.threads

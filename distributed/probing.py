@@ -53,7 +53,7 @@ def trial_of(prepared: Prepared, plan: Plan) -> Trial:
     problem = prepared.problem
     config = problem.config
     epochs = sum(stage.epochs for stage in problem.stages if stage.share > 0)
-    train, _ = problem.splits.parts(*prepared.tasks[0], problem.images.ids)
+    train, _ = problem.splits.parts(*prepared.folds[0], problem.images.ids)
     return Trial(
         backbone=config.model.backbone,
         classes=len(problem.images.class_names),

@@ -9,7 +9,7 @@ import numpy as np
 
 from distributed.workspace import LAST
 from folds.bundle import ModelCard, bundle_files
-from folds.fit import FoldResult
+from folds.result import FoldResult
 
 
 def pack(result: FoldResult, card: ModelCard) -> dict[str, bytes]:
@@ -18,12 +18,15 @@ def pack(result: FoldResult, card: ModelCard) -> dict[str, bytes]:
     names = ("rows", "probabilities", "holdout")
     values: dict[str, Any] = {name: getattr(result, name) for name in names}
     values |= {f"beside_{name}": found for name, found in result.beside.items()}
+    values |= {f"external_{name}": found for name, found in result.external.items()}
+    values |= {"shift_rows": result.shift.rows, "shift_predicted": result.shift.predicted}
     np.savez(arrays, **values)
     content = {
         "best_epoch": result.best_epoch,
         "averaged": result.averaged,
         "scores": result.scores,
         "beside_scores": result.beside_scores,
+        "measured": result.measured,
         "history": [asdict(report) for report in result.history],
     }
     bundle = {f"bundle/{name}": text for name, text in bundle_files(card, result.weights).items()}

@@ -4,12 +4,10 @@ import json
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console
-from rich.table import Table
 
+from folds.assess.intervals import Interval
 from folds.evaluate import mean_and_std
 
-SHOWN = {"accuracy": "accuracy", "macro_f1": "macro-F1", "roc_auc": "AUC", "log_loss": "log loss"}
 
 
 class _Part(BaseModel):
@@ -24,6 +22,8 @@ class Scores(_Part):
     macro_f1: float
     roc_auc: float | None = Field(description="One against rest, mean over classes.")
     log_loss: float
+    brier: float = Field(description="Summed over classes, 0 to 2.")
+    ece: float = Field(description="Expected calibration error, 15 bins.")
 
 
 class Runtime(_Part):
@@ -54,14 +54,92 @@ class FoldSummary(_Part):
     beside: dict[str, Scores] = Field(
         description="The same in other views: tta with --tta, augmented with --val-augment."
     )
+    measured: dict[str, float | None] = Field(
+        description="On corrupted and external images, by the names of --select-by."
+    )
 
 
-class HoldoutSummary(_Part):
-    """Scores on the test part, which was never used for choosing."""
+class Case(_Part):
+    """Scores under one corruption at one severity."""
+
+    corruption: str
+    severity: int
+    accuracy: float
+    macro_f1: float
+
+
+class ShiftSummary(_Part):
+    """Scores of corrupted images; means give each corruption the same weight."""
+
+    images: int = Field(description="Validation images that were corrupted.")
+    accuracy: float
+    macro_f1: float
+    worst: str = Field(description="The corruption of lowest macro-F1.")
+    worst_macro_f1: float
+    intervals: dict[str, Estimate] = Field(
+        description="shift.accuracy and shift.macro_f1, with 95% intervals."
+    )
+    cases: list[Case]
+
+    def flat(self) -> dict[str, float]:
+        """The means, the worst, and each corruption's macro-F1."""
+        means = {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "worst": self.worst_macro_f1}
+        for name in dict.fromkeys(case.corruption for case in self.cases):
+            own = [case.macro_f1 for case in self.cases if case.corruption == name]
+            means[name] = mean_and_std(own)[0]
+        return means
+
+
+class ScoredOn(_Part):
+    """Scores on images that no fold has trained on."""
 
     images: int
-    best_fold: Scores = Field(description="Of the registered model.")
-    ensemble: Scores = Field(description="Of the mean of all folds' probabilities.")
+    models: dict[str, Scores] = Field(description="Of each candidate, by its kind.")
+
+
+class Estimate(_Part):
+    """A score with the bounds of its 95% interval; null where it is not defined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class ClassSummary(_Part):
+    """Out-of-fold scores of one class."""
+
+    name: str
+    images: int
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+    roc_auc: Estimate = Field(description="Against the rest.")
+
+
+class Calibration(_Part):
+    """What a temperature makes of the probabilities."""
+
+    temperature: float = Field(description="Of the registered model, by all predictions.")
+    scores: dict[str, Estimate] = Field(
+        description="Out of fold: each fold's with the temperature that the others give."
+    )
+
+
+class Gap(_Part):
+    """What choosing the best epoch by the validation part gains on it; means over the folds."""
+
+    best: float = Field(description="Value of --select-by of the best epoch.")
+    last: float = Field(description="Of the last one.")
+
+
+class CandidateSummary(_Part):
+    """A model that could be registered."""
+
+    kind: str = Field(description="best-fold, ensemble, soup or refit.")
+    members: int = Field(description="Networks that it asks.")
+    evidence: str = Field(description="What its scores are of.")
+    scores: Scores
+    value: float | None = Field(description="Of --select-by.")
 
 
 class Spread(_Part):
@@ -85,8 +163,10 @@ class Registered(_Part):
     name: str
     version: str
     alias: str
-    fold: int
-    repeat: int
+    kind: str = Field(description="That of one of the candidates.")
+    why: str
+    fold: int | None = Field(description="Of a best fold.")
+    repeat: int | None
 
 
 class Summary(_Part):
@@ -109,10 +189,23 @@ class Summary(_Part):
     folds: list[FoldSummary]
     over_folds: dict[str, Spread]
     oof: Scores = Field(description="Of all out-of-fold predictions pooled.")
+    oof_intervals: dict[str, Estimate] = Field(
+        description="The same with 95% intervals, by a bootstrap over groups."
+    )
+    classes: list[ClassSummary]
+    calibration: Calibration
+    gap: Gap
     oof_beside: dict[str, Scores] = Field(
         description="The same in other views: tta with --tta, augmented with --val-augment."
     )
-    holdout: HoldoutSummary | None = Field(description="Null without --holdout.")
+    oof_shift: ShiftSummary | None = Field(
+        description="Pooled, of corrupted validation images; null with --shift off."
+    )
+    holdout: ScoredOn | None = Field(
+        description="On the test part, never used for choosing; null without --holdout."
+    )
+    external: dict[str, ScoredOn] = Field(description="On the sets of --external, by name.")
+    candidates: list[CandidateSummary]
     mlflow: MlflowIds
     registered: Registered
     notices: list[str]
@@ -122,6 +215,13 @@ class Summary(_Part):
 def to_scores(values: dict[str, float]) -> Scores:
     """Scores with null for what is not a number."""
     return Scores(**{n: None if v != v else v for n, v in values.items()})
+
+
+def estimated(found: Interval) -> Estimate:
+    """A score with its interval, null for what is not a number."""
+    ends = (found.value, found.low, found.high)
+    value, low, high = (None if end != end else end for end in ends)
+    return Estimate(value=value, low=low, high=high)
 
 
 def over_folds(scores: list[Scores]) -> dict[str, Spread]:
@@ -138,65 +238,3 @@ def over_folds(scores: list[Scores]) -> dict[str, Spread]:
 def schema() -> str:
     """The JSON schema of a summary, as docs/summary.schema.json holds it."""
     return json.dumps(Summary.model_json_schema(), indent=2) + "\n"
-
-
-def print_summary(console: Console, summary: Summary, names: list[str], look: str) -> None:
-    """Show the folds, their mean, the pooled scores, and what to type next."""
-    table = Table(title="out-of-fold scores", title_justify="left")
-    table.add_column("fold")
-    for name in ("best epoch", *SHOWN.values()):
-        table.add_column(name, justify="right")
-    for name, fold in zip(names, summary.folds, strict=True):
-        table.add_row(name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores))
-    table.add_section()
-    spread = [summary.over_folds.get(key) for key in SHOWN]
-    table.add_row("mean", "", *(f"{s.mean:.3f}" if s else "-" for s in spread))
-    table.add_row("std", "", *(f"{s.std:.3f}" if s else "-" for s in spread))
-    table.add_row("all pooled", "", *_row(summary.oof), style="bold")
-    for name, scores in _named_beside(summary):
-        table.add_row(name, "", *_row(scores))
-    console.print(table)
-    if summary.holdout is not None:
-        console.print(_holdout_line(summary.holdout), highlight=False, soft_wrap=True)
-    model = summary.registered
-    console.print(
-        f"model     {model.name} version {model.version} (alias {model.alias}) is the best fold\n"
-        f"look      {look}\n"
-        f"promote   python -m tracking.promote --model-name {model.name}\n"
-        f"predict   python -m tracking.predict --model models:/{model.name}@champion "
-        "--data SOURCE --out preds.csv",
-        highlight=False, soft_wrap=True, markup=False,
-    )  # fmt: skip
-
-
-def markdown(summary: Summary, names: list[str]) -> str:
-    """The parent run's description in the MLflow UI."""
-    lines = ["| fold | best epoch | " + " | ".join(SHOWN.values()) + " |", "|---" * 6 + "|"]
-    for name, fold in zip(names, summary.folds, strict=True):
-        lines.append(f"| {name} | {fold.best_epoch} | " + " | ".join(_row(fold.scores)) + " |")
-    lines.append("| **pooled** | | " + " | ".join(_row(summary.oof)) + " |")
-    for name, scores in _named_beside(summary):
-        lines.append(f"| {name} | | " + " | ".join(_row(scores)) + " |")
-    if summary.holdout is not None:
-        lines.append(f"\n{_holdout_line(summary.holdout)}")
-    model = summary.registered
-    lines.append(f"\nBest fold registered as `{model.name}` version {model.version}.")
-    return "\n".join(lines)
-
-
-def _holdout_line(found: HoldoutSummary) -> str:
-    return (
-        f"hold-out  {found.images} images: accuracy {found.best_fold.accuracy:.3f} (best fold), "
-        f"{found.ensemble.accuracy:.3f} (folds averaged); never used for choosing"
-    )
-
-
-def _named_beside(summary: Summary) -> list[tuple[str, Scores]]:
-    """Scores in other views, with names for people."""
-    names = {"tta": f"pooled, TTA {summary.config['tta']}", "augmented": "pooled, augmented"}
-    return [(names[view], scores) for view, scores in summary.oof_beside.items()]
-
-
-def _row(scores: Scores) -> list[str]:
-    values = [getattr(scores, key) for key in SHOWN]
-    return ["-" if value is None else f"{value:.3f}" for value in values]

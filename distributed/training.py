@@ -50,6 +50,7 @@ def _start_ledger(run: Run, to_do: set[int]) -> Any:
         run.prepared.tasks,
         run.config.cluster.max_failures,
         _pieces(run, to_do),
+        refit=run.prepared.refit,
     )
 
 

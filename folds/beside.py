@@ -1,21 +1,16 @@
 """What a finished fold predicts for its validation part in other views, beside the plain one."""
 
-from collections.abc import Callable, Iterable
-from typing import cast
-
 import torch
-from torch import Tensor
 
+from folds.ask import gathered, seen, without_gradients
 from folds.augment import augment, make_policy, to_input
 from folds.backbone import Classifier
 from folds.batches import uniform_table
 from folds.evaluate import Floats
 from folds.place import Place
-from folds.steps import no_rows, without_gradients
 from folds.tta import mean_probabilities
 
 _EPOCH = 2**31  # of the table that augments validation images: no training epoch has this number
-Images = Callable[[Tensor], Tensor]
 
 
 def predict_beside(place: Place, model: Classifier) -> dict[str, Floats]:
@@ -42,7 +37,9 @@ def _averaged(place: Place, model: Classifier, kind: str) -> Floats:
     size = place.problem.size
     batches = place.pixels.batches(without_gradients(place, place.held_out))
     images = (to_input(pixels, size) for _, pixels in batches)
-    return _gathered(place, (mean_probabilities(_seen(place, model), i, kind) for i in images))
+    see = seen(place, model)
+    found = (mean_probabilities(see, image, kind) for image in images)
+    return gathered(place, found, len(place.held_out)).numpy()
 
 
 @torch.inference_mode()
@@ -55,20 +52,6 @@ def _augmented(place: Place, model: Classifier, text: str) -> Floats:
         augment(pixels, table[part], policy, problem.size)
         for part, (_, pixels) in zip(parts, place.pixels.batches(parts), strict=True)
     )
-    see = _seen(place, model)
-    return _gathered(place, (see(image).float().softmax(dim=1) for image in images))
-
-
-def _seen(place: Place, model: Classifier) -> Images:
-    def logits(images: Tensor) -> Tensor:
-        with place.runtime.autocast():
-            return cast(Tensor, model(images))
-
-    return logits
-
-
-def _gathered(place: Place, outputs: Iterable[Tensor]) -> Floats:
-    """What the whole team found, for all images of the validation part."""
-    mine = torch.cat([no_rows(place), *outputs])
-    found: Floats = place.team.gather(mine, len(place.held_out)).cpu().numpy()
-    return found
+    see = seen(place, model)
+    found = (see(image).float().softmax(dim=1) for image in images)
+    return gathered(place, found, len(place.held_out)).numpy()

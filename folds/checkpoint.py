@@ -2,7 +2,6 @@
 
 import io
 from dataclasses import asdict, dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +9,6 @@ from torch.amp import GradScaler
 
 from folds.backbone import Classifier
 from folds.ema import Average
-from folds.evaluate import better
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,11 @@ class EpochReport:
         Training alone, all workers of the fold together.
     seconds : float
         Training and validation.
+    score : float
+        Value of ``--select-by``, larger being better: that of the weights or of their average,
+        whichever is greater.
+    averaged : bool
+        Whether it is that of the average.
     """
 
     epoch: int
@@ -46,20 +49,11 @@ class EpochReport:
     learning_rate: float
     images_per_second: float
     seconds: float
+    score: float
+    averaged: bool = False
     ema_loss: float | None = None
     ema_accuracy: float | None = None
     ema_macro_f1: float | None = None
-
-    def better_side(self, metric: str) -> Literal["val", "ema"]:
-        """Whose score is better: that of the weights, or that of their average."""
-        average = getattr(self, f"ema_{metric}")
-        if average is not None and better(metric, average, getattr(self, f"val_{metric}")):
-            return "ema"
-        return "val"
-
-    def score(self, metric: str) -> float:
-        """The better of both."""
-        return float(getattr(self, f"{self.better_side(metric)}_{metric}"))
 
 
 def _no_scaler() -> GradScaler:

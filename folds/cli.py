@@ -17,7 +17,9 @@ from folds.errors import RunError, UserError
 
 T = TypeVar("T")
 _TYRO = (tyro.conf.OmitArgPrefixes,)
-_METAVARS = {"stages": "SHARE:EPOCHS:LR", "head_layers": "N,N", "tta": "{none,flips,d4,N}"}
+_METAVARS = {"stages": "SHARE:EPOCHS:LR", "head_layers": "N,N", "tta": "{none,flips,d4,N}",
+             "external": "NAME=SOURCE"}  # fmt: skip
+_REPEATED = {"external"}
 
 
 def parse(options: Callable[..., T], argv: Sequence[str], *, prog: str, description: str) -> T:
@@ -114,11 +116,11 @@ def _annotation(field: str, info: FieldInfo) -> Any:
     """The type that tyro shall parse, with its help; bounds are left to pydantic."""
     kind: Any = _plain(info.annotation)
     about = tyro.conf.arg(help=info.description, metavar=_METAVARS.get(field))
-    return (
-        Annotated[kind, about, tyro.conf.FlagCreatePairsOff]
-        if kind is bool
-        else Annotated[kind, about]
-    )
+    if kind is bool:
+        return Annotated[kind, about, tyro.conf.FlagCreatePairsOff]
+    if field in _REPEATED:
+        return Annotated[kind, about, tyro.conf.UseAppendAction]
+    return Annotated[kind, about]
 
 
 def _plain(annotation: Any) -> Any:

@@ -14,6 +14,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from folds.assess.calibration import brier, expected_calibration_error
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
@@ -25,13 +27,18 @@ def softmax(logits: Floats) -> Floats:
 
 
 def quick_scores(labels: Ints, logits: Floats) -> dict[str, float]:
-    """The scores of every epoch: accuracy, macro_f1 and loss (cross-entropy, no smoothing)."""
+    """The scores of every epoch: accuracy, macro_f1 and loss (cross-entropy, no smoothing).
+
+    They are not a number where there is no image.
+    """
+    if not len(labels):
+        return dict.fromkeys(("accuracy", "macro_f1", "loss"), float("nan"))
     predicted = logits.argmax(axis=1)
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     chosen = shifted[np.arange(len(labels)), labels]
     return {
         "accuracy": float((predicted == labels).mean()),
-        "macro_f1": _macro_f1(labels, predicted, logits.shape[1]),
+        "macro_f1": macro_f1(labels, predicted),
         "loss": float((np.log(np.exp(shifted).sum(axis=1)) - chosen).mean()),
     }
 
@@ -48,8 +55,9 @@ def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
     Returns
     -------
     dict
-        accuracy, balanced_accuracy (mean recall of the classes that are there), macro_f1,
-        roc_auc (one against rest, mean over the classes that are there), log_loss.
+        accuracy, balanced_accuracy (mean recall), macro_f1, roc_auc (one against rest), these
+        three as means over the classes that are there; log_loss, brier (summed over classes, 0
+        to 2), ece (expected calibration error, 15 bins).
     """
     predicted = probabilities.argmax(axis=1)
     classes = probabilities.shape[1]
@@ -61,11 +69,13 @@ def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
                 labels, predicted, labels=np.unique(labels), average="macro", zero_division=0.0
             )
         ),
-        "macro_f1": _macro_f1(labels, predicted, classes),
+        "macro_f1": macro_f1(labels, predicted),
         "roc_auc": _roc_auc(labels, sure),
         "log_loss": float(
             log_loss(labels, sure / sure.sum(axis=1, keepdims=True), labels=range(classes))
         ),
+        "brier": brier(labels, sure),
+        "ece": expected_calibration_error(labels, sure),
     }
 
 
@@ -86,6 +96,8 @@ class OutOfFold:
         M = images times repeats.
     labels, fold, repeat : ndarray of int64, shape (M,)
     probabilities : ndarray of float32, shape (M, C)
+    groups : ndarray of str, shape (M,)
+        Images of one group (patient, slide) are alike.
     """
 
     ids: NDArray[np.str_]
@@ -93,6 +105,7 @@ class OutOfFold:
     fold: Ints
     repeat: Ints
     probabilities: Floats
+    groups: NDArray[np.str_]
 
     @property
     def scores(self) -> dict[str, float]:
@@ -102,7 +115,7 @@ class OutOfFold:
 
 @dataclass(frozen=True)
 class HoldOut:
-    """Predictions of every fold's model for the test part that none has trained on or chosen by.
+    """Predictions of every fold's model for images that none of them has trained on.
 
     Parameters
     ----------
@@ -143,22 +156,15 @@ def odd_initial_loss(first_loss: float, classes: int) -> str | None:
     )
 
 
-def better(metric: str, new: float, old: float | None) -> bool:
-    """Whether a value of a metric beats the best so far; losses are better when smaller."""
-    if old is None:
-        return True
-    return new < old if metric in ("loss", "log_loss") else new > old
-
-
 def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
     """Mean and sample standard deviation (0 for a single value)."""
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
-def _macro_f1(labels: Ints, predicted: Ints, classes: int) -> float:
-    return float(
-        f1_score(labels, predicted, labels=range(classes), average="macro", zero_division=0.0)
-    )
+def macro_f1(labels: Ints, predicted: Ints) -> float:
+    """Mean F1 of the classes that are among the labels."""
+    there = np.unique(labels)
+    return float(f1_score(labels, predicted, labels=there, average="macro", zero_division=0.0))
 
 
 def _roc_auc(labels: Ints, probabilities: NDArray[np.float64]) -> float:

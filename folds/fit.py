@@ -5,7 +5,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,66 +13,26 @@ from torch.nn.parallel import DistributedDataParallel
 
 from folds.backbone import build
 from folds.batches import model_seed
-from folds.beside import predict_beside
 from folds.checkpoint import EpochReport, FoldState, dump, restore
 from folds.device import Runtime
 from folds.ema import averaged, first_average
-from folds.evaluate import Floats, Ints, better, quick_scores, scores, softmax
+from folds.evaluate import Floats, quick_scores
 from folds.front import Shared, nothing_shared
 from folds.layers import forget_frozen, unfreeze
 from folds.losses import fresh_factor
+from folds.measure import chosen_by
 from folds.optim import make_optimizer
 from folds.place import Place, find_place
 from folds.problem import Problem
+from folds.result import FoldResult, fold_result
 from folds.stages import Moment, moment, total_epochs
 from folds.steps import predict, train_epoch
 from folds.syncbn import synchronise
 from folds.team import Team, summed
+from folds.whole import Whole
 
-
-@dataclass(frozen=True)
-class FoldResult:
-    """A finished fold.
-
-    Parameters
-    ----------
-    repeat, fold : int
-        Which one.
-    rows : ndarray of int64, shape (V,)
-        Images of the validation part.
-    probabilities : ndarray of float32, shape (V, C)
-        Of the best epoch's model.
-    weights : dict of str to Tensor
-        The best epoch's model, on the CPU.
-    history : tuple of EpochReport
-        All epochs, in order.
-    best_epoch : int
-        From 0.
-    averaged : bool
-        Whether the best model is the moving average of the weights (``--ema``).
-    scores : dict
-        `folds.evaluate.scores` of the probabilities.
-    holdout : ndarray of float32, shape (H, C)
-        Probabilities of the test part, by the best epoch's model; H is 0 without one.
-    beside : dict of str to ndarray of float32, shape (V, C)
-        As `probabilities`, of other views: ``tta`` averaged over those of ``--tta``, ``augmented``
-        of the images as ``--val-augment`` makes them; empty without both.
-    beside_scores : dict of str to dict
-        Their scores.
-    """
-
-    repeat: int
-    fold: int
-    rows: Ints
-    probabilities: Floats
-    weights: dict[str, Tensor]
-    history: tuple[EpochReport, ...]
-    best_epoch: int
-    averaged: bool
-    scores: dict[str, float]
-    holdout: Floats
-    beside: dict[str, Floats]
-    beside_scores: dict[str, dict[str, float]]
+# by the prefix of their scores: weights, their logits of the validation part, what they are worth
+Models = dict[str, tuple[dict[str, Tensor], Floats, float]]
 
 
 def fit_fold(
@@ -84,6 +43,7 @@ def fit_fold(
     runtime: Runtime,
     team: Team | None = None,
     shared: Shared = nothing_shared,
+    whole: Whole | None = None,
     checkpoint: bytes | None = None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
     on_checkpoint: Callable[[bytes], None] = lambda content: None,
@@ -95,7 +55,7 @@ def fit_fold(
     problem : Problem
         What all folds share.
     repeat, fold : int
-        Which fold.
+        Which fold; the number of folds stands for none of them, which trains on all images.
     runtime : Runtime
         Device and precision.
     team : Team, optional
@@ -103,6 +63,8 @@ def fit_fold(
     shared : callable
         Gives the outputs of the backbone's frozen front for a view of all images, or None where
         nobody has computed them; see `folds.front`.
+    whole : Whole, optional
+        How long to train on all images; needed where nothing is left to validate by.
     checkpoint : bytes, optional
         What `on_checkpoint` was given last, to go on from there.
     on_epoch, on_checkpoint : callable
@@ -124,16 +86,17 @@ def fit_fold(
     place = find_place(problem, repeat, fold, runtime, team or Team.current(), shared)
     state = _first_state(place) if checkpoint is None else _restored(place, checkpoint)
     stages, wrapped, staged = problem.stages, None, -1
-    while state.epoch < total_epochs(stages) and not _patience_over(place, state):
+    epochs = total_epochs(stages) if whole is None else whole.epochs
+    while state.epoch < epochs and not _patience_over(place, state):
         now = moment(stages, state.epoch)
         if wrapped is None or now.index != staged:
             wrapped, staged = _enter_stage(place, state, now), now.index
-        report = _epoch(place, state, wrapped, now)
+        report = _epoch(place, state, wrapped, now, whole)
         if place.team.rank == 0:
             on_epoch(report)
             if _worth_keeping(place, state, now):
                 on_checkpoint(dump(state))
-    return _result(place, state)
+    return fold_result(place, state)
 
 
 def _worth_keeping(place: Place, state: FoldState, now: Moment) -> bool:
@@ -194,20 +157,24 @@ def _patience_over(place: Place, state: FoldState) -> bool:
     return state.epoch - since >= place.problem.config.train.patience
 
 
-def _epoch(place: Place, state: FoldState, wrapped: nn.Module, now: Moment) -> EpochReport:
+def _epoch(
+    place: Place, state: FoldState, wrapped: nn.Module, now: Moment, whole: Whole | None
+) -> EpochReport:
     """One pass over the training part and one over the validation part; updates the state."""
     config = place.problem.config
     start = time.perf_counter()
     losses, rate = train_epoch(place, state, wrapped, now)
     seconds = time.perf_counter() - start
-    models = _validated(place, state, now)
+    models = _validated(place, state, now) if whole is None else _latest(place, state, whole)
     labels = place.problem.images.labels[place.held_out]
     found = {
         f"{side}_{name}": value
-        for side, (_, logits) in models.items()
+        for side, (_, logits, _) in models.items()
         for name, value in quick_scores(labels, logits).items()
     }
     classes = len(place.problem.images.class_names)
+    side = max(models, key=lambda name: models[name][2])  # of equals the first
+    weights, logits, score = models[side]
     report = EpochReport(
         epoch=state.epoch,
         stage=now.index,
@@ -216,59 +183,37 @@ def _epoch(place: Place, state: FoldState, wrapped: nn.Module, now: Moment) -> E
         learning_rate=rate,
         images_per_second=len(losses) * config.train.batch_size / seconds,
         seconds=time.perf_counter() - start,
+        score=score,
+        averaged=side == "ema",
         **found,
     )
     state.history.append(report)
-    score = report.score(config.train.metric)
-    if better(config.train.metric, score, state.best_score):
+    if state.best_score is None or score > state.best_score:
         state.best_score, state.best_epoch = score, state.epoch
-        weights, logits = models[report.better_side(config.train.metric)]
         state.best_weights = {n: t.detach().to("cpu", copy=True) for n, t in weights.items()}
         state.best_logits = torch.from_numpy(logits)
     state.epoch += 1
     return report
 
 
-def _validated(
-    place: Place, state: FoldState, now: Moment
-) -> dict[str, tuple[dict[str, Tensor], Floats]]:
-    """The weights that may be kept, and their logits of the validation part.
-
-    By the prefix of their scores: ``val``, and ``ema`` where there is an average.
-    """
-    models = {"val": (state.model.state_dict(), predict(place, state, now, place.held_out))}
-    if state.average is not None:
-        with averaged(state.model, state.average):
-            models["ema"] = state.average, predict(place, state, now, place.held_out)
+def _latest(place: Place, state: FoldState, whole: Whole) -> Models:
+    """What is kept where nothing is validated: the last epoch's weights, or their average."""
+    nothing = np.zeros((0, len(place.problem.images.class_names)), np.float32)
+    latest = float(state.epoch)
+    models: Models = {"val": (state.model.state_dict(), nothing, latest)}
+    if whole.averaged and state.average is not None:
+        models["ema"] = state.average, nothing, latest + 0.5
     return models
 
 
-def _result(place: Place, state: FoldState) -> FoldResult:
-    assert state.best_logits is not None, "a schedule has at least one epoch"
-    probabilities = softmax(state.best_logits.numpy())
-    best = state.history[state.best_epoch]
-    labels = place.problem.images.labels[place.held_out]
-    state.model.load_state_dict(state.best_weights)
-    beside = predict_beside(place, state.model)
-    return FoldResult(
-        repeat=place.repeat,
-        fold=place.number,
-        rows=place.held_out,
-        probabilities=probabilities,
-        weights=state.best_weights,
-        history=tuple(state.history),
-        best_epoch=state.best_epoch,
-        averaged=best.better_side(place.problem.config.train.metric) == "ema",
-        scores=scores(labels, probabilities),
-        holdout=_holdout(place, state),
-        beside=beside,
-        beside_scores={name: scores(labels, found) for name, found in beside.items()},
-    )
-
-
-def _holdout(place: Place, state: FoldState) -> Floats:
-    """Probabilities of the test part, once, when nothing is left to choose."""
-    if not len(place.holdout):
-        return np.zeros((0, len(place.problem.images.class_names)), np.float32)
-    now = moment(place.problem.stages, state.best_epoch)
-    return softmax(predict(place, state, now, place.holdout))
+def _validated(place: Place, state: FoldState, now: Moment) -> Models:
+    """The weights that may be kept: ``val``, and ``ema`` where there is an average."""
+    logits = predict(place, state, now, place.held_out)
+    worth = chosen_by(place, state.model, logits)
+    models: Models = {"val": (state.model.state_dict(), logits, worth)}
+    if state.average is not None:
+        with averaged(state.model, state.average):
+            logits = predict(place, state, now, place.held_out)
+            worth = chosen_by(place, state.model, logits)
+            models["ema"] = state.average, logits, worth
+    return models

@@ -172,7 +172,8 @@ def _clean(path: Path, images: "ImageSet", findings: "Findings") -> None:
 
 def _show(options: Options, found: "Overview") -> None:
     """Print what was found, and what to type next."""
-    from folds.audit.overview import number, remedies
+    from folds.audit.overview import remedies
+    from folds.pages.templates import number
 
     junk = number(found.frames, "picture") if found.junk else "none"
     exact = number(found.exact, "exact copy", "exact copies")
@@ -197,8 +198,8 @@ def _show_suspects(options: Options, suspects: "Suspects") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from folds.audit.overview import number
     from folds.audit.tables import suspect_rows
+    from folds.pages.templates import number
 
     if len(suspects):
         table = Table(title="suspect labels, the most suspect first", title_justify="left")

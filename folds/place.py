@@ -19,7 +19,8 @@ class Place:
     """The fixed surroundings of one fold's training.
 
     Rows `train` and `held_out` are the fold's training and validation parts; `holdout` is the test
-    part that no fold trains on or chooses by.
+    part that no fold trains on or chooses by. `elsewhere` has the pixels of external images, by
+    their sets' names.
     """
 
     problem: Problem
@@ -35,6 +36,7 @@ class Place:
     balance: Balance
     weights: Tensor  # (C,), those of `balance` on the device
     shared: Shared
+    elsewhere: dict[str, Gather]
 
 
 def find_place(
@@ -47,7 +49,8 @@ def find_place(
     holdout = problem.splits.holdout(problem.images.ids)
     balance = problem.balance(train)
     weights = torch.from_numpy(balance.weights).float().to(runtime.device)
+    elsewhere = {e.name: Gather(e.images.pixels, runtime.device) for e in problem.externals}
     return Place(
         problem, repeat, fold, runtime, team, pixels, labels, train, held_out, holdout, balance,
-        weights, shared,
+        weights, shared, elsewhere,
     )  # fmt: skip

@@ -12,6 +12,7 @@ from folds.errors import UserError
 from folds.evenness import split_notices
 from folds.groups import named_groups
 from folds.images import ImageSet, load
+from folds.images.external import load_externals, overlap
 from folds.layers import BatchNorm
 from folds.manifest import SplitManifest
 from folds.optim import check_optimizer
@@ -29,8 +30,8 @@ class Prepared:
     ----------
     problem : Problem
         What the folds share.
-    tasks : list of (repeat, fold)
-        What is to be trained.
+    folds : list of (repeat, fold)
+        Which are to be trained.
     weights : str
         Source of the first weights.
     notices : tuple of str
@@ -40,7 +41,7 @@ class Prepared:
     """
 
     problem: Problem
-    tasks: list[tuple[int, int]]
+    folds: list[tuple[int, int]]
     weights: str
     notices: tuple[str, ...]
     audit: Audited | None = None
@@ -49,8 +50,21 @@ class Prepared:
     def names(self) -> list[str]:
         """Names of the folds, from 1, as people see them."""
         if self.problem.splits.repeats == 1:
-            return [f"fold {fold + 1}" for _, fold in self.tasks]
-        return [f"repeat {repeat + 1} fold {fold + 1}" for repeat, fold in self.tasks]
+            names = [f"fold {fold + 1}" for _, fold in self.folds]
+        else:
+            names = [f"repeat {repeat + 1} fold {fold + 1}" for repeat, fold in self.folds]
+        return [*names, "refit"] if self.refit else names
+
+    @property
+    def refit(self) -> bool:
+        """Whether a model is trained on all images, once the folds are finished."""
+        tracking = self.problem.config.tracking
+        return tracking.refit or tracking.candidate == "refit"
+
+    @property
+    def tasks(self) -> list[tuple[int, int]]:
+        """All that is trained, by repeat and fold: the number of folds stands for none of them."""
+        return [*self.folds, (0, self.problem.splits.folds)] if self.refit else self.folds
 
     @cached_property
     def batch_norm(self) -> bool:
@@ -101,6 +115,9 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     loaded = load(config.data, seed=config.split.seed, largest=native_size(backbone))
     images, audit = _audit(named_groups(loaded, config.data.group_regex), config)
     splits = make_splits(images, config.split)
+    externals = load_externals(
+        config.evaluation.externals, images.class_names, config.data, largest=native_size(backbone)
+    )
     size = input_size(backbone, config.data.image_size, min(images.pixels.shape[1:3]))
     layers = check_size(backbone, size, config.model.head)
     weights = load_pretrained(backbone, config.model.weights)
@@ -108,12 +125,13 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     notices = [
         *images.notices,
         *split_notices(splits, images),
+        *overlap(images, externals),
         *([weights.notice] if weights.notice else []),
     ]
     if weights.state is None and stages != without_pretraining(stages):
         stages = without_pretraining(stages)
         notices.append(f"without pretrained weights: one stage, everything unfrozen ({stages[0]})")
-    problem = Problem(config, images, splits, size, stages, weights.state)
+    problem = Problem(config, images, splits, size, stages, weights.state, externals)
     return Prepared(problem, _chosen(splits, config), weights.source, tuple(notices), audit)
 
 

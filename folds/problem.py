@@ -12,7 +12,9 @@ from folds.config import Config
 from folds.errors import UserError
 from folds.evaluate import Ints
 from folds.images import ImageSet
+from folds.images.external import External
 from folds.manifest import HOLDOUT, SplitManifest
+from folds.selection import SelectBy
 from folds.stages import Stage
 
 
@@ -34,6 +36,8 @@ class Problem:
         The schedule that is trained: the configured one, or one stage without pretrained weights.
     pretrained : dict of str to Tensor, or None
         State of the backbone before training; None: random.
+    externals : tuple of External
+        Images from elsewhere, that each fold's model is scored on.
 
     Raises
     ------
@@ -48,6 +52,7 @@ class Problem:
     size: int
     stages: tuple[Stage, ...]
     pretrained: dict[str, Tensor] | None
+    externals: tuple[External, ...] = ()
 
     @property
     def card(self) -> ModelCard:
@@ -55,6 +60,11 @@ class Problem:
         network = self.config.model
         names = self.images.class_names
         return ModelCard(network.backbone, names, self.size, network.head, network.tta)
+
+    @property
+    def select_by(self) -> SelectBy:
+        """What models are chosen by."""
+        return SelectBy.parse(self.config.evaluation.select_by)
 
     @property
     def policy(self) -> Policy:

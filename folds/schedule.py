@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 from folds.config.optim import OptimConfig
-from folds.evaluate import better
 from folds.stages import Moment
 
 RISE = 0.3  # share of a one-cycle stage in which the rate goes up
@@ -12,7 +11,7 @@ LOW, LOWEST = 1 / 25, 1 / 250_000  # rates at the ends of a one-cycle stage, as 
 
 
 def epoch_rates(
-    settings: OptimConfig, now: Moment, steps: int, scores: Sequence[float], metric: str
+    settings: OptimConfig, now: Moment, steps: int, scores: Sequence[float]
 ) -> list[float]:
     """Learning rates of an epoch's steps.
 
@@ -23,9 +22,7 @@ def epoch_rates(
     steps : int
         Steps an epoch.
     scores : sequence of float
-        Validation scores of the stage's earlier epochs, which ``plateau`` looks at.
-    metric : str
-        What they are.
+        Values of ``--select-by`` of the stage's earlier epochs, which ``plateau`` looks at.
 
     Returns
     -------
@@ -41,7 +38,7 @@ def epoch_rates(
         case "constant":
             return [top] * steps
         case "plateau":
-            return [top * settings.plateau_factor ** reductions(settings, scores, metric)] * steps
+            return [top * settings.plateau_factor ** reductions(settings, scores)] * steps
         case "onecycle":
             return [top * _one_cycle(d) for d in _done(now.epoch, epochs, steps)]
         case "restarts":
@@ -51,12 +48,12 @@ def epoch_rates(
             return [_cosine(top, d) for d in _done(now.epoch, epochs, steps)]
 
 
-def reductions(settings: OptimConfig, scores: Sequence[float], metric: str) -> int:
+def reductions(settings: OptimConfig, scores: Sequence[float]) -> int:
     """How often a plateau has been reached in the epochs of a stage with these scores."""
     best, waited, found = None, 0, 0
     for score in scores:
         waited += 1
-        if better(metric, score, best):
+        if best is None or score > best:
             best, waited = score, 0
         elif waited == settings.plateau_patience:
             waited, found = 0, found + 1

@@ -6,12 +6,9 @@ were trained apart need not be connected by good ones: a soup is to be scored be
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
-
-from folds.bundle import read_weights
 
 Weights = dict[str, Tensor]
 
@@ -34,13 +31,13 @@ class Soup:
     score: float
 
 
-def uniform(folders: Sequence[Path]) -> Weights:
-    """Mean weights of the models in some bundles, each of one member.
+def uniform(models: Sequence[Weights]) -> Weights:
+    """Mean of the weights of some models.
 
     Parameters
     ----------
-    folders : sequence of Path
-        Bundles of the same network, at least one.
+    models : sequence of dict of str to Tensor
+        Weights of the same network, at least once.
 
     Returns
     -------
@@ -57,28 +54,22 @@ def uniform(folders: Sequence[Path]) -> Weights:
     - the soup of equal models is that model, bit for bit;
     - the order does not matter, but for the last bit of a sum.
     """
-    if not folders:
+    if not models:
         raise ValueError("a soup needs at least one model")
-    total: Weights = {}
-    for folder in folders:
-        weights = read_weights(folder)
-        if total and _shapes(weights) != _shapes(total):
-            raise ValueError(f"{folder}: not the same network as {folders[0]}")
-        kinds = {name: tensor.dtype for name, tensor in weights.items()}
-        total = {n: _joined(total[n], t) if total else _wide(t) for n, t in weights.items()}
-    mean = {n: t / len(folders) if t.is_floating_point() else t for n, t in total.items()}
-    return {name: tensor.to(kinds[name]) for name, tensor in mean.items()}
+    if any(_shapes(weights) != _shapes(models[0]) for weights in models):
+        raise ValueError("a soup needs models of one network")
+    return {name: _mean([weights[name] for weights in models]) for name in models[0]}
 
 
 def greedy(
-    folders: Sequence[Path], order: Sequence[int], score: Callable[[Weights], float]
+    models: Sequence[Weights], order: Sequence[int], score: Callable[[Weights], float]
 ) -> Soup:
     """Add models to a soup one after another, and keep each that does not make it worse.
 
     Parameters
     ----------
-    folders : sequence of Path
-        Bundles of the same network.
+    models : sequence of dict of str to Tensor
+        Weights of the same network.
     order : sequence of int
         Their numbers in the order in which they are tried, the best first; at least one.
     score : callable
@@ -88,24 +79,22 @@ def greedy(
     -----
     The soup's score is never below that of its first member.
     """
-    weights = uniform([folders[order[0]]])
+    weights = uniform([models[order[0]]])
     best = Soup(weights, (order[0],), score(weights))
     for number in order[1:]:
         chosen = (*best.members, number)
-        weights = uniform([folders[one] for one in chosen])
+        weights = uniform([models[one] for one in chosen])
         if (found := score(weights)) >= best.score:
             best = Soup(weights, chosen, found)
     return best
 
 
-def _wide(tensor: Tensor) -> Tensor:
-    return tensor.double() if tensor.is_floating_point() else tensor
-
-
-def _joined(total: Tensor, tensor: Tensor) -> Tensor:
-    if tensor.is_floating_point():
-        return total + tensor
-    return torch.maximum(total, tensor)
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    """The mean in double precision; of integers the greatest."""
+    together = torch.stack(list(tensors))
+    if not together.is_floating_point():
+        return together.amax(dim=0)
+    return together.double().mean(dim=0).to(together.dtype)
 
 
 def _shapes(weights: Weights) -> dict[str, torch.Size]:

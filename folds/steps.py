@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from folds.ask import gathered, without_gradients
 from folds.augment import augment, to_input
 from folds.backbone import Classifier, layer_groups
 from folds.batches import epoch_batches, epoch_draws, model_seed, uniform_table
 from folds.checkpoint import FoldState
 from folds.errors import DivergenceError
 from folds.evaluate import Floats, Ints
-from folds.front import WIDER, front_depth
+from folds.front import front_depth
 from folds.gather import rows_on
 from folds.layers import BatchNorm, set_scales, train_mode
 from folds.losses import image_losses, triplet_loss
@@ -81,9 +82,8 @@ def train_epoch(
 def _rates(place: Place, state: FoldState, now: Moment, steps: int) -> list[float]:
     """Learning rates of the epoch's steps."""
     config = place.problem.config
-    metric = config.train.metric
-    scores = [report.score(metric) for report in state.history if report.stage == now.index]
-    return epoch_rates(config.optim, now, steps, scores, metric)
+    scores = [report.score for report in state.history if report.stage == now.index]
+    return epoch_rates(config.optim, now, steps, scores)
 
 
 def _unshared(place: Place, wrapped: nn.Module) -> AbstractContextManager[object]:
@@ -266,20 +266,8 @@ def _predict(place: Place, model: Classifier, now: Moment, rows: Ints) -> Floats
     """Logits (n, C) of n images in their plain view, the work shared by the team."""
     model.eval()
     inputs, start = _plain_inputs(place, model, now, without_gradients(place, rows))
-    outputs = [no_rows(place)]
+    outputs = []
     for images in inputs:
         with place.runtime.autocast():
             outputs.append(model(images.inputs, start=start).float())
-    return place.team.gather(torch.cat(outputs), len(rows)).cpu().numpy()
-
-
-def without_gradients(place: Place, rows: Ints) -> list[Ints]:
-    """This worker's part of some rows, in batches."""
-    mine = place.team.slice(rows)
-    batch = max(WIDER * place.problem.config.train.batch_size // place.team.size, 1)
-    return [mine[first : first + batch] for first in range(0, len(mine), batch)]
-
-
-def no_rows(place: Place) -> Tensor:
-    """Outputs of no image, which those of some can be joined to."""
-    return torch.zeros(0, len(place.problem.images.class_names), device=place.runtime.device)
+    return gathered(place, outputs, len(rows)).numpy()

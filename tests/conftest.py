@@ -74,6 +74,7 @@ def small_problem(images=None, *, size=32, pretrained=None, **settings):
         "folds": 2,
         "batch_size": 16,
         "stages": ["0:1:1e-2", "1:2:1e-3"],
+        "shift": "off",
         **settings,
     }
     config = Config.from_flat(settings)

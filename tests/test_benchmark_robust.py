@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import robust
 from folds.errors import UserError
-from folds.shift import CORRUPTIONS
+from folds.suite import CORRUPTIONS
 
 
 def test_trains_scores_and_writes_a_table(monkeypatch, tmp_path, capsys):

@@ -196,7 +196,7 @@ class Recorder:
     def _child(self, task: str, event: Event) -> str:
         tags = self._tags | {
             "mlflow.parentRunId": self.runs.parent,
-            "crossfold.kind": "fold",
+            "crossfold.kind": "fold" if event["held_out"] else "refit",
             "crossfold.fold": self._names[int(task)],
             "crossfold.lane": str(event["lane"]),
             "crossfold.host": event["host"],
@@ -217,9 +217,10 @@ class Recorder:
             self._client.set_tag(run, "crossfold.notice", odd)
         self._metrics(task, event["time"], best + 1, tuple(facts), facts)
         title = f"{self._names[int(task)]}, epoch {best + 1}"
-        counts = confusion(files.labels, files.probabilities)
-        picture = confusion_figure(counts, self._classes, title)
-        self._client.log_figure(run, picture, "confusion.png")
+        if len(files.labels):
+            counts = confusion(files.labels, files.probabilities)
+            picture = confusion_figure(counts, self._classes, title)
+            self._client.log_figure(run, picture, "confusion.png")
         self._client.log_figure(run, curves_figure(files.history, best, title), "curves.png")
         if task not in self.runs.models:
             with mlflow.start_run(run_id=run):

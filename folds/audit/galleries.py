@@ -6,10 +6,10 @@ import numpy as np
 
 from folds.audit.clusters import Rows, disagree, frames
 from folds.audit.findings import Findings
-from folds.audit.overview import number
 from folds.audit.suspects import Suspects, rows_of
-from folds.audit.thumbs import thumb
 from folds.images import ImageSet
+from folds.pages.templates import number
+from folds.pages.thumbs import thumb
 
 MOST_JUNK, MOST_CLUSTERS, MOST_MEMBERS, MOST_SUSPECTS = 200, 60, 12, 100
 

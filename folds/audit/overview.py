@@ -66,14 +66,3 @@ def remedies(source: str, found: Overview) -> dict[str, str]:
             f"python -m folds.inspect {data} --clean-to clean.npz"
         )
     return ways
-
-
-def number(count: int, what: str, several: str | None = None) -> str:
-    """A count with its noun.
-
-    Examples
-    --------
-    >>> number(1, "copy", "copies"), number(1200, "image")
-    ('1 copy', '1,200 images')
-    """
-    return f"{count:,} {what if count == 1 else several or what + 's'}"

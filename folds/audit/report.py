@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
@@ -13,12 +12,13 @@ from folds.audit.embedding import embed
 from folds.audit.figures import colour_figure, map_figure
 from folds.audit.findings import Findings
 from folds.audit.galleries import cluster_gallery, junk_gallery, suspect_gallery
-from folds.audit.overview import number, overview, remedies
+from folds.audit.overview import overview, remedies
 from folds.audit.statistics import Statistics, statistics
 from folds.audit.suspects import Suspects
-from folds.audit.thumbs import thumb
 from folds.files import replacing
 from folds.images import ImageSet
+from folds.pages.templates import environment
+from folds.pages.thumbs import thumb
 
 _MOST_CLASSES = 40
 _MOST_SIZES = 8
@@ -92,38 +92,30 @@ def write_report(
     mixed = [rows for rows in clusters if disagree(images, rows)]
     alike = [rows for rows in clusters if not disagree(images, rows)]
     measured = statistics(images, ~findings.junk)
-    page = _template().render(
-        source=source,
-        found=found,
-        remedies=remedies(source, found),
-        notices=(*images.notices, *findings.notices),
-        conflicts=cluster_gallery(images, findings, mixed),
-        duplicates=cluster_gallery(images, findings, alike),
-        junk=junk_gallery(images, findings),
-        suspects=suspect_gallery(images, findings, suspects) if suspects is not None else None,
-        map=_map(images, findings),
-        classes=_class_cards(images, findings, measured),
-        more_classes=max(0, len(images.class_names) - _MOST_CLASSES),
-        most=max(images.counts.values()),
-        colours=_colours(images, measured),
-        sizes=sizes[:_MOST_SIZES],
-        more_sizes=max(0, len(sizes) - _MOST_SIZES),
-        pixelated=max(images.pixels.shape[1:3]) < 64,
+    page = (
+        environment("folds.audit")
+        .get_template("report.html.j2")
+        .render(
+            source=source,
+            found=found,
+            remedies=remedies(source, found),
+            notices=(*images.notices, *findings.notices),
+            conflicts=cluster_gallery(images, findings, mixed),
+            duplicates=cluster_gallery(images, findings, alike),
+            junk=junk_gallery(images, findings),
+            suspects=suspect_gallery(images, findings, suspects) if suspects is not None else None,
+            map=_map(images, findings),
+            classes=_class_cards(images, findings, measured),
+            more_classes=max(0, len(images.class_names) - _MOST_CLASSES),
+            most=max(images.counts.values()),
+            colours=_colours(images, measured),
+            sizes=sizes[:_MOST_SIZES],
+            more_sizes=max(0, len(sizes) - _MOST_SIZES),
+            pixelated=max(images.pixels.shape[1:3]) < 64,
+        )
     )
     with replacing(path) as scratch:
         scratch.write_text(page, encoding="utf-8")
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("folds.audit", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
-    return environment.get_template("report.html.j2")
 
 
 def _greatest(images: ImageSet) -> list[int]:

@@ -16,16 +16,19 @@ from pydantic import BaseModel
 
 from folds.config.cluster import ClusterConfig, TrackingConfig
 from folds.config.data import DataConfig, SplitConfig
+from folds.config.evaluation import EvaluationConfig
 from folds.config.model import ModelConfig
 from folds.config.optim import OptimConfig
 from folds.config.section import Section
 from folds.config.train import TrainConfig
 from folds.errors import UserError, nearest
+from folds.selection import SelectBy
 
 __all__ = [
     "ClusterConfig",
     "Config",
     "DataConfig",
+    "EvaluationConfig",
     "ModelConfig",
     "OptimConfig",
     "SplitConfig",
@@ -50,8 +53,24 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     optim: OptimConfig = OptimConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     cluster: ClusterConfig = ClusterConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _measured(self) -> Self:
+        """What models are chosen by is measured."""
+        found = self.evaluation
+        asked = SelectBy.parse(found.select_by)
+        if asked.corruptions and found.shift == "off":
+            raise ValueError(
+                f"--select-by {found.select_by}: asks for shift; leave out --shift off"
+            )
+        if missing := sorted(asked.externals - set(found.externals)):
+            raise ValueError(
+                f"--select-by {found.select_by}: there is no --external {missing[0]}=SOURCE"
+            )
+        return self
 
     @property
     def science(self) -> dict[str, Any]:
@@ -128,6 +147,8 @@ def _explain(error: pydantic.ValidationError) -> str:
     """
     errors = error.errors()
     first = next((e for e in errors if e["type"] != "literal_error"), errors[0])
+    if not first["loc"]:
+        return first["msg"].removeprefix("Value error, ")
     flag = str(first["loc"][1] if len(first["loc"]) > 1 else first["loc"][0]).replace("_", "-")
     reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     return f"--{flag} {first['input']!r}: {reason}"

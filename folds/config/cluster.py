@@ -66,6 +66,17 @@ class TrackingConfig(Section):
     model_name: str = Field(
         "crossfold", pattern=r"^[^/:]+$", description="Registered model that gets a new version."
     )
+    candidate: Literal["auto", "best-fold", "ensemble", "soup", "refit"] = Field(
+        "auto",
+        description="What is registered: the best fold's model, the ensemble of all folds, the "
+        "soup (mean of their weights), or a model refitted on all images; auto: the ensemble, or "
+        "what scores best where --select-by names external images.",
+    )
+    refit: bool = Field(
+        False,
+        description="Also train one model on all images but the hold-out, for as many epochs as "
+        "the folds' best ones took in the mean.",
+    )
     output: str | None = Field(
         None,
         description="Folder that receives summary.json, splits.json and oof.npz (and holdout.npz).",

@@ -32,7 +32,7 @@ class OptimConfig(Section):
     schedule: Schedule = Field(
         "cosine",
         description="Learning rate within a stage: cosine to 0, constant, restarts (cosine anew "
-        "every few epochs), plateau (reduced when --metric stands still), or onecycle (up for "
+        "every few epochs), plateau (reduced when --select-by stands still), or onecycle (up for "
         "three tenths of the stage, then down).",
     )
     restart_epochs: int = Field(

@@ -59,9 +59,6 @@ class TrainConfig(Section):
         {},
         description="Weights of classes in the loss by hand, as NAME=W,NAME=W; the others have 1.",
     )
-    metric: Literal["accuracy", "macro_f1", "loss"] = Field(
-        "macro_f1", description="Validation metric that picks the best epoch and the best fold."
-    )
     patience: int = Field(
         10, ge=1, description="Stop after this many epochs of the last stage without improvement."
     )

@@ -3,18 +3,15 @@
 `corrupt` is the suite of corruptions, on the device; `shift_scores` says what a model makes of it.
 """
 
-from folds.shift.corruptions import CORRUPTIONS, SEVERITIES, corrupt, suite
+from folds.shift.corruptions import corrupt
 from folds.shift.keys import keys_of
 from folds.shift.score import ShiftScores, shift_scores
 from folds.shift.sheet import sheet
 
 __all__ = [
-    "CORRUPTIONS",
-    "SEVERITIES",
     "ShiftScores",
     "corrupt",
     "keys_of",
     "sheet",
     "shift_scores",
-    "suite",
 ]

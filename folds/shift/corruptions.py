@@ -9,7 +9,6 @@ looked at on cells of 96 pixels: at severity 5 a person still names the cell.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,8 +20,8 @@ from folds.errors import nearest
 from folds.policies import OPERATIONS
 from folds.shift import operations
 from folds.shift.keys import numbers_of
+from folds.suite import SEVERITIES
 
-SEVERITIES = (1, 2, 3, 4, 5)
 Own = Callable[[Tensor, Floats, float], Tensor]
 
 
@@ -78,13 +77,6 @@ TABLE: Mapping[str, Corruption] = {
     "scale": _as("zoom", 0.07, 0.14, 0.21, 0.28, 0.35, first=np.rint),
     "occlusion": _as("erase", 0.03, 0.06, 0.09, 0.13, 0.17),  # share of the area
 }
-CORRUPTIONS: tuple[str, ...] = tuple(TABLE)
-
-
-def suite(kind: Literal["fast", "full"]) -> list[tuple[str, int]]:
-    """Corruptions and severities to score: ``fast`` all at severity 3, ``full`` at all of them."""
-    severities = {"fast": (3,), "full": SEVERITIES}[kind]
-    return [(name, severity) for name in CORRUPTIONS for severity in severities]
 
 
 @torch.no_grad()
@@ -98,7 +90,7 @@ def corrupt(images: Tensor, keys: Tensor, name: str, severity: int) -> Tensor:
     keys : Tensor of int64, shape (B,)
         Of `keys_of`; best on the CPU, since a device would be waited for.
     name : str
-        Of `CORRUPTIONS`.
+        Of `folds.suite.CORRUPTIONS`.
     severity : int
         1 to 5.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from folds.evaluate import Floats, Ints, quick_scores
+from folds.evaluate import Ints, macro_f1
 
 
 @dataclass(frozen=True)
@@ -57,31 +57,30 @@ class ShiftScores:
         Returns
         -------
         dict
-            shift_accuracy and shift_macro_f1 (means), shift_worst (macro-F1 of the worst
-            corruption), and shift_macro_f1_NAME of each corruption.
+            shift.accuracy and shift.macro_f1 (means), shift.worst (macro-F1 of the worst
+            corruption), and shift.NAME (macro-F1) of each corruption.
         """
         return {
-            "shift_accuracy": self.mean_accuracy,
-            "shift_macro_f1": self.mean_macro_f1,
-            "shift_worst": self.macro_f1s[self.worst],
-            **{f"shift_macro_f1_{name}": value for name, value in self.macro_f1s.items()},
+            "shift.accuracy": self.mean_accuracy,
+            "shift.macro_f1": self.mean_macro_f1,
+            "shift.worst": self.macro_f1s[self.worst],
+            **{f"shift.{name}": value for name, value in self.macro_f1s.items()},
         }
 
 
-def shift_scores(labels: Ints, logits: Mapping[tuple[str, int], Floats]) -> ShiftScores:
+def shift_scores(labels: Ints, predicted: Mapping[tuple[str, int], Ints]) -> ShiftScores:
     """Score predictions under corruptions.
 
     Parameters
     ----------
     labels : ndarray of int64, shape (N,)
-    logits : mapping of (str, int) to ndarray of float32, shape (N, C)
-        By corruption and severity; at least one. Rows as those of the labels, so that folds are
-        pooled by joining their rows.
+    predicted : mapping of (str, int) to ndarray of int64, shape (N,)
+        Classes by corruption and severity; at least one. Rows as those of the labels, so that
+        folds are pooled by joining their rows.
     """
-    found = {case: quick_scores(labels, values) for case, values in logits.items()}
     return ShiftScores(
-        {case: values["accuracy"] for case, values in found.items()},
-        {case: values["macro_f1"] for case, values in found.items()},
+        {case: float((values == labels).mean()) for case, values in predicted.items()},
+        {case: macro_f1(labels, values) for case, values in predicted.items()},
     )
 
 

@@ -5,7 +5,8 @@ from PIL import Image
 from torch import Tensor
 
 from folds.preview import contact_sheet
-from folds.shift.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from folds.shift.corruptions import corrupt
+from folds.suite import CORRUPTIONS, SEVERITIES
 
 
 def sheet(image: Tensor, key: Tensor) -> Image.Image:

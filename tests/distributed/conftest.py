@@ -36,7 +36,7 @@ def make_problem():
         images = images or ImageSet(pixels, labels, ("dark", "bright"), ids, ids)
         defaults = {
             "backbone": "test_vit", "stages": ["1:2:1e-3"], "folds": 2, "batch_size": 8,
-            "weights": "none",
+            "weights": "none", "shift": "off",
         }  # fmt: skip
         config = Config.from_flat(defaults | settings)
         splits = make_splits(images, config.split)

@@ -8,7 +8,8 @@ from distributed.results import pack
 from distributed.workspace import Workspace
 from folds.bundle import ModelCard
 from folds.checkpoint import EpochReport
-from folds.fit import FoldResult
+from folds.measure import Shifted
+from folds.result import FoldResult
 
 CARD = ModelCard("test_resnet", ("a", "b"), 32)
 
@@ -25,7 +26,7 @@ def ledger(folder, tasks=2, failures=1):
 def result(fold):
     import numpy as np
 
-    report = EpochReport(0, 0, 1.0, 1.0, 1.0, 0.5, 0.5, 1e-3, 10.0, 1.0)
+    report = EpochReport(0, 0, 1.0, 1.0, 1.0, 0.5, 0.5, 1e-3, 10.0, 1.0, 0.5)
     probabilities = np.full((2, 2), 0.5, np.float32)
     weights = {"w": torch.ones(2)}
     scores = {"accuracy": 0.5}
@@ -43,6 +44,9 @@ def result(fold):
             holdout=probabilities[:0],
             beside={},
             beside_scores={},
+            shift=Shifted(np.arange(0), (), np.zeros((0, 0), np.int64)),
+            external={},
+            measured=scores,
         ),
         CARD,
     )

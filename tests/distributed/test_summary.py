@@ -10,7 +10,8 @@ def test_the_documented_schema_is_the_real_one():
 
 
 def test_a_score_that_is_not_defined_becomes_null_and_has_no_mean():
-    values = {"accuracy": 1.0, "balanced_accuracy": 1.0, "macro_f1": 1.0, "log_loss": 0.1}
+    values = {"accuracy": 1.0, "balanced_accuracy": 1.0, "macro_f1": 1.0}
+    values |= {"log_loss": 0.1, "brier": 0.1, "ece": 0.1}
     scores = [to_scores(values | {"roc_auc": auc}) for auc in (float("nan"), 0.9)]
     assert scores[0].roc_auc is None
     assert "roc_auc" not in over_folds(scores)

@@ -328,7 +328,7 @@ class TestFold:
         for method in ("none", "weights", "oversample"):
             problem = make_problem(
                 images, backbone="test_resnet", stages=["1:6:3e-3"], balance=method,
-                metric="loss", augment=[{"op": "rotate", "max": 10}],
+                select_by="log_loss", augment=[{"op": "rotate", "max": 10}],
             )  # fmt: skip
             result = fit_fold(problem, 0, 0, runtime=CPU)
             rare = images.labels[result.rows] == 2

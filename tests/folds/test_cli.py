@@ -82,7 +82,7 @@ class TestConfigParser:
     def test_every_kind_of_value(self):
         config, extra = read(
             "--data", "x.npz", "--limit", "50", "--image-size", "32", "--skip-broken",
-            "--stages", "0:1:1e-3", "1:2:1e-4", "--metric", "loss", "--augment", "rand",
+            "--stages", "0:1:1e-3", "1:2:1e-4", "--select-by", "log_loss", "--augment", "rand",
             "--workers-per-fold", "2", "--address", "auto", "--dry-run",
             "--balance", "hybrid", "--class-weights", "a=2,b=0.5",
             "--pool", "avgmax", "--head-layers", "512,128", "--tta", "9", "--layer-decay", "0.7",
@@ -90,7 +90,7 @@ class TestConfigParser:
         assert config == Config.from_flat(
             {
                 "data": "x.npz", "limit": 50, "image_size": 32, "skip_broken": True,
-                "stages": [Stage(0, 1, 1e-3), Stage(1, 2, 1e-4)], "metric": "loss",
+                "stages": [Stage(0, 1, 1e-3), Stage(1, 2, 1e-4)], "select_by": "log_loss",
                 "augment": "rand", "workers_per_fold": 2, "address": "auto", "balance": "hybrid",
                 "class_weights": {"a": 2.0, "b": 0.5}, "pool": "avgmax", "head_layers": [512, 128],
                 "tta": "9", "layer_decay": 0.7,
@@ -113,7 +113,7 @@ class TestConfigParser:
             read("--stages", "3:1:1")
 
     @pytest.mark.parametrize(
-        "argv", [["--fold", "3"], ["--folds", "many"], ["--metric", "f1"], ["--folds"], ["x"]]
+        "argv", [["--fold", "3"], ["--folds", "many"], ["--select-by", "f1"], ["--folds"], ["x"]]
     )
     def test_words_that_do_not_fit_exit_with_2(self, argv, capsys):
         with pytest.raises(SystemExit) as caught:

@@ -41,7 +41,12 @@ class TestFromFlat:
             ("image_size", 4, "greater than or equal to 8"),
             ("image_size", "big", "valid integer"),
             ("workers_per_fold", 0, "greater than or equal to 1"),
-            ("metric", "f1", "'accuracy', 'macro_f1' or 'loss'"),
+            ("select_by", "f1", "no score 'f1'"),
+            ("select_by", "macro_f1+", "no sum of scores"),
+            ("select_by", "0*macro_f1", "weight 0 of macro_f1 must be above 0"),
+            ("select_by", "shift.blur", "no score 'shift.blur'"),
+            ("shift", "slow", "'off', 'fast' or 'full'"),
+            ("external", ["lab2"], "must be NAME=SOURCE"),
             ("balance", "smote", "'undersample' or 'hybrid'"),
             ("class_weights", "a=0", "the weight of a, 0, must be above 0"),
             ("precision", "int8", "'auto', 'fp32', 'bf16' or 'fp16'"),
@@ -159,7 +164,8 @@ class TestDigest:
         "backbone": "resnet18", "weights": "none", "dropout": 0.2, "batch_size": 16,
         "stages": ["1:1:1e-3"], "weight_decay": 0.0, "label_smoothing": 0.0,
         "balance": "hybrid", "class_weights": "a=2",
-        "metric": "loss", "patience": 3, "frozen_norm": "train",
+        "shift": "full", "external": ["lab2=x"],
+        "select_by": "log_loss", "patience": 3, "frozen_norm": "train",
         "pool": "max", "head_layers": "512,128", "head_activation": "gelu", "head_norm": "layer",
         "head_dropout": 0.3, "head_l2": 0.01, "tta": "d4", "layer_decay": 0.8, "warmup": 1,
         "loss": "focal", "focal_gamma": 1.0, "triplet": 0.1, "optimizer": "lion",
@@ -171,7 +177,7 @@ class TestDigest:
         "address": "auto", "device": "cpu", "workers_per_fold": 3, "concurrent_folds": 2,
         "sync_bn": True, "compile": "off", "cache_budget": 1.0, "lanes_per_gpu": 2, "stream": "on",
         "stream_dir": "d", "checkpoint_every": 5, "max_failures": 0, "experiment": "e",
-        "tracking_uri": "u", "model_name": "m", "output": "o",
+        "tracking_uri": "u", "model_name": "m", "output": "o", "candidate": "soup", "refit": True,
     }  # fmt: skip
 
     def test_these_lists_name_every_setting(self):

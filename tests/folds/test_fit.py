@@ -83,22 +83,16 @@ class TestResume:
 @pytest.fixture
 def constant_scores(monkeypatch):
     """Every epoch is as good as the first."""
-    flat = {"accuracy": 0.5, "macro_f1": 0.5, "loss": 1.0}
-    monkeypatch.setattr(fit, "quick_scores", lambda labels, logits: dict(flat))
+    monkeypatch.setattr(fit, "chosen_by", lambda place, model, logits: 0.5)
 
 
 @pytest.fixture
 def scripted_scores(monkeypatch):
-    """The epochs score as listed, on every metric."""
+    """The epochs are worth what is listed."""
 
     def script(*values):
         left = list(values)
-
-        def quick(labels, logits):
-            value = left.pop(0)
-            return {"accuracy": value, "macro_f1": value, "loss": value}
-
-        monkeypatch.setattr(fit, "quick_scores", quick)
+        monkeypatch.setattr(fit, "chosen_by", lambda place, model, logits: left.pop(0))
 
     return script
 
@@ -249,12 +243,13 @@ class TestUnfreezing:
 
 
 class TestResult:
-    @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "loss"])
+    @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "log_loss"])
     def test_best_epoch_is_the_first_best_of_the_metric(self, make_problem, metric):
-        problem = make_problem(metric=metric, stages=["1:5:3e-3"])
+        problem = make_problem(select_by=metric, stages=["1:5:3e-3"])
         result = train(problem)
-        values = np.array([getattr(report, f"val_{metric}") for report in result.history])
-        assert result.best_epoch == (values.argmin() if metric == "loss" else values.argmax())
+        name = "val_loss" if metric == "log_loss" else f"val_{metric}"
+        values = np.array([getattr(report, name) for report in result.history])
+        assert result.best_epoch == (values.argmin() if metric == "log_loss" else values.argmax())
 
     @pytest.mark.parametrize("fold", [0, 1])
     def test_rows_are_the_held_out_ones(self, make_problem, fold):

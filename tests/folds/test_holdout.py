@@ -25,7 +25,7 @@ def train(problem, fold=0, **options):
 
 
 def test_is_predicted_by_the_best_epochs_model(make_problem, tmp_path):
-    problem = make_problem(holdout=0.25, metric="loss", stages=["1:1:1e-3", "1:2:0.3"])
+    problem = make_problem(holdout=0.25, select_by="log_loss", stages=["1:1:1e-3", "1:2:0.3"])
     result = train(problem)
     assert result.best_epoch < 2, "the last epochs shall be worse"
     write_bundle(tmp_path, ModelCard("test_vit", problem.images.class_names, 32), result.weights)

@@ -20,7 +20,7 @@ def rates(name, stage, steps, scores=(), **changes):
     """All of a stage, an epoch after the other."""
     config = OptimConfig(schedule=name, **changes)
     return [
-        epoch_rates(config, Moment(0, stage, epoch), steps, scores[:epoch], "accuracy")
+        epoch_rates(config, Moment(0, stage, epoch), steps, scores[:epoch])
         for epoch in range(stage.epochs)
     ]
 
@@ -92,26 +92,25 @@ def test_one_cycle_goes_up_and_down(epochs, steps):
 @given(
     st.lists(st.integers(0, 5).map(lambda n: n / 5), max_size=30),
     st.integers(1, 4),
-    st.sampled_from(["accuracy", "loss"]),
 )
-def test_plateau_is_torchs(scores, patience, metric):
+def test_plateau_is_torchs(scores, patience):
     """Of whose patience the last epoch is the one after."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimizer, "min" if metric == "loss" else "max", 0.5, patience - 1, threshold=0, eps=0
+        optimizer, "max", 0.5, patience - 1, threshold=0, eps=0
     )
     config = OptimConfig(schedule="plateau", plateau_patience=patience, plateau_factor=0.5)
     now = Moment(0, Stage(1, 99, 1.0), 0)
     for epoch, score in enumerate(scores):
         theirs.step(score)
-        (rate,) = epoch_rates(config, now, 1, scores[: epoch + 1], metric)
+        (rate,) = epoch_rates(config, now, 1, scores[: epoch + 1])
         assert rate == optimizer.param_groups[0]["lr"]
 
 
 def test_plateau_waits_for_its_patience():
     config = OptimConfig(plateau_patience=2)
     scores = [0.5, 0.6, 0.6, 0.5, 0.7, 0.1, 0.1, 0.1, 0.1]
-    found = [reductions(config, scores[:n], "accuracy") for n in range(len(scores) + 1)]
+    found = [reductions(config, scores[:n]) for n in range(len(scores) + 1)]
     assert found == [0, 0, 0, 0, 1, 1, 1, 2, 2, 3]
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from folds import fit
-from folds.checkpoint import EpochReport
 from folds.device import Runtime
 from folds.errors import UserError
 from folds.evaluate import odd_initial_loss
@@ -100,32 +99,25 @@ class TestAverage:
             assert one.ema_loss is None
             assert two.ema_loss != two.val_loss
 
-    @pytest.mark.parametrize(
-        ("metric", "val", "ema", "side"),
-        [
-            ("loss", 0.5, 0.4, "ema"), ("loss", 0.4, 0.5, "val"), ("accuracy", 0.5, 0.4, "val"),
-            ("macro_f1", 0.4, 0.5, "ema"), ("accuracy", 0.5, 0.5, "val"),
-            ("loss", 0.5, None, "val"),
-        ],
-    )  # fmt: skip
-    def test_side_is_the_better_by_the_metric(self, metric, val, ema, side):
-        report = EpochReport(0, 0, 1.0, 1.0, 0.0, 0.0, 0.0, 1e-3, 1.0, 1.0)
-        report = dataclasses.replace(report, **{f"val_{metric}": val, f"ema_{metric}": ema})
-        assert report.better_side(metric) == side
-        assert report.score(metric) == (val if side == "val" else ema)
-
     @pytest.mark.parametrize(("rate", "epochs"), [("3e-2", 6), ("3e-3", 2)])
     def test_the_better_of_both_is_kept(self, make_problem, rate, epochs):
         """The average is better where the steps are large."""
-        settings = {"stages": [f"1:{epochs}:{rate}"], "metric": "loss", "schedule": "constant"}
+        settings = {
+            "stages": [f"1:{epochs}:{rate}"],
+            "select_by": "log_loss",
+            "schedule": "constant",
+        }
         result = train(make_problem(ema=0.8, **settings))
         best = result.history[result.best_epoch]
         assert result.averaged == (rate == "3e-2")
-        assert result.averaged == (best.ema_loss < best.val_loss)
-        assert result.scores["log_loss"] == pytest.approx(best.score("loss"), abs=1e-5)
+        assert best.averaged == result.averaged == (best.ema_loss < best.val_loss)
+        assert best.score == -min(best.ema_loss, best.val_loss)
+        assert result.scores["log_loss"] == pytest.approx(-best.score, abs=1e-5)
 
     def test_weights_that_were_kept_are_those_of_the_average(self, make_problem):
-        problem = make_problem(backbone="test_resnet", ema=0.9, stages=["1:2:1e-3"], metric="loss")
+        problem = make_problem(
+            backbone="test_resnet", ema=0.9, stages=["1:2:1e-3"], select_by="log_loss"
+        )
         checkpoints = []
         result = train(problem, on_checkpoint=checkpoints.append)
         states = [opened(checkpoint) for checkpoint in checkpoints]
@@ -138,8 +130,7 @@ class TestAverage:
 
 class TestSchedules:
     def test_plateau_follows_the_validation(self, make_problem, monkeypatch):
-        flat = {"accuracy": 0.5, "macro_f1": 0.5, "loss": 1.0}
-        monkeypatch.setattr(fit, "quick_scores", lambda labels, logits: dict(flat))
+        monkeypatch.setattr(fit, "chosen_by", lambda place, model, logits: 0.5)
         problem = make_problem(
             stages=["0:4:1e-2", "1:3:1e-3"], schedule="plateau", plateau_patience=2,
             plateau_factor=0.5,

@@ -10,9 +10,10 @@ from torch.testing import assert_close
 
 from folds.augment import to_input
 from folds.images import demo
-from folds.shift import CORRUPTIONS, SEVERITIES, corrupt, keys_of, operations, suite
+from folds.shift import corrupt, keys_of, operations
 from folds.shift.corruptions import TABLE
 from folds.shift.keys import numbers_of
+from folds.suite import CORRUPTIONS, SEVERITIES, suite
 
 SIDE = 48
 IDS = [f"cell{number}" for number in range(12)]

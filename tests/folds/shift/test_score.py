@@ -7,25 +7,21 @@ from folds.shift import shift_scores
 LABELS = np.array([0, 0, 1, 1, 2, 2])
 
 
-def logits(*predicted):
-    return np.eye(3, dtype=np.float32)[list(predicted)]
-
-
 @pytest.fixture
 def found():
     return shift_scores(
         LABELS,
         {
-            ("jpeg", 1): logits(0, 0, 1, 1, 2, 2),
-            ("jpeg", 5): logits(0, 0, 1, 1, 1, 2),
-            ("hue", 1): logits(0, 0, 0, 0, 0, 0),
+            ("jpeg", 1): np.array([0, 0, 1, 1, 2, 2]),
+            ("jpeg", 5): np.array([0, 0, 1, 1, 1, 2]),
+            ("hue", 1): np.array([0, 0, 0, 0, 0, 0]),
         },
     )
 
 
 def test_each_case_is_scored_as_clean_images_are(found):
     assert found.accuracy == {("jpeg", 1): 1, ("jpeg", 5): 5 / 6, ("hue", 1): 2 / 6}
-    clean = quick_scores(LABELS, logits(0, 0, 1, 1, 1, 2))
+    clean = quick_scores(LABELS, np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 1, 2]])
     assert found.macro_f1[("jpeg", 5)] == clean["macro_f1"]
 
 
@@ -38,9 +34,9 @@ def test_corruptions_count_alike_however_many_severities(found):
 def test_flat_names_the_metrics(found):
     assert found.worst == "hue"
     assert found.flat() == {
-        "shift_accuracy": found.mean_accuracy,
-        "shift_macro_f1": found.mean_macro_f1,
-        "shift_worst": pytest.approx(0.5 / 3),
-        "shift_macro_f1_jpeg": found.macro_f1s["jpeg"],
-        "shift_macro_f1_hue": found.macro_f1s["hue"],
+        "shift.accuracy": found.mean_accuracy,
+        "shift.macro_f1": found.mean_macro_f1,
+        "shift.worst": pytest.approx(0.5 / 3),
+        "shift.jpeg": found.macro_f1s["jpeg"],
+        "shift.hue": found.macro_f1s["hue"],
     }

@@ -2,7 +2,8 @@ import numpy as np
 import torch
 
 from folds import preview
-from folds.shift import CORRUPTIONS, corrupt, keys_of, sheet
+from folds.shift import corrupt, keys_of, sheet
+from folds.suite import CORRUPTIONS
 
 
 def test_shows_each_corruption_at_each_severity():

@@ -1,0 +1,45 @@
+"""The files of a finished run, for ``--output`` and for the parent run in MLflow."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from distributed.pooling import Pooled, shift_arrays
+from distributed.run import Run
+from distributed.summary import Summary
+from folds.audit.tables import write_findings
+from folds.preview import sheet
+
+
+def write_files(run: Run, summary: Summary, pooled: Pooled) -> list[Path]:
+    """Write all of them, to the output or else to the workspace.
+
+    Returns
+    -------
+    list of Path
+        summary.json, splits.json, oof.npz, augmentation.png; where there are such, shift.npz,
+        holdout.npz, external-NAME.npz and audit.csv.
+    """
+    folder = Path(run.config.tracking.output or run.space.folder / "output")
+    folder.mkdir(parents=True, exist_ok=True)
+    problem, seed = run.prepared.problem, run.config.split.seed
+    text = json.dumps(summary.model_dump(mode="json"), indent=2)
+    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    problem.splits.write(folder / "splits.json")
+    picture = sheet(problem.images, run.config.train.augment, size=problem.size, seed=seed)
+    picture.save(folder / "augmentation.png")
+    arrays = {"oof": asdict(pooled.oof)}
+    if pooled.shift.shifted.cases:
+        arrays["shift"] = shift_arrays(run.prepared, pooled.shift)
+    if pooled.holdout is not None:
+        arrays["holdout"] = asdict(pooled.holdout)
+    arrays |= {f"external-{name}": asdict(found) for name, found in pooled.external.items()}
+    for name, content in arrays.items():
+        np.savez(folder / f"{name}.npz", **content)
+    names = ["summary.json", "splits.json", "augmentation.png", *(f"{n}.npz" for n in arrays)]
+    if (audit := run.prepared.audit) is not None:
+        write_findings(folder / "audit.csv", audit, audit.findings)
+        names.append("audit.csv")
+    return [folder / name for name in names]

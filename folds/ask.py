@@ -1,0 +1,48 @@
+"""Asking a network for predictions: what every pass without gradients has in common."""
+
+from collections.abc import Callable, Iterable
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from folds.backbone import Classifier
+from folds.evaluate import Ints
+from folds.front import WIDER
+from folds.place import Place
+
+Images = Callable[[Tensor], Tensor]
+
+
+def seen(place: Place, model: Classifier) -> Images:
+    """The model as a function from images (B, 3, S, S) to logits (B, C) in the run's precision."""
+
+    def logits(images: Tensor) -> Tensor:
+        with place.runtime.autocast():
+            return cast(Tensor, model(images))
+
+    return logits
+
+
+def without_gradients(place: Place, rows: Ints) -> list[Ints]:
+    """This worker's part of some rows, in batches."""
+    mine = place.team.slice(rows)
+    batch = max(WIDER * place.problem.config.train.batch_size // place.team.size, 1)
+    return [mine[first : first + batch] for first in range(0, len(mine), batch)]
+
+
+def gathered(place: Place, outputs: Iterable[Tensor], count: int, columns: int = 0) -> Tensor:
+    """What the whole team found (count, columns), from each worker's batches; on the CPU.
+
+    Parameters
+    ----------
+    count : int
+        Rows in all.
+    columns : int
+        Default: as many as classes.
+    """
+    width = columns or len(place.problem.images.class_names)
+    parts = list(outputs)
+    kind = parts[0].dtype if parts else torch.float32
+    none = torch.zeros(0, width, device=place.runtime.device, dtype=kind)
+    return place.team.gather(torch.cat([none, *parts]), count).cpu()

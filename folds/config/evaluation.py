@@ -1,0 +1,55 @@
+"""The settings of how models are scored and chosen."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from folds.config.section import Section
+from folds.selection import check_select_by
+from folds.suite import Shift
+
+_NAME = re.compile(r"[A-Za-z]\w*")
+
+
+def _check_external(given: str) -> str:
+    name, found, source = given.partition("=")
+    if not found or not source or not _NAME.fullmatch(name):
+        raise ValueError("must be NAME=SOURCE, the name of letters, digits and _, as lab2=lab2/")
+    return given
+
+
+def _check_unique(given: tuple[str, ...]) -> tuple[str, ...]:
+    names = [one.partition("=")[0] for one in given]
+    if len(set(names)) < len(names):
+        raise ValueError("two of them have one name; give each its own")
+    return given
+
+
+class EvaluationConfig(Section):
+    """How models are scored, and what they are chosen by."""
+
+    select_by: Annotated[str, AfterValidator(check_select_by)] = Field(
+        "macro_f1",
+        description="What picks the best epoch, the best fold and the model that is registered: "
+        "accuracy, balanced_accuracy, macro_f1, roc_auc, log_loss, brier or ece, those as "
+        "shift.accuracy, shift.macro_f1, shift.worst, shift.CORRUPTION, external.NAME.SCORE, or a "
+        "sum as 0.5*macro_f1+0.5*shift.macro_f1.",
+    )
+    shift: Shift = Field(
+        "fast",
+        description="Score each fold's model on its validation images under 19 corruptions, at "
+        "severity 3 (fast) or 1 to 5 (full).",
+    )
+    external: Annotated[
+        tuple[Annotated[str, AfterValidator(_check_external)], ...], AfterValidator(_check_unique)
+    ] = Field(
+        (),
+        description="Other images with labels, as NAME=SOURCE (repeatable): another laboratory's, "
+        "say. Each fold's model and all together are scored on them; nothing trains on them.",
+    )
+
+    @property
+    def externals(self) -> dict[str, str]:
+        """Sources of external images by name."""
+        return dict(one.split("=", 1) for one in self.external)

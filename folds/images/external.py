@@ -1,0 +1,98 @@
+"""Images that models are scored on and never trained on: another laboratory's, say."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from folds.config.data import DataConfig
+from folds.errors import UserError, nearest
+from folds.images.imageset import ImageSet
+from folds.images.pixelfile import Pixels, pieces
+from folds.images.source import load
+
+
+@dataclass(frozen=True)
+class External:
+    """Images from elsewhere.
+
+    Parameters
+    ----------
+    name : str
+        As the user calls them.
+    source : str
+        Where they are.
+    images : ImageSet
+        Labels and class names are those of the images that are trained on.
+    """
+
+    name: str
+    source: str
+    images: ImageSet
+
+
+def load_externals(
+    sources: Mapping[str, str], class_names: tuple[str, ...], config: DataConfig, *, largest: int
+) -> tuple[External, ...]:
+    """Load the images of all ``--external`` flags.
+
+    Parameters
+    ----------
+    sources : mapping of str to str
+        By name.
+    class_names : tuple of str
+        Classes of the images that are trained on; they need not all be there.
+    config : DataConfig
+        Of which the image size, the groups' pattern and `skip_broken` count.
+    largest : int
+        See `folds.images.load`.
+
+    Raises
+    ------
+    UserError
+        As `folds.images.load`, or a class is none of those that are trained on.
+    """
+    found = []
+    for name, source in sources.items():
+        settings = config.model_copy(update={"data": source, "limit": None})
+        try:
+            images = load(settings, seed=0, largest=largest)
+        except UserError as error:
+            raise UserError(str(error).replace("--data ", f"--external {name}=", 1)) from None
+        found.append(External(name, source, _named(images, class_names, f"{name}={source}")))
+    return tuple(found)
+
+
+def _named(images: ImageSet, class_names: tuple[str, ...], flag: str) -> ImageSet:
+    """The images with the labels of other class names."""
+    for name in images.class_names:
+        if name not in class_names:
+            near = nearest(name, class_names) or f"; there are: {', '.join(class_names[:12])}"
+            raise UserError(f"--external {flag}: class {name!r} is none of those trained on{near}")
+    number = np.array([class_names.index(name) for name in images.class_names], np.int64)
+    return ImageSet(images.pixels, number[images.labels], class_names, images.ids, images.groups)
+
+
+def overlap(images: ImageSet, others: tuple[External, ...]) -> list[str]:
+    """Tell of external images whose very pixels are trained on, too; a line for each set."""
+    if not others:
+        return []
+    known = set(_digests(images.pixels))
+    notices = []
+    for other in others:
+        shared = sum(digest in known for digest in _digests(other.images.pixels))
+        if shared:
+            notices.append(
+                f"--external {other.name}: {shared} of its {len(other.images)} images are also "
+                "among those trained on, pixel by pixel; its scores flatter"
+            )
+    return notices
+
+
+def _digests(pixels: Pixels) -> list[bytes]:
+    return [
+        hashlib.sha256(image.data).digest()
+        for rows in pieces(pixels.shape)
+        for image in np.ascontiguousarray(pixels[rows])
+    ]

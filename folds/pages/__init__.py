@@ -1,0 +1,1 @@
+"""What self-contained pages have in common: colours, figures, small pictures, templates."""

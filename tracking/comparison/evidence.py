@@ -1,0 +1,203 @@
+"""What a finished run predicted, as MLflow keeps it."""
+
+import json
+import re
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+from numpy.typing import NDArray
+
+from folds.assess.predictions import Predictions, ShiftPredictions
+from folds.errors import UserError, nearest
+
+_SHORTEST = 6  # letters of the beginning of an id
+_REMEDY = "give a parent run's id, its beginning, its name, or models:/NAME@ALIAS"
+Arrays = dict[str, NDArray]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A run and its predictions.
+
+    Parameters
+    ----------
+    run : str
+        Id of the parent run.
+    name : str
+    about : str
+        Data and backbone, for people.
+    splits_digest : str
+    class_names : tuple of str
+    ids : ndarray of str, shape (M,)
+        Of the rows of the predictions, which are sorted by repeat and id.
+    oof : Predictions
+        Of images that the predicting model had not seen.
+    shift_ids : ndarray of str, shape (S,)
+    shift : ShiftPredictions, optional
+        Under corruptions; with --shift only. Rows are sorted as above.
+    """
+
+    run: str
+    name: str
+    about: str
+    splits_digest: str
+    class_names: tuple[str, ...]
+    ids: NDArray[np.str_]
+    oof: Predictions
+    shift_ids: NDArray[np.str_]
+    shift: ShiftPredictions | None
+
+
+def find_run(word: str) -> Run:
+    """Find a parent run.
+
+    Parameters
+    ----------
+    word : str
+        Its id or the beginning of it, its name, or ``models:/NAME/VERSION`` or
+        ``models:/NAME@ALIAS``. Of a fold's run its parent is meant.
+
+    Raises
+    ------
+    UserError
+        There is none, or more than one.
+    """
+    if word.startswith("models:/"):
+        return _of_version(word)
+    parents = _parents()
+    found = [run for run in parents if run.info.run_id == word or run.info.run_name == word]
+    if not found and len(word) >= _SHORTEST:
+        found = [run for run in parents if run.info.run_id.startswith(word)]
+    if len(found) > 1:
+        ids = ", ".join(run.info.run_id[:8] for run in found)
+        raise UserError(
+            f"RUN {word}: {len(found)} runs are meant; give the beginning of one id: {ids}"
+        )
+    if found:
+        return found[0]
+    if re.fullmatch(r"[0-9a-f]{32}", word):
+        return _parent(word, word)
+    known = [str(run.info.run_name) for run in parents]
+    raise UserError(f"RUN {word}: no such run{nearest(word, known)}; {_REMEDY}")
+
+
+def read_evidence(run: Run) -> Evidence:
+    """Download what a run predicted.
+
+    Raises
+    ------
+    UserError
+        It has no predictions, or they are damaged.
+    """
+    where = f"RUN {run.info.run_name} ({run.info.run_id[:8]})"
+    with tempfile.TemporaryDirectory() as folder:
+        there = {one.path for one in MlflowClient().list_artifacts(run.info.run_id)}
+        missing = {"oof.npz", "summary.json"} - there
+        if missing:
+            raise UserError(
+                f"{where}: has no {min(missing)}, it is {run.info.status}; give a run that finished"
+            )
+        try:
+            summary = json.loads(_fetch(run, "summary.json", folder).read_text(encoding="utf-8"))
+            oof = _arrays(_fetch(run, "oof.npz", folder))
+            shift = _arrays(_fetch(run, "shift.npz", folder)) if "shift.npz" in there else None
+            return _evidence(run, summary, oof, shift)
+        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise UserError(f"{where}: its files cannot be read ({reason})") from None
+
+
+def _of_version(word: str) -> Run:
+    match = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", word)
+    if match is None:
+        raise UserError(f"RUN {word}: is not models:/NAME/VERSION or models:/NAME@ALIAS")
+    name, alias, number = match.groups()
+    client = MlflowClient()
+    try:
+        version: ModelVersion = (
+            client.get_model_version_by_alias(name, alias)
+            if alias
+            else client.get_model_version(name, number)
+        )
+    except mlflow.MlflowException:
+        known = [model.name for model in client.search_registered_models()]
+        raise UserError(f"RUN {word}: no such registered version{nearest(name, known)}") from None
+    return _parent(word, version.tags.get("crossfold.run") or version.run_id)
+
+
+def _parent(word: str, run_id: str | None) -> Run:
+    """The run itself, or the one that a fold's run belongs to."""
+    client = MlflowClient()
+    try:
+        run = client.get_run(run_id)
+        return client.get_run(run.data.tags.get("mlflow.parentRunId", run_id))
+    except mlflow.MlflowException:
+        raise UserError(f"RUN {word}: no such run; {_REMEDY}") from None
+
+
+def _parents() -> list[Run]:
+    """All parent runs, newest first."""
+    client = MlflowClient()
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    found: list[Run] = []
+    token: str | None = ""
+    while token is not None:
+        page = client.search_runs(
+            experiments, "tags.`crossfold.kind` = 'parent'", page_token=token or None
+        )
+        found += page
+        token = page.token or None
+    return found
+
+
+def _fetch(run: Run, name: str, folder: str) -> Path:
+    return Path(
+        mlflow.artifacts.download_artifacts(
+            run_id=run.info.run_id, artifact_path=name, dst_path=folder
+        )
+    )
+
+
+def _arrays(path: Path) -> Arrays:
+    """Arrays of a file in the order of repeat and id."""
+    with np.load(path, allow_pickle=False) as file:
+        found = {name: file[name] for name in file.files}
+    order = np.lexsort((found["ids"], found["repeat"]))
+    by_row = {"ids", "labels", "fold", "repeat", "groups", "probabilities"}
+    sorted_rows = {n: v[order] for n, v in found.items() if n in by_row}
+    sorted_rows.setdefault("groups", sorted_rows["ids"])
+    if "predicted" in found:
+        sorted_rows |= {"predicted": found["predicted"][:, order]}
+    return found | sorted_rows
+
+
+def _evidence(run: Run, summary: dict[str, Any], oof: Arrays, shift: Arrays | None) -> Evidence:
+    config = summary.get("config", {})
+    names = tuple(str(name) for name in summary["class_names"])
+    if oof["probabilities"].shape != (len(oof["ids"]), len(names)):
+        raise ValueError(f"oof.npz: probabilities of {len(names)} classes expected")
+    return Evidence(
+        run.info.run_id,
+        str(run.info.run_name),
+        " on ".join(str(config[key]) for key in ("backbone", "data") if key in config),
+        str(summary["splits_digest"]),
+        names,
+        oof["ids"],
+        Predictions(oof["labels"], oof["probabilities"], oof["groups"], oof["fold"], oof["repeat"]),
+        np.empty(0, np.str_) if shift is None else shift["ids"],
+        None if shift is None else _shift(shift, len(names)),
+    )
+
+
+def _shift(arrays: Arrays, classes: int) -> ShiftPredictions:
+    return ShiftPredictions(
+        arrays["labels"], arrays["predicted"], arrays["corruptions"], arrays["groups"], classes
+    )

@@ -1,0 +1,144 @@
+"""A comparison as one page that needs nothing beside it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+
+from folds.assess.paired import Difference
+from folds.files import replacing
+from folds.pages.templates import environment
+from tracking.comparison.compare import Comparison, better
+from tracking.comparison.figures import forest
+from tracking.comparison.words import conclusion, difference, interval, name_of, tests, verdict
+
+_MOST_DRAWN = 40  # classes in a plot; all are in the table
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A difference in words, and whether it is good, bad or neither."""
+
+    text: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A comparison as the page shows it.
+
+    Parameters
+    ----------
+    plots : mapping of str to Markup
+        By title.
+    scores, shift : sequence of (str, str, str, Cell)
+        Name, the two scores, their difference.
+    classes : sequence of (str, int, str, Cell, str, Cell)
+        Name, images, the first's recall, difference, the first's F1, difference.
+    """
+
+    found: Comparison
+    verdict: str
+    tests: Sequence[str]
+    plots: Mapping[str, Markup]
+    scores: Sequence[tuple[str, str, str, Cell]]
+    shift: Sequence[tuple[str, str, str, Cell]]
+    classes: Sequence[tuple[str, int, str, Cell, str, Cell]]
+
+
+def write_page(path: Path, found: Sequence[Comparison]) -> None:
+    """Write comparisons with the same first run as one HTML file.
+
+    Parameters
+    ----------
+    path : Path
+        Replaced if it is there.
+
+    Raises
+    ------
+    RunError
+        The file cannot be written.
+    """
+    page = (
+        environment("tracking.comparison")
+        .get_template("page.html.j2")
+        .render(
+            runs=[found[0].first, *(one.other for one in found)],
+            conclusion=conclusion(found),
+            parts=[_part(one, number) for number, one in enumerate(found)],
+        )
+    )
+    with replacing(path) as scratch:
+        scratch.write_text(page, encoding="utf-8")
+
+
+def _part(found: Comparison, number: int) -> Part:
+    return Part(
+        found,
+        verdict(found),
+        tests(found),
+        _plots(found, number),
+        [
+            (
+                name_of(name),
+                interval(found.first.scores.pooled[name]),
+                interval(found.other.scores.pooled[name]),
+                _cell(name, one),
+            )
+            for name, one in found.differences.pooled.items()
+        ],
+        [
+            (
+                name_of(name),
+                interval(found.first.shift[name]),
+                interval(found.other.shift[name]),
+                _cell(name, one),
+            )
+            for name, one in found.shift.items()
+        ],
+        _classes(found),
+    )
+
+
+def _plots(found: Comparison, number: int) -> dict[str, Markup]:
+    names = found.first.evidence.class_names
+    per_class = found.differences.per_class
+    drawn = np.argsort([-abs(np.nan_to_num(one.value)) for one in per_class["f1"]], kind="stable")
+    chosen = sorted(drawn[:_MOST_DRAWN].tolist())
+    families: dict[str, dict[str, tuple[str, Difference]]] = {
+        "Scores": {name_of(n): (n, one) for n, one in found.differences.pooled.items()},
+        "Under shift": {name_of(n): (n, one) for n, one in found.shift.items()},
+        "Recall by class": {names[c]: ("recall", per_class["recall"][c]) for c in chosen},
+        "F1 by class": {names[c]: ("f1", per_class["f1"][c]) for c in chosen},
+    }
+    letters = f"{found.other.letter} less {found.first.letter}"
+    defined = {
+        title: {words: pair for words, pair in each.items() if pair[1].value == pair[1].value}
+        for title, each in families.items()
+    }
+    return {
+        title: forest(each, f"forest-{number}-{place}", f"{title}: {letters}, with intervals")
+        for place, (title, each) in enumerate(defined.items())
+        if each
+    }
+
+
+def _classes(found: Comparison) -> list[tuple[str, int, str, Cell, str, Cell]]:
+    names, own = found.first.evidence.class_names, found.first.scores.per_class
+    images = np.bincount(found.first.evidence.oof.labels, minlength=len(names)).tolist()
+    recall, f1 = (found.differences.per_class[name] for name in ("recall", "f1"))
+    return [
+        (
+            names[c], images[c],
+            interval(own["recall"][c]), _cell("recall", recall[c]),
+            interval(own["f1"][c]), _cell("f1", f1[c]),
+        )
+        for c in range(len(names))
+    ]  # fmt: skip
+
+
+def _cell(name: str, one: Difference) -> Cell:
+    neither = one.value != one.value or one.low <= 0 <= one.high
+    return Cell(difference(one), "" if neither else "good" if better(name, one.value) else "bad")

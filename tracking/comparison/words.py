@@ -1,0 +1,87 @@
+"""How scores, intervals and what follows from them are said."""
+
+from collections.abc import Sequence
+
+from folds.assess.intervals import Interval
+from folds.assess.paired import Difference
+from tracking.comparison.compare import SHIFT_MEAN, Comparison, better
+
+NAMES = {
+    "accuracy": "accuracy", "balanced_accuracy": "balanced acc.", "macro_f1": "macro-F1",
+    "roc_auc": "ROC AUC", "log_loss": "log loss", "brier": "Brier score", "ece": "calib. error",
+    "shift.macro_f1": "mean macro-F1", "shift.accuracy": "mean accuracy",
+}  # fmt: skip
+
+
+def name_of(score: str) -> str:
+    """A score's name for people."""
+    return NAMES.get(score, score.removeprefix("shift.").replace("_", " "))
+
+
+def interval(one: Interval) -> str:
+    """A score with its interval, in hundredths."""
+    if one.value != one.value:
+        return "-"
+    return f"{100 * one.value:.1f} ({100 * one.low:.1f}-{100 * one.high:.1f})"
+
+
+def difference(one: Difference) -> str:
+    """A difference with its interval, in hundredths."""
+    if one.value != one.value:
+        return "-"
+    return f"{100 * one.value:+.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
+
+
+def tests(found: Comparison) -> list[str]:
+    """The tests and their figures, a line each."""
+    a, b = found.first.letter, found.other.letter
+    name = name_of(found.metric)
+    if found.folds is None or found.mcnemar is None:
+        return [f"{found.unpaired}: compared as independent, not image by image"]
+    t, m = found.folds, found.mcnemar
+    spread = f"({100 * t.low:+.1f} to {100 * t.high:+.1f})"
+    return [
+        f"corrected t test over folds, {name}: {100 * t.mean:+.1f} {spread}, p = {t.p:.3g}",
+        f"McNemar: right on {m.only_a} images only {a}, on {m.only_b} only {b}, p = {m.p:.3g}",
+    ]
+
+
+def verdict(found: Comparison) -> str:
+    """What follows from a comparison, in plain words, without a full stop."""
+    a, b = found.first.letter, found.other.letter
+    one, name = found.differences.pooled[found.metric], name_of(found.metric)
+    share = f"p = {found.p:.2g}"
+    if not found.certain:
+        words = (
+            f"{a} and {b} cannot be told apart: {name} differs by {_points(one, signed=True)}, "
+            f"within noise ({share})"
+        )
+    else:
+        good, bad = (b, a) if better(found.metric, one.value) else (a, b)
+        words = (
+            f"{good} is better than {bad} by {_points(one)} of {name}, more than noise ({share})"
+        )
+    return words + _under_shift(found)
+
+
+def conclusion(found: Sequence[Comparison]) -> str:
+    """One sentence for all comparisons."""
+    return "; ".join(verdict(one) for one in found) + "."
+
+
+def _under_shift(found: Comparison) -> str:
+    if not found.shift:
+        return ""
+    one = found.shift[SHIFT_MEAN]
+    if one.low <= 0 <= one.high:
+        return ", and not under shift either" if not found.certain else ", but not under shift"
+    best = found.other.letter if one.value > 0 else found.first.letter
+    return f"; under shift {best} is better by {_points(one)}"
+
+
+def _points(one: Difference, *, signed: bool = False) -> str:
+    """A difference and its interval in points, without a sign if it is said who is better."""
+    if signed:
+        return f"{100 * one.value:+.1f} points ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
+    ends = sorted((abs(100 * one.low), abs(100 * one.high)))
+    return f"{abs(100 * one.value):.1f} points ({ends[0]:.1f} to {ends[1]:.1f})"

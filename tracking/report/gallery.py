@@ -1,0 +1,120 @@
+"""Images worth looking at, chosen by what was predicted for them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from folds.evaluate import Floats, Ints
+from folds.pages.thumbs import thumb
+from tracking.report.facts import Gallery, Tile
+
+Pixels = Callable[[Ints], NDArray[np.uint8]]
+"""Gives the images (n, H, W, 3) of n rows."""
+MOST = 24  # images of a gallery
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """What is thought of each of N images, whatever the number of its predictions.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (N,)
+        The first prediction of each image, ascending.
+    ids : ndarray of str, shape (N,)
+    labels : ndarray of int64, shape (N,)
+    probabilities : ndarray of float64, shape (N, C)
+        Means over an image's predictions.
+    """
+
+    rows: Ints
+    ids: NDArray[np.str_]
+    labels: Ints
+    probabilities: NDArray[np.float64]
+
+
+def opinions(labels: Ints, probabilities: Floats, ids: NDArray[np.str_]) -> Opinions:
+    """Average the predictions of each image over the repeats.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (M,)
+    probabilities : ndarray of float32, shape (M, C)
+    ids : ndarray of str, shape (M,)
+        Equal ids are one image.
+    """
+    _, first, image, counts = np.unique(
+        ids, return_index=True, return_inverse=True, return_counts=True
+    )
+    sums = np.zeros((len(first), probabilities.shape[1]))
+    np.add.at(sums, image, probabilities)
+    order = np.argsort(first)
+    rows = first[order]
+    return Opinions(rows, ids[rows], labels[rows], (sums / counts[:, None])[order])
+
+
+def confident_mistakes(
+    found: Opinions, names: Sequence[str], pixels: Pixels, most: int = MOST
+) -> Gallery:
+    """The images that are predicted wrongly with the greatest confidence.
+
+    Parameters
+    ----------
+    names : sequence of str, length C
+    pixels : callable
+        Gives uint8 images (n, H, W, 3) of n rows of the predictions that `opinions` was given.
+
+    Returns
+    -------
+    Gallery
+        The most confident first; of equals the first. Its total is the number of mistakes.
+    """
+    predicted = found.probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != found.labels)
+    confidence = found.probabilities[wrong].max(axis=1)
+    chosen = wrong[np.argsort(-confidence, kind="stable")[:most]]
+    return Gallery(_tiles(found, chosen, names, pixels), len(wrong))
+
+
+def least_certain(
+    found: Opinions, names: Sequence[str], pixels: Pixels, most: int = MOST
+) -> Gallery:
+    """The images whose two most probable classes are the closest, right or wrong.
+
+    Parameters
+    ----------
+    names : sequence of str, length C
+    pixels : callable
+        As for `confident_mistakes`.
+
+    Returns
+    -------
+    Gallery
+        The smallest margin first; of equals the first. Its total is the number of images.
+    """
+    best = np.sort(found.probabilities, axis=1)[:, -2:]
+    chosen = np.argsort(best[:, 1] - best[:, 0], kind="stable")[:most]
+    return Gallery(_tiles(found, chosen, names, pixels), len(found.rows))
+
+
+def _tiles(found: Opinions, chosen: Ints, names: Sequence[str], pixels: Pixels) -> list[Tile]:
+    if not len(chosen):
+        return []
+    tiles = []
+    for number, image in zip(chosen, pixels(found.rows[chosen]), strict=True):
+        likely = found.probabilities[number]
+        first, second = np.argsort(-likely, kind="stable")[:2]
+        tiles.append(
+            Tile(
+                id=str(found.ids[number]),
+                picture=thumb(image),
+                true=names[found.labels[number]],
+                predicted=names[first],
+                confidence=float(likely[first]),
+                second=names[second],
+                second_confidence=float(likely[second]),
+            )
+        )
+    return tiles

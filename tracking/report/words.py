@@ -1,0 +1,81 @@
+"""Figures as they are written on a page."""
+
+from math import isfinite
+
+from tracking.report.facts import Estimate
+
+TITLES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+    "roc_auc": "ROC AUC",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "ece": "calibration error",
+}
+_SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "precision", "recall", "f1")
+_LOSSES = ("log_loss", "brier", "ece", "loss")
+
+
+def title(name: str) -> str:
+    """A score's name for people."""
+    return TITLES.get(name, name.replace("_", " "))
+
+
+def smaller_is_better(name: str) -> bool:
+    """Whether a score is a loss."""
+    return name in _LOSSES
+
+
+def figure(value: float | None, name: str = "accuracy") -> str:
+    """A score in the unit of its kind: shares in per cent, others to three places.
+
+    Examples
+    --------
+    >>> figure(0.95123), figure(0.1612, "log_loss"), figure(None)
+    ('95.1%', '0.161', '–')
+    """
+    if value is None or not isfinite(value):
+        return "\N{EN DASH}"
+    return f"{100 * value:.1f}%" if name in _SHARES else f"{value:.3f}"
+
+
+def interval(found: Estimate, name: str = "accuracy") -> str:
+    """The interval in the unit of its score, without repeating it; empty where there is none.
+
+    Examples
+    --------
+    >>> interval(Estimate(0.951, 0.944, 0.957))
+    '94.4 to 95.7'
+    """
+    if found.low is None or found.high is None or not isfinite(found.low + found.high):
+        return ""
+    return " to ".join(figure(end, name).rstrip("%") for end in (found.low, found.high))
+
+
+def points(difference: float, name: str = "accuracy") -> str:
+    """A difference of two scores.
+
+    Examples
+    --------
+    >>> points(-0.0123), points(0.02, "log_loss")
+    ('−1.2 points', '0.020')
+    """
+    text = f"{100 * difference:.1f} points" if name in _SHARES else f"{difference:.3f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it.
+
+    Examples
+    --------
+    >>> duration(8.26), duration(75), duration(7400)
+    ('8.3 s', '1 min 15 s', '2 h 3 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
