@@ -53,7 +53,9 @@ def _curves(folds: Sequence[Fold], metric: str, text: str) -> Markup:
             epochs = np.arange(1, len(fold.history) + 1)
             values = _better_side(fold.history, metric)
             if metric == "loss":
-                train = np.array([report["train_loss"] for report in fold.history], dtype=np.float64)
+                train = np.array(
+                    [report["train_loss"] for report in fold.history], dtype=np.float64
+                )
                 axes.plot(epochs, train, color=colour, lw=0.9, alpha=0.55, ls=(0, (4, 2)))
             axes.plot(epochs, values, color=colour, label=fold.name, **strength)
             best = fold.best_epoch - 1
