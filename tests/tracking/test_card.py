@@ -48,8 +48,8 @@ def full():
         origin=Origin(config={"batch_size": 16}, versions={"torch": "2.15"}),
     )  # fmt: skip
     return replace(
-        plain, report=report, weights="hub:test_resnet", licence="apache-2.0", groups=40, external=True,
-        counts={"basophil": 480, "eosinophil": 20}, why="It was the best under shift.",
+        plain, report=report, weights="hub:test_resnet", licence="apache-2.0", groups=40,
+        counts={"basophil": 480, "eosinophil": 20}, external=True, why="It was best under shift.",
     )  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def test_it_tells_everything_that_is_known():
     assert head["license"] == "apache-2.0"
     assert head["base_model"] == "timm/test_resnet"
     for told in (
-        "0.950 (0.930 to 0.970)", "It was the best under shift.", "hospital B", "0.610", "1.250",
+        "0.950 (0.930 to 0.970)", "It was best under shift.", "hospital B", "0.610", "1.250",
         "Under impulse noise (severity 3) only 45.9%", "Fewer than 30 images of eosinophil",
         "40 groups", "divided into 5 folds, 2 times", "under apache-2.0", "| torch | 2.15 |",
         "| ROC AUC | - |", "| soup | out of fold | 0.950 (0.930 to 0.970) | 0.940 | - |",
