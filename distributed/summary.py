@@ -9,6 +9,7 @@ from folds.assess.intervals import Interval
 from folds.evaluate import mean_and_std
 
 
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
