@@ -50,7 +50,7 @@ def page_facts(
         return images.pixels[np.array([row_of[name] for name in oof.ids[rows].tolist()])]
 
     return facts.Report(
-        run=_head(run, summary),
+        run=_head(run, summary, len(seen.rows)),
         scores=_estimates(summary.oof_intervals),
         over_folds={n: (s.mean, s.std) for n, s in summary.over_folds.items()},
         gap=facts.Gap(summary.config["select_by"], summary.gap.best, summary.gap.last),
@@ -73,7 +73,7 @@ def page_facts(
     )  # fmt: skip
 
 
-def _head(run: Run, summary: Summary) -> facts.Run:
+def _head(run: Run, summary: Summary, scored: int) -> facts.Run:
     config, images = run.config, run.prepared.problem.images
     return facts.Run(
         name=summary.name,
@@ -85,6 +85,7 @@ def _head(run: Run, summary: Summary) -> facts.Run:
         date=time.strftime("%Y-%m-%d"),
         repeats=config.split.repeats,
         notices=summary.notices,
+        scored=scored,
     )
 
 
