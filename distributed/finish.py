@@ -1,33 +1,21 @@
-"""The end of the main job: predictions pooled, the best fold registered, all of it told."""
+"""The end of the main job: predictions pooled and judged, a model registered, all of it told."""
 
-import time
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from distributed.assessment import assess
+from distributed.candidates import Candidate, choose
 from distributed.outputs import write_files
-from distributed.pooling import Pooled, Results, pool
+from distributed.page import page_facts
+from distributed.pooling import pool, pooled_shift_scores
 from distributed.run import Run
-from distributed.summary import (
-    Case,
-    FoldSummary,
-    MlflowIds,
-    Registered,
-    Runtime,
-    ScoredOn,
-    ShiftSummary,
-    Summary,
-    markdown,
-    over_folds,
-    print_summary,
-    to_scores,
-)
-from folds.evaluate import HoldOut, Ints, confusion, scores
+from distributed.summarise import summarise
+from distributed.summary import Summary
+from distributed.tell import markdown, print_summary
+from folds.evaluate import confusion
 from folds.files import check_folder
-from folds.selection import SelectBy
-from folds.shift import shift_scores
 from tracking.figures import confusion_figure
+from tracking.registry import Described
+from tracking.report import write_report
 
 
 def check_output(output: str | None) -> None:
@@ -43,158 +31,61 @@ def check_output(output: str | None) -> None:
 
 
 def finish(run: Run) -> Summary:
-    """Pool the predictions, register the best fold, write and show the summary."""
+    """Pool and judge the predictions, register a model, write and show the summary."""
     prepared, images = run.prepared, run.prepared.problem.images
     results = [run.space.read_result(task) for task in range(len(prepared.folds))]
     pooled = pool(prepared, results)
-    best = _best(prepared.problem.select_by, results)
-    version = run.recorder.register(best, run.config.tracking.model_name)
-    summary = _summarise(run, results, pooled, best, version)
-    files = write_files(run, summary, pooled)
+    said = assess(images, pooled, results)
+    shift = pooled_shift_scores(images, pooled)
+    choice = choose(run, results, pooled, {} if shift is None else shift.flat())
+    version = _register(run, choice.chosen, said.temperature)
+    summary = summarise(run, results, pooled, shift, said, choice, version)
+    files = write_files(run, summary, pooled, choice.candidates)
+    sheet = files[0].with_name("augmentation.png")
+    page = files[0].with_name("report.html")
+    write_report(page, page_facts(run, results, pooled, said, choice, summary, sheet))
+    files.append(page)
     counts = confusion(pooled.oof.labels, pooled.oof.probabilities)
     figure = confusion_figure(counts, images.class_names, "all out-of-fold predictions")
-    metrics = _metrics(summary, pooled, best)
+    metrics = _metrics(summary)
     run.recorder.log_parent(metrics, files, figure, markdown(summary, prepared.names))
     return summary
 
 
-def _metrics(summary: Summary, pooled: Pooled, best: int) -> dict[str, float]:
-    """The parent run's metrics."""
-    labels = pooled.oof.labels
-    metrics = {f"oof_{name}": value for name, value in pooled.oof.scores.items()}
-    for view, found in pooled.beside.items():
-        metrics |= {f"oof_{view}_{name}": v for name, v in scores(labels, found).items()}
-    if summary.oof_shift is not None:
-        metrics |= {f"oof_shift.{name}": value for name, value in summary.oof_shift.flat().items()}
-    for name, spread in summary.over_folds.items():
-        metrics |= {f"mean_{name}": spread.mean, f"std_{name}": spread.std}
-    sets = {f"external.{name}": found for name, found in pooled.external.items()}
-    if pooled.holdout is not None:
-        sets["holdout"] = pooled.holdout
-    for name, test in sets.items():
-        join = "." if "." in name else "_"
-        metrics |= {f"{name}{join}{n}": value for n, value in test.of_model(best).items()}
-        metrics |= {f"{name}{join}ensemble_{n}": v for n, v in test.of_ensemble.items()}
-    return metrics
-
-
-def _tested(found: HoldOut, best: int) -> ScoredOn:
-    return ScoredOn(
-        images=len(found.ids),
-        best_fold=to_scores(found.of_model(best)),
-        ensemble=to_scores(found.of_ensemble),
-    )
-
-
-def _best(select: SelectBy, results: Results) -> int:
-    """The fold that is worth most; the first of equals."""
-    return max(range(len(results)), key=lambda task: select.value(results[task]["measured"]))
-
-
-def _shift_summary(pooled: Pooled, labels: Ints) -> ShiftSummary | None:
-    """Pooled scores under corruptions, if there are any."""
-    shifted = pooled.shift.shifted
-    if not shifted.cases:
-        return None
-    found = shift_scores(
-        labels[shifted.rows], dict(zip(shifted.cases, shifted.predicted, strict=True))
-    )
-    cases = [
-        Case(
-            corruption=case[0], severity=case[1], accuracy=found.accuracy[case],
-            macro_f1=found.macro_f1[case],
-        )
-        for case in shifted.cases
-    ]  # fmt: skip
-    return ShiftSummary(
-        images=len(shifted.rows),
-        accuracy=found.mean_accuracy,
-        macro_f1=found.mean_macro_f1,
-        worst=found.worst,
-        worst_macro_f1=found.macro_f1s[found.worst],
-        cases=cases,
-    )
-
-
-def _summarise(
-    run: Run,
-    results: Results,
-    pooled: Pooled,
-    best: int,
-    version: str,
-) -> Summary:
-    prepared, runs = run.prepared, run.recorder.runs
-    assert run.runtime is not None
-    seconds = run.seconds | {"total": time.perf_counter() - run.began}
-    problem = prepared.problem
-    folds = [
-        FoldSummary(
-            repeat=repeat,
-            fold=fold,
-            mlflow_run=runs.folds[str(task)],
-            best_epoch=result["best_epoch"] + 1,
-            averaged=result["averaged"],
-            epochs=len(result["history"]),
-            **_speed(result["history"], len(run.prepared.problem.stages)),
-            scores=to_scores(result["scores"]),
-            beside={view: to_scores(found) for view, found in result["beside_scores"].items()},
-            measured={
-                name: None if value != value else value
-                for name, value in result["measured"].items()
-                if "." in name
-            },
-        )
-        for task, ((repeat, fold), result) in enumerate(zip(prepared.folds, results, strict=True))
-    ]
-    return Summary(
-        name=run.space.name,
-        config=run.config.flat(),
-        **prepared.digests,
-        stages=[str(stage) for stage in problem.stages],
-        image_size=problem.size,
-        images=len(problem.images),
-        class_names=list(problem.images.class_names),
-        plan=run.plan.describe(),
-        lanes=run.plan.lanes,
-        runtime=Runtime(device=run.runtime.device.type, **run.runtime.way),
-        folds=folds,
-        over_folds=over_folds([fold.scores for fold in folds]),
-        oof=to_scores(pooled.oof.scores),
-        oof_beside={
-            view: to_scores(scores(pooled.oof.labels, found))
-            for view, found in pooled.beside.items()
-        },
-        oof_shift=_shift_summary(pooled, problem.images.labels),
-        holdout=None if pooled.holdout is None else _tested(pooled.holdout, best),
-        external={name: _tested(found, best) for name, found in pooled.external.items()},
-        mlflow=MlflowIds(
-            tracking_uri=run.recorder.store.uri,
-            experiment_id=runs.experiment_id,
-            parent_run=runs.parent,
-        ),
-        registered=Registered(
-            name=run.config.tracking.model_name,
-            version=version,
-            alias="candidate",
-            repeat=prepared.folds[best][0],
-            fold=prepared.folds[best][1],
-        ),
-        notices=list(prepared.notices),
-        seconds={name: round(value, 2) for name, value in seconds.items()},
-    )
-
-
-def _speed(history: list[dict[str, Any]], stages: int) -> dict[str, Any]:
-    """Seconds of each stage, and the images/s of the last one that was begun."""
-    seconds = [0.0] * stages
-    for report in history:
-        seconds[report["stage"]] += report["seconds"]
-    last = history[-1]["stage"]
-    rates = [report["images_per_second"] for report in history if report["stage"] == last]
-    return {
-        "stage_seconds": [round(value, 3) for value in seconds],
-        "images_per_second": round(float(np.median(rates)), 2),
+def _register(run: Run, chosen: Candidate, temperature: float) -> str:
+    """Write the chosen model as one bundle and register it."""
+    folder = run.space.folder / "model"
+    chosen.write(folder, temperature)
+    tags = {
+        "crossfold.run": run.recorder.runs.parent,
+        "crossfold.candidate": chosen.kind,
+        **{f"crossfold.{name}": value for name, value in run.prepared.digests.items()},
     }
+    about = Described(tags, "")
+    return run.recorder.register(folder, chosen.kind, run.config.tracking.model_name, about)
+
+
+def _metrics(summary: Summary) -> dict[str, float]:
+    """The parent run's metrics."""
+    found: dict[str, float | None] = {f"oof_{n}": v for n, v in summary.oof}
+    for view, beside in summary.oof_beside.items():
+        found |= {f"oof_{view}_{name}": value for name, value in beside}
+    for name, after in summary.calibration.scores.items():
+        found[f"oof_calibrated_{name}"] = after.value
+    found["temperature"] = summary.calibration.temperature
+    if summary.oof_shift is not None:
+        shift = summary.oof_shift
+        found |= {"oof_shift.accuracy": shift.accuracy, "oof_shift.macro_f1": shift.macro_f1}
+        found["oof_shift.worst"] = shift.worst_macro_f1
+    for name, spread in summary.over_folds.items():
+        found |= {f"mean_{name}": spread.mean, f"std_{name}": spread.std}
+    tests = {f"external.{name}": scored for name, scored in summary.external.items()}
+    if summary.holdout is not None:
+        tests["holdout"] = summary.holdout
+    for name, scored in tests.items():
+        for kind, scores in scored.models.items():
+            found |= {f"{name}.{kind}.{score}": value for score, value in scores}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def show(run: Run, summary: Summary) -> None:

@@ -1,11 +1,13 @@
 """The files of a finished run, for ``--output`` and for the parent run in MLflow."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from distributed.candidates import Candidate
 from distributed.pooling import Pooled, shift_arrays
 from distributed.run import Run
 from distributed.summary import Summary
@@ -13,7 +15,9 @@ from folds.audit.tables import write_findings
 from folds.preview import sheet
 
 
-def write_files(run: Run, summary: Summary, pooled: Pooled) -> list[Path]:
+def write_files(
+    run: Run, summary: Summary, pooled: Pooled, candidates: Sequence[Candidate]
+) -> list[Path]:
     """Write all of them, to the output or else to the workspace.
 
     Returns
@@ -30,12 +34,18 @@ def write_files(run: Run, summary: Summary, pooled: Pooled) -> list[Path]:
     problem.splits.write(folder / "splits.json")
     picture = sheet(problem.images, run.config.train.augment, size=problem.size, seed=seed)
     picture.save(folder / "augmentation.png")
+    groups = {other.name: other.images.groups for other in problem.externals}
     arrays = {"oof": asdict(pooled.oof)}
     if pooled.shift.shifted.cases:
         arrays["shift"] = shift_arrays(run.prepared, pooled.shift)
     if pooled.holdout is not None:
         arrays["holdout"] = asdict(pooled.holdout)
-    arrays |= {f"external-{name}": asdict(found) for name, found in pooled.external.items()}
+    for name, found in pooled.external.items():
+        arrays[f"external-{name}"] = asdict(found) | {
+            "groups": groups[name],
+            "candidates": np.array([candidate.kind for candidate in candidates]),
+            "candidate_probabilities": np.stack([c.external[name] for c in candidates]),
+        }
     for name, content in arrays.items():
         np.savez(folder / f"{name}.npz", **content)
     names = ["summary.json", "splits.json", "augmentation.png", *(f"{n}.npz" for n in arrays)]

@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folds.evaluate import Floats, HoldOut, Ints, OutOfFold
+from folds.images import ImageSet
 from folds.measure import Shifted
 from folds.prepare import Prepared
+from folds.shift import ShiftScores, shift_scores
 from folds.suite import suite
 
 Results = list[dict[str, Any]]
@@ -22,10 +24,13 @@ class PooledShift:
     ----------
     shifted : Shifted
         Of all folds; rows of one fold after those of another.
+    clean : ndarray of int64, shape (S,)
+        Predicted classes of the same images as they are.
     fold, repeat : ndarray of int64, shape (S,)
     """
 
     shifted: Shifted
+    clean: Ints
     fold: Ints
     repeat: Ints
 
@@ -93,7 +98,9 @@ def _shift(prepared: Prepared, results: Results) -> PooledShift:
     rows, fold, repeat = _where(prepared, [result["shift_rows"] for result in results])
     predicted = np.concatenate([result["shift_predicted"] for result in results], axis=1)
     cases = tuple(suite(prepared.problem.config.evaluation.shift))
-    return PooledShift(Shifted(rows, cases, predicted), fold, repeat)
+    clean = [r["probabilities"][np.searchsorted(r["rows"], r["shift_rows"])] for r in results]
+    seen = np.concatenate(clean).argmax(axis=1)
+    return PooledShift(Shifted(rows, cases, predicted), seen, fold, repeat)
 
 
 def _holdout(prepared: Prepared, results: Results) -> HoldOut | None:
@@ -103,6 +110,15 @@ def _holdout(prepared: Prepared, results: Results) -> HoldOut | None:
         return None
     probabilities = np.stack([result["holdout"] for result in results])
     return HoldOut(images.ids[rows], images.labels[rows], probabilities)
+
+
+def pooled_shift_scores(images: ImageSet, pooled: Pooled) -> ShiftScores | None:
+    """Scores of all folds under corruptions, if there are any."""
+    shifted = pooled.shift.shifted
+    if not shifted.predicted.size:
+        return None
+    by_case = dict(zip(shifted.cases, shifted.predicted, strict=True))
+    return shift_scores(images.labels[shifted.rows], by_case)
 
 
 def shift_arrays(prepared: Prepared, found: PooledShift) -> dict[str, NDArray[Any]]:
@@ -117,4 +133,5 @@ def shift_arrays(prepared: Prepared, found: PooledShift) -> dict[str, NDArray[An
         "corruptions": np.array([name for name, _ in shifted.cases]),
         "severities": np.array([severity for _, severity in shifted.cases]),
         "predicted": shifted.predicted,
+        "clean": found.clean,
     }

@@ -15,7 +15,7 @@ from folds.result import FoldResult
 def pack(result: FoldResult, card: ModelCard) -> dict[str, bytes]:
     """Contents by path in the fold's folder, in the order in which they are to be written."""
     arrays = io.BytesIO()
-    names = ("rows", "probabilities", "holdout")
+    names = ("rows", "probabilities", "holdout", "features")
     values: dict[str, Any] = {name: getattr(result, name) for name in names}
     values |= {f"beside_{name}": found for name, found in result.beside.items()}
     values |= {f"external_{name}": found for name, found in result.external.items()}

@@ -9,7 +9,6 @@ from folds.assess.intervals import Interval
 from folds.evaluate import mean_and_std
 
 
-
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,6 +58,14 @@ class FoldSummary(_Part):
     )
 
 
+class Estimate(_Part):
+    """A score with the bounds of its 95% interval; null where it is not defined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
 class Case(_Part):
     """Scores under one corruption at one severity."""
 
@@ -81,28 +88,12 @@ class ShiftSummary(_Part):
     )
     cases: list[Case]
 
-    def flat(self) -> dict[str, float]:
-        """The means, the worst, and each corruption's macro-F1."""
-        means = {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "worst": self.worst_macro_f1}
-        for name in dict.fromkeys(case.corruption for case in self.cases):
-            own = [case.macro_f1 for case in self.cases if case.corruption == name]
-            means[name] = mean_and_std(own)[0]
-        return means
-
 
 class ScoredOn(_Part):
     """Scores on images that no fold has trained on."""
 
     images: int
     models: dict[str, Scores] = Field(description="Of each candidate, by its kind.")
-
-
-class Estimate(_Part):
-    """A score with the bounds of its 95% interval; null where it is not defined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
 
 
 class ClassSummary(_Part):
@@ -214,14 +205,17 @@ class Summary(_Part):
 
 def to_scores(values: dict[str, float]) -> Scores:
     """Scores with null for what is not a number."""
-    return Scores(**{n: None if v != v else v for n, v in values.items()})
+    return Scores(**{name: defined(value) for name, value in values.items()})
+
+
+def defined(value: float) -> float | None:
+    """The number, or None where it is none."""
+    return None if value != value else value
 
 
 def estimated(found: Interval) -> Estimate:
     """A score with its interval, null for what is not a number."""
-    ends = (found.value, found.low, found.high)
-    value, low, high = (None if end != end else end for end in ends)
-    return Estimate(value=value, low=low, high=high)
+    return Estimate(value=defined(found.value), low=defined(found.low), high=defined(found.high))
 
 
 def over_folds(scores: list[Scores]) -> dict[str, Spread]:

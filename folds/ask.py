@@ -6,10 +6,13 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from folds.augment import to_input
 from folds.backbone import Classifier
-from folds.evaluate import Ints
+from folds.evaluate import Floats, Ints
 from folds.front import WIDER
+from folds.gather import Gather
 from folds.place import Place
+from folds.tta import mean_probabilities
 
 Images = Callable[[Tensor], Tensor]
 
@@ -29,6 +32,36 @@ def without_gradients(place: Place, rows: Ints) -> list[Ints]:
     mine = place.team.slice(rows)
     batch = max(WIDER * place.problem.config.train.batch_size // place.team.size, 1)
     return [mine[first : first + batch] for first in range(0, len(mine), batch)]
+
+
+@torch.inference_mode()
+def predicted(
+    place: Place, model: Classifier, pixels: Gather, rows: Ints, tta: str = "none"
+) -> Floats:
+    """Probabilities (n, C) of rows of any images, the work shared by the team.
+
+    Parameters
+    ----------
+    tta : str
+        Views that are averaged, see `folds.tta.views`.
+    """
+    model.eval()
+    see, size = seen(place, model), place.problem.size
+    batches = pixels.batches(without_gradients(place, rows))
+    outputs = (mean_probabilities(see, to_input(found, size), tta) for _, found in batches)
+    return gathered(place, outputs, len(rows)).numpy()
+
+
+@torch.inference_mode()
+def features_of(place: Place, model: Classifier, rows: Ints) -> Floats:
+    """Pooled features (n, F) of rows of the images in their plain view."""
+    model.eval()
+    size, outputs = place.problem.size, []
+    for _, found in place.pixels.batches(without_gradients(place, rows)):
+        with place.runtime.autocast():
+            _, features = model(to_input(found, size), with_features=True)
+        outputs.append(features.float())
+    return gathered(place, outputs, len(rows), model.head.features).numpy()
 
 
 def gathered(place: Place, outputs: Iterable[Tensor], count: int, columns: int = 0) -> Tensor:

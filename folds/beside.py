@@ -2,13 +2,12 @@
 
 import torch
 
-from folds.ask import gathered, seen, without_gradients
-from folds.augment import augment, make_policy, to_input
+from folds.ask import gathered, predicted, seen, without_gradients
+from folds.augment import augment, make_policy
 from folds.backbone import Classifier
 from folds.batches import uniform_table
 from folds.evaluate import Floats
 from folds.place import Place
-from folds.tta import mean_probabilities
 
 _EPOCH = 2**31  # of the table that augments validation images: no training epoch has this number
 
@@ -26,20 +25,10 @@ def predict_beside(place: Place, model: Classifier) -> dict[str, Floats]:
     model.eval()
     found = {}
     if config.model.tta != "none":
-        found["tta"] = _averaged(place, model, config.model.tta)
+        found["tta"] = predicted(place, model, place.pixels, place.held_out, config.model.tta)
     if config.train.val_augment != "none":
         found["augmented"] = _augmented(place, model, config.train.val_augment)
     return found
-
-
-@torch.inference_mode()
-def _averaged(place: Place, model: Classifier, kind: str) -> Floats:
-    size = place.problem.size
-    batches = place.pixels.batches(without_gradients(place, place.held_out))
-    images = (to_input(pixels, size) for _, pixels in batches)
-    see = seen(place, model)
-    found = (mean_probabilities(see, image, kind) for image in images)
-    return gathered(place, found, len(place.held_out)).numpy()
 
 
 @torch.inference_mode()

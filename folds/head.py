@@ -106,6 +106,7 @@ class Head(nn.Linear):
         features = network.head_hidden_size
         widths = (features * (2 if shape.pool == "avgmax" else 1), *shape.layers)
         super().__init__(widths[-1], classes)
+        self.features: int = widths[0]
         nn.init.trunc_normal_(self.weight, std=0.01)
         nn.init.zeros_(self.bias)
         self.hidden = nn.ModuleList(_hidden(*ends, shape) for ends in pairwise(widths))

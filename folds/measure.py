@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from folds.ask import gathered, seen, without_gradients
+from folds.ask import gathered, predicted, seen, without_gradients
 from folds.augment import to_input
 from folds.backbone import Classifier
 from folds.evaluate import Floats, Ints, quick_scores, scores, softmax
@@ -43,8 +43,8 @@ class Shifted:
         """Scores by the names of ``--select-by``; `labels` are those of all images."""
         if not self.predicted.size:
             return {}
-        predicted = dict(zip(self.cases, self.predicted, strict=True))
-        return shift_scores(labels[self.rows], predicted).flat()
+        by_case = dict(zip(self.cases, self.predicted, strict=True))
+        return shift_scores(labels[self.rows], by_case).flat()
 
 
 def chosen_by(place: Place, model: Classifier, logits: Floats) -> float:
@@ -119,15 +119,12 @@ def _some(place: Place, share: float) -> Ints:
     return rows[np.sort(np.argsort(keys, kind="stable")[:count])]
 
 
-@torch.inference_mode()
-def predict_external(place: Place, model: Classifier, external: External) -> Floats:
-    """Probabilities (E, C) of external images in their plain view."""
-    model.eval()
-    see, size = seen(place, model), place.problem.size
+def predict_external(
+    place: Place, model: Classifier, external: External, tta: str = "none"
+) -> Floats:
+    """Probabilities (E, C) of external images, averaged over the views of `folds.tta`."""
     rows = np.arange(len(external.images))
-    batches = place.elsewhere[external.name].batches(without_gradients(place, rows))
-    outputs = (see(to_input(pixels, size)).float() for _, pixels in batches)
-    return softmax(gathered(place, outputs, len(rows)).numpy())
+    return predicted(place, model, place.elsewhere[external.name], rows, tta)
 
 
 def external_scores(external: External, probabilities: Floats) -> dict[str, float]:

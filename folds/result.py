@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from folds.ask import features_of, predicted
 from folds.beside import predict_beside
 from folds.checkpoint import EpochReport, FoldState
 from folds.evaluate import Floats, Ints, scores, softmax
@@ -12,6 +13,8 @@ from folds.measure import Shifted, external_scores, final_shift, predict_externa
 from folds.place import Place
 from folds.stages import moment
 from folds.steps import predict
+
+MAPPED = 2000  # images
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class FoldResult:
     scores : dict
         `folds.evaluate.scores` of the probabilities.
     holdout : ndarray of float32, shape (H, C)
-        Probabilities of the test part, by the best epoch's model; H is 0 without one.
+        Probabilities of the test part (as ``--tta`` says), by the best epoch's model; H is 0
+        without one.
     beside : dict of str to ndarray of float32, shape (V, C)
         As `probabilities`, of other views: ``tta`` averaged over those of ``--tta``, ``augmented``
         of the images as ``--val-augment`` makes them; empty without both.
@@ -48,9 +52,11 @@ class FoldResult:
     shift : Shifted
         What the best epoch's model makes of corrupted validation images (``--shift``).
     external : dict of str to ndarray of float32, shape (E, C)
-        Its probabilities of external images, by their sets' names.
+        Its probabilities of external images (as ``--tta`` says), by their sets' names.
     measured : dict of str to float
         `scores`, and those of corrupted and of external images, by the names of ``--select-by``.
+    features : ndarray of float32, shape (min(V, MAPPED), F)
+        Pooled features of the first of `rows`, for a map.
     """
 
     repeat: int
@@ -68,6 +74,7 @@ class FoldResult:
     shift: Shifted
     external: dict[str, Floats]
     measured: dict[str, float]
+    features: Floats
 
 
 def fold_result(place: Place, state: FoldState) -> FoldResult:
@@ -81,7 +88,8 @@ def fold_result(place: Place, state: FoldState) -> FoldResult:
     beside = predict_beside(place, state.model) if len(labels) else {}
     shift = final_shift(place, state.model)
     others = place.problem.externals
-    external = {e.name: predict_external(place, state.model, e) for e in others}
+    tta = place.problem.config.model.tta
+    external = {e.name: predict_external(place, state.model, e, tta) for e in others}
     found = scores(labels, probabilities) if len(labels) else {}
     measured = found | shift.scores(everyone)
     for other in others:
@@ -102,6 +110,7 @@ def fold_result(place: Place, state: FoldState) -> FoldResult:
         shift=shift,
         external=external,
         measured=measured,
+        features=features_of(place, state.model, place.held_out[:MAPPED]),
     )
 
 
@@ -109,5 +118,8 @@ def _holdout(place: Place, state: FoldState) -> Floats:
     """Probabilities of the test part, once, when nothing is left to choose."""
     if not len(place.holdout):
         return np.zeros((0, len(place.problem.images.class_names)), np.float32)
+    tta = place.problem.config.model.tta
+    if tta != "none":
+        return predicted(place, state.model, place.pixels, place.holdout, tta)
     now = moment(place.problem.stages, state.best_epoch)
     return softmax(predict(place, state, now, place.holdout))

@@ -20,7 +20,7 @@ from folds.errors import UserError
 from folds.evaluate import confusion, odd_initial_loss
 from tracking.figures import confusion_figure, curves_figure
 from tracking.models import log_model
-from tracking.registry import register
+from tracking.registry import Described, register
 from tracking.store import Store
 
 Event = Mapping[str, Any]
@@ -160,13 +160,25 @@ class Recorder:
         self._client.log_figure(self.runs.parent, figure, "confusion.png")
         self._client.set_tag(self.runs.parent, "mlflow.note.content", note)
 
-    def register(self, task: int, name: str) -> str:
-        """Make a fold's model the newest version and the candidate; once."""
+    def register(self, bundle: Path, kind: str, name: str, about: Described) -> str:
+        """Log a bundle in the parent run and make it the newest version and the candidate; once.
+
+        Parameters
+        ----------
+        bundle : Path
+            Folder of `folds.bundle`.
+        kind : str
+            best-fold, ensemble, soup or refit: the model's name within the run.
+        name : str
+            Of the registered model.
+        """
         if self.runs.version is None:
-            self.runs.version = register(self.runs.models[str(task)], name)
+            with mlflow.start_run(run_id=self.runs.parent):
+                model = log_model(bundle, name=kind)
+            self.runs.version = register(model, name, about)
             self._remember()
-        for run in (self.runs.parent, self.runs.folds[str(task)]):
-            self._client.set_tag(run, "crossfold.registered", f"{name} v{self.runs.version}")
+        tag = f"{name} v{self.runs.version}"
+        self._client.set_tag(self.runs.parent, "crossfold.registered", tag)
         return self.runs.version
 
     def close(self, status: str) -> None:

@@ -19,7 +19,22 @@ class Move:
     previous: str | None
 
 
-def register(model_id: str, name: str) -> str:
+@dataclass(frozen=True)
+class Described:
+    """What is kept with a version.
+
+    Parameters
+    ----------
+    tags : dict of str to str
+    text : str
+        Markdown.
+    """
+
+    tags: dict[str, str]
+    text: str
+
+
+def register(model_id: str, name: str, about: Described) -> str:
     """Make a logged model a new version of a registered one, with the alias ``candidate``.
 
     Returns
@@ -33,7 +48,12 @@ def register(model_id: str, name: str) -> str:
     model = client.get_logged_model(model_id)
     version = str(
         client.create_model_version(
-            name, f"models:/{model_id}", model.source_run_id, model_id=model_id
+            name,
+            f"models:/{model_id}",
+            model.source_run_id,
+            tags=about.tags,
+            description=about.text,
+            model_id=model_id,
         ).version
     )
     client.set_registered_model_alias(name, CANDIDATE, version)

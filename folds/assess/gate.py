@@ -59,7 +59,7 @@ def beats(
     Without folds (an external set) the bootstrap over groups decides: its one-sided bound must be
     above 0. With folds the corrected t test over them must agree, since the bootstrap does not see
     what training itself leaves to chance. A candidate that is as good as the champion passes at
-    most 6% of the time at a confidence of 0.95.
+    most 6% of the time at a confidence of 0.95, given some hundred images.
     """
     better_last = (candidate, champion) if metric in LOSSES else (champion, candidate)
     found = bootstrap_difference(*better_last, confidence=confidence).pooled[metric]

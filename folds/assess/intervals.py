@@ -64,7 +64,7 @@ def intervals(
 
     Notes
     -----
-    Simulated coverage of 95%: 92 to 97% for pooled scores, 91 to 99% for those of classes of 25
+    Simulated coverage of 95%: 93 to 97% for pooled scores, 91 to 99% for those of classes of 25
     images and more. The expected calibration error is biased upwards in few images; its interval
     is of what it would be in very many, so the value lies in its upper part.
     """

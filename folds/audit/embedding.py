@@ -15,6 +15,8 @@ _LEAST = 10
 _COMPONENTS = 50
 _STEPS = 500  # half of what is usual: later ones move little
 
+Floats = NDArray[np.float32]
+
 
 @dataclass(frozen=True)
 class Map:
@@ -43,14 +45,19 @@ def embed(findings: Findings, *, seed: int = 0) -> Map | None:
     van der Maaten, Hinton: Visualizing Data using t-SNE, JMLR 2008.
     """
     rows = _sample(findings.junk, np.random.default_rng(seed))
-    features = findings.features[rows]
-    if len(rows) < _LEAST or not np.ptp(features, axis=0).any():
+    places = in_the_plane(findings.features[rows], seed=seed)
+    return None if places is None else Map(rows, places)
+
+
+def in_the_plane(features: Floats, *, seed: int = 0) -> Floats | None:
+    """Places (M, 2) of M images by their features (M, D), as `embed`."""
+    if len(features) < _LEAST or not np.ptp(features, axis=0).any():
         return None
     count = min(_COMPONENTS, *features.shape)
     reduced = PCA(count, random_state=seed).fit_transform(features)
-    perplexity = min(30.0, (len(rows) - 1) / 3)
+    perplexity = min(30.0, (len(features) - 1) / 3)
     layout = TSNE(perplexity=perplexity, init=_start(reduced), max_iter=_STEPS, random_state=seed)
-    return Map(rows, layout.fit_transform(reduced).astype(np.float32))
+    return layout.fit_transform(reduced).astype(np.float32)
 
 
 def _start(reduced: NDArray[np.float32]) -> NDArray[np.float32]:

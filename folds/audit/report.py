@@ -92,27 +92,24 @@ def write_report(
     mixed = [rows for rows in clusters if disagree(images, rows)]
     alike = [rows for rows in clusters if not disagree(images, rows)]
     measured = statistics(images, ~findings.junk)
-    page = (
-        environment("folds.audit")
-        .get_template("report.html.j2")
-        .render(
-            source=source,
-            found=found,
-            remedies=remedies(source, found),
-            notices=(*images.notices, *findings.notices),
-            conflicts=cluster_gallery(images, findings, mixed),
-            duplicates=cluster_gallery(images, findings, alike),
-            junk=junk_gallery(images, findings),
-            suspects=suspect_gallery(images, findings, suspects) if suspects is not None else None,
-            map=_map(images, findings),
-            classes=_class_cards(images, findings, measured),
-            more_classes=max(0, len(images.class_names) - _MOST_CLASSES),
-            most=max(images.counts.values()),
-            colours=_colours(images, measured),
-            sizes=sizes[:_MOST_SIZES],
-            more_sizes=max(0, len(sizes) - _MOST_SIZES),
-            pixelated=max(images.pixels.shape[1:3]) < 64,
-        )
+    template = environment("folds.audit").get_template("report.html.j2")
+    page = template.render(
+        source=source,
+        found=found,
+        remedies=remedies(source, found),
+        notices=(*images.notices, *findings.notices),
+        conflicts=cluster_gallery(images, findings, mixed),
+        duplicates=cluster_gallery(images, findings, alike),
+        junk=junk_gallery(images, findings),
+        suspects=suspect_gallery(images, findings, suspects) if suspects is not None else None,
+        map=_map(images, findings),
+        classes=_class_cards(images, findings, measured),
+        more_classes=max(0, len(images.class_names) - _MOST_CLASSES),
+        most=max(images.counts.values()),
+        colours=_colours(images, measured),
+        sizes=sizes[:_MOST_SIZES],
+        more_sizes=max(0, len(sizes) - _MOST_SIZES),
+        pixelated=max(images.pixels.shape[1:3]) < 64,
     )
     with replacing(path) as scratch:
         scratch.write_text(page, encoding="utf-8")

@@ -47,6 +47,7 @@ def result(fold):
             shift=Shifted(np.arange(0), (), np.zeros((0, 0), np.int64)),
             external={},
             measured=scores,
+            features=probabilities,
         ),
         CARD,
     )

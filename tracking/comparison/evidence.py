@@ -13,6 +13,7 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
 from folds.assess.predictions import Predictions, ShiftPredictions
@@ -54,6 +55,15 @@ class Evidence:
     oof: Predictions
     shift_ids: NDArray[np.str_]
     shift: ShiftPredictions | None
+
+    @property
+    def images(self) -> list[int]:
+        """Images of each class, whatever the repeats."""
+        _, rows = np.unique(self.ids, return_index=True)
+        found: list[int] = np.bincount(
+            self.oof.labels[rows], minlength=len(self.class_names)
+        ).tolist()
+        return found
 
 
 def find_run(word: str) -> Run:
@@ -110,7 +120,7 @@ def read_evidence(run: Run) -> Evidence:
             oof = _arrays(_fetch(run, "oof.npz", folder))
             shift = _arrays(_fetch(run, "shift.npz", folder)) if "shift.npz" in there else None
             return _evidence(run, summary, oof, shift)
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, OSError, zipfile.BadZipFile, MlflowException) as error:
             reason = " ".join(str(error).split())[:120]
             raise UserError(f"{where}: its files cannot be read ({reason})") from None
 
@@ -127,7 +137,7 @@ def _of_version(word: str) -> Run:
             if alias
             else client.get_model_version(name, number)
         )
-    except mlflow.MlflowException:
+    except MlflowException:
         known = [model.name for model in client.search_registered_models()]
         raise UserError(f"RUN {word}: no such registered version{nearest(name, known)}") from None
     return _parent(word, version.tags.get("crossfold.run") or version.run_id)
@@ -139,7 +149,7 @@ def _parent(word: str, run_id: str | None) -> Run:
     try:
         run = client.get_run(run_id)
         return client.get_run(run.data.tags.get("mlflow.parentRunId", run_id))
-    except mlflow.MlflowException:
+    except MlflowException:
         raise UserError(f"RUN {word}: no such run; {_REMEDY}") from None
 
 

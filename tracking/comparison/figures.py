@@ -26,7 +26,7 @@ def forest(differences: Mapping[str, tuple[str, Difference]], name: str, text: s
         What the figure shows, for those who cannot see it.
     """
     with style():
-        figure = Figure(figsize=(5.4, 0.75 + 0.27 * len(differences)), layout="constrained")
+        figure = Figure(figsize=(4.6, 0.72 + 0.25 * len(differences)), layout="constrained")
         axes = figure.subplots()
         axes.axvline(0, color=INK, lw=0.8, alpha=0.6)
         for row, (score, one) in enumerate(differences.values()):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from folds.assess.intervals import Interval
 from folds.assess.paired import Difference
 from folds.files import replacing
 from folds.pages.templates import environment
@@ -80,26 +81,21 @@ def _part(found: Comparison, number: int) -> Part:
         verdict(found),
         tests(found),
         _plots(found, number),
-        [
-            (
-                name_of(name),
-                interval(found.first.scores.pooled[name]),
-                interval(found.other.scores.pooled[name]),
-                _cell(name, one),
-            )
-            for name, one in found.differences.pooled.items()
-        ],
-        [
-            (
-                name_of(name),
-                interval(found.first.shift[name]),
-                interval(found.other.shift[name]),
-                _cell(name, one),
-            )
-            for name, one in found.shift.items()
-        ],
+        _rows(found.first.scores.pooled, found.other.scores.pooled, found.differences.pooled),
+        _rows(found.first.shift, found.other.shift, found.shift),
         _classes(found),
     )
+
+
+def _rows(
+    first: Mapping[str, Interval],
+    other: Mapping[str, Interval],
+    differences: Mapping[str, Difference],
+) -> list[tuple[str, str, str, Cell]]:
+    return [
+        (name_of(name), interval(first[name]), interval(other[name]), _cell(name, one))
+        for name, one in differences.items()
+    ]
 
 
 def _plots(found: Comparison, number: int) -> dict[str, Markup]:
@@ -109,9 +105,9 @@ def _plots(found: Comparison, number: int) -> dict[str, Markup]:
     chosen = sorted(drawn[:_MOST_DRAWN].tolist())
     families: dict[str, dict[str, tuple[str, Difference]]] = {
         "Scores": {name_of(n): (n, one) for n, one in found.differences.pooled.items()},
-        "Under shift": {name_of(n): (n, one) for n, one in found.shift.items()},
         "Recall by class": {names[c]: ("recall", per_class["recall"][c]) for c in chosen},
         "F1 by class": {names[c]: ("f1", per_class["f1"][c]) for c in chosen},
+        "Under shift": {name_of(n): (n, one) for n, one in found.shift.items()},
     }
     letters = f"{found.other.letter} less {found.first.letter}"
     defined = {
@@ -127,7 +123,7 @@ def _plots(found: Comparison, number: int) -> dict[str, Markup]:
 
 def _classes(found: Comparison) -> list[tuple[str, int, str, Cell, str, Cell]]:
     names, own = found.first.evidence.class_names, found.first.scores.per_class
-    images = np.bincount(found.first.evidence.oof.labels, minlength=len(names)).tolist()
+    images = found.first.evidence.images
     recall, f1 = (found.differences.per_class[name] for name in ("recall", "f1"))
     return [
         (

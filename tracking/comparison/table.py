@@ -1,6 +1,7 @@
 """A comparison on the terminal."""
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -20,18 +21,17 @@ def show(console: Console, found: list[Comparison]) -> None:
         about = f"  {run.about}" if run.about else ""
         line = f"{judged.letter}  {run.name} ({run.run[:8]}){about}"
         console.print(line, markup=False, highlight=False)
+    console.print()
     for one in found:
         _show(console, one)
-    console.print()
+        console.print()
     console.print(conclusion(found), style="bold", markup=False, highlight=False)
 
 
 def _show(console: Console, found: Comparison) -> None:
-    console.print()
-    console.print(_scores(found))
-    if found.shift:
-        console.print(_shifted(found))
-    console.print(_classes(found))
+    for table in (_scores(found), *([_shifted(found)] if found.shift else []), _classes(found)):
+        console.print(table)
+        console.print()
     for line in tests(found):
         console.print(line, markup=False, highlight=False)
 
@@ -55,22 +55,32 @@ def _shifted(found: Comparison) -> Table:
 
 def _table(found: Comparison, title: str) -> Table:
     a, b = found.first.letter, found.other.letter
-    table = Table(title=title, title_justify="left")
+    table = _plain(title)
     table.add_column("score", no_wrap=True)
     for name in (a, b, f"{b} less {a}"):
         table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
+def _plain(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+
+
 def _classes(found: Comparison) -> Table:
     """Classes, or where there are many those of greatest difference."""
     a, b = found.first.letter, found.other.letter
     recall, f1 = (found.differences.per_class[name] for name in ("recall", "f1"))
-    table = Table(title=f"by class: {a}, and {b} less {a}", title_justify="left")
+    table = _plain("by class")
     table.add_column("class", overflow="ellipsis", no_wrap=True, max_width=14)
-    for name in ("images", "recall", "", "F1", ""):
+    for name in ("n", f"{a} recall", f"{b} less {a}", f"{a} F1", f"{b} less {a}"):
         table.add_column(name, justify="right", no_wrap=True)
-    images = np.bincount(found.first.evidence.oof.labels, minlength=len(recall))
+    images = found.first.evidence.images
     order = np.argsort([-np.nan_to_num(abs(one.value)) for one in recall], kind="stable")
     own = found.first.scores.per_class
     for c in sorted(order[:_MOST_CLASSES].tolist()):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from folds.assess.intervals import Interval
-from folds.assess.paired import Difference
+from folds.assess.paired import CorrectedT, Difference
 from tracking.comparison.compare import SHIFT_MEAN, Comparison, better
 
 NAMES = {
@@ -25,11 +25,12 @@ def interval(one: Interval) -> str:
     return f"{100 * one.value:.1f} ({100 * one.low:.1f}-{100 * one.high:.1f})"
 
 
-def difference(one: Difference) -> str:
+def difference(one: Difference | CorrectedT) -> str:
     """A difference with its interval, in hundredths."""
-    if one.value != one.value:
+    value = one.mean if isinstance(one, CorrectedT) else one.value
+    if value != value:
         return "-"
-    return f"{100 * one.value:+.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
+    return f"{100 * value:+z.1f} ({100 * one.low:z.1f} to {100 * one.high:z.1f})"
 
 
 def tests(found: Comparison) -> list[str]:
@@ -39,9 +40,8 @@ def tests(found: Comparison) -> list[str]:
     if found.folds is None or found.mcnemar is None:
         return [f"{found.unpaired}: compared as independent, not image by image"]
     t, m = found.folds, found.mcnemar
-    spread = f"({100 * t.low:+.1f} to {100 * t.high:+.1f})"
     return [
-        f"corrected t test over folds, {name}: {100 * t.mean:+.1f} {spread}, p = {t.p:.3g}",
+        f"corrected t test over folds, {name}: {difference(t)}, p = {t.p:.3g}",
         f"McNemar: right on {m.only_a} images only {a}, on {m.only_b} only {b}, p = {m.p:.3g}",
     ]
 
@@ -53,8 +53,8 @@ def verdict(found: Comparison) -> str:
     share = f"p = {found.p:.2g}"
     if not found.certain:
         words = (
-            f"{a} and {b} cannot be told apart: {name} differs by {_points(one, signed=True)}, "
-            f"within noise ({share})"
+            f"{a} and {b} cannot be told apart: {name} differs by {100 * one.value:+z.1f} points "
+            f"({100 * one.low:z.1f} to {100 * one.high:z.1f}), within noise ({share})"
         )
     else:
         good, bad = (b, a) if better(found.metric, one.value) else (a, b)
@@ -72,16 +72,16 @@ def conclusion(found: Sequence[Comparison]) -> str:
 def _under_shift(found: Comparison) -> str:
     if not found.shift:
         return ""
-    one = found.shift[SHIFT_MEAN]
+    one, clean = found.shift[SHIFT_MEAN], found.differences.pooled[found.metric].value
     if one.low <= 0 <= one.high:
-        return ", and not under shift either" if not found.certain else ", but not under shift"
+        return ", but not under shift" if found.certain else ", nor under shift"
+    if found.certain and better(found.metric, clean) == (one.value > 0):
+        return f", and under shift by {_points(one)}"
     best = found.other.letter if one.value > 0 else found.first.letter
-    return f"; under shift {best} is better by {_points(one)}"
+    return f", but under shift {best} is better by {_points(one)}"
 
 
-def _points(one: Difference, *, signed: bool = False) -> str:
-    """A difference and its interval in points, without a sign if it is said who is better."""
-    if signed:
-        return f"{100 * one.value:+.1f} points ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
+def _points(one: Difference) -> str:
+    """A difference and its interval in points, whoever is better."""
     ends = sorted((abs(100 * one.low), abs(100 * one.high)))
     return f"{abs(100 * one.value):.1f} points ({ends[0]:.1f} to {ends[1]:.1f})"
