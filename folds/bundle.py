@@ -110,12 +110,6 @@ def write_bundle(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> N
         (folder / name).write_bytes(content)
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Weights of a bundle of one member."""
-    (name,) = ModelCard.read(folder / "model.json").files
-    return load_file(folder / name)
-
-
 def with_temperature(folder: Path, target: Path, temperature: float) -> None:
     """Copy a bundle, of any number of members, with another temperature."""
     card = replace(ModelCard.read(folder / "model.json"), temperature=temperature)

@@ -9,7 +9,6 @@ from folds.bundle import Predictor
 from folds.errors import UserError
 from tracking import export
 from tracking.models import log_model
-from tracking.registry import register
 
 
 @pytest.fixture
@@ -24,10 +23,10 @@ def command(store, monkeypatch):
 
 def test_a_registered_model_becomes_a_file(store, bundle, images, tmp_path, command, capsys):
     with mlflow.start_run(experiment_id=mlflow.create_experiment("e", store.artifact_root)):
-        register(log_model(bundle, name="fold-1"), "cells")
+        mlflow.register_model(f"models:/{log_model(bundle, name='fold-1')}", "cells")
     out = tmp_path / "model.pt2"
-    command("--model", "models:/cells@candidate", "--to", "pt2", "--out", out)
-    assert f"models:/cells@candidate is in {out}" in capsys.readouterr().out
+    command("--model", "models:/cells/1", "--to", "pt2", "--out", out)
+    assert f"models:/cells/1 is in {out}" in capsys.readouterr().out
     small = images[:, :32, :32]
     found = torch.export.load(out).module()(torch.from_numpy(small)).numpy(force=True)
     np.testing.assert_allclose(found, Predictor(bundle, "cpu").predict(small), atol=1e-4)
