@@ -50,11 +50,11 @@ def page_facts(
         return images.pixels[np.array([row_of[name] for name in oof.ids[rows].tolist()])]
 
     return facts.Report(
-        run=_head(run, summary),
+        run=_head(run, summary, len(seen.rows)),
         scores=_estimates(summary.oof_intervals),
         over_folds={n: (s.mean, s.std) for n, s in summary.over_folds.items()},
         gap=facts.Gap(summary.config["select_by"], summary.gap.best, summary.gap.last),
-        elsewhere=_elsewhere(summary),
+        elsewhere=_elsewhere(summary, len(seen.rows)),
         candidates=_candidates(summary),
         registered=facts.Registered(
             summary.registered.kind, summary.registered.name, summary.registered.version,
@@ -73,7 +73,7 @@ def page_facts(
     )  # fmt: skip
 
 
-def _head(run: Run, summary: Summary) -> facts.Run:
+def _head(run: Run, summary: Summary, scored: int) -> facts.Run:
     config, images = run.config, run.prepared.problem.images
     return facts.Run(
         name=summary.name,
@@ -85,6 +85,7 @@ def _head(run: Run, summary: Summary) -> facts.Run:
         date=time.strftime("%Y-%m-%d"),
         repeats=config.split.repeats,
         notices=summary.notices,
+        scored=scored,
     )
 
 
@@ -102,9 +103,9 @@ def _plain(found: told.Scores) -> dict[str, facts.Estimate]:
     return {name: facts.Estimate(value) for name, value in found if value is not None}
 
 
-def _elsewhere(summary: Summary) -> list[facts.ScoreRow]:
+def _elsewhere(summary: Summary, scored: int) -> list[facts.ScoreRow]:
     rows = [
-        facts.ScoreRow(_TITLES[view], "the folds", summary.images, _plain(found))
+        facts.ScoreRow(_TITLES[view], "the folds", scored, _plain(found))
         for view, found in summary.oof_beside.items()
     ]
     tests = dict(summary.external)

@@ -21,7 +21,9 @@ def print_summary(console: Console, summary: Summary, names: list[str], look: st
     table.add_row("mean", "", *(f"{s.mean:.3f}" if s else "-" for s in spread))
     table.add_row("std", "", *(f"{s.std:.3f}" if s else "-" for s in spread))
     table.add_row("all pooled", "", *_row(summary.oof), style="bold")
-    table.add_row("95% interval", "", *(_ends(summary.oof_intervals[key]) for key in SHOWN))
+    for end in ("low", "high"):
+        ends = (getattr(summary.oof_intervals[key], end) for key in SHOWN)
+        table.add_row(f"95% {end}", "", *map(_figure, ends))
     for name, scores in _named_beside(summary):
         table.add_row(name, "", *_row(scores))
     console.print(table)
@@ -85,14 +87,17 @@ def _tested(found: ScoredOn) -> str:
 
 def _named_beside(summary: Summary) -> list[tuple[str, Scores]]:
     """Scores in other views, with names for people."""
-    names = {"tta": f"pooled, TTA {summary.config['tta']}", "augmented": "pooled, augmented"}
+    names = {"tta": f"TTA {summary.config['tta']}", "augmented": "augmented"}
     return [(names[view], scores) for view, scores in summary.oof_beside.items()]
 
 
 def _row(scores: Scores) -> list[str]:
-    values = [getattr(scores, key) for key in SHOWN]
-    return ["-" if value is None else f"{value:.3f}" for value in values]
+    return [_figure(getattr(scores, key)) for key in SHOWN]
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _ends(found: Estimate) -> str:
-    return "-" if found.low is None or found.high is None else f"{found.low:.3f} {found.high:.3f}"
+    return f"{_figure(found.low)} to {_figure(found.high)}"

@@ -42,6 +42,8 @@ class Run:
     folds, repeats : int
     notices : sequence of str
         What the run replaced or left out.
+    scored : int, optional
+        Images that were validated; default: all.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Run:
     date: str
     repeats: int = 1
     notices: Sequence[str] = ()
+    scored: int | None = None
 
 
 @dataclass(frozen=True)

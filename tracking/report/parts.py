@@ -80,7 +80,7 @@ def verdict(report: Report) -> str:
     run, said = report.run, []
     if (right := report.scores.get("accuracy")) is not None:
         within = f" ({interval(right)})" if interval(right) else ""
-        images = number(run.images, "image")
+        images = number(run.scored or run.images, "image")
         said.append(f"Out of fold {figure(right.value)} of {images} are right{within}.")
     if report.shift is not None and (left := report.shift.mean.get("accuracy")) is not None:
         kinds = number(len({case.corruption for case in report.shift.cases}), "corruption")
