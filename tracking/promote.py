@@ -90,6 +90,8 @@ def _promote(options: Options, asked: "Conditions") -> "Move":
             _show(name, version, against, verdict)
         raise RunError(_refusal(f"version {version} of {name}", verdict))
     _show(name, version, against, verdict)
+    if options.force is not None and not verdict.failed:
+        print("--force was not needed and is not recorded")
     tags = {
         "crossfold.gate": json.dumps([asdict(check) for check in verdict.checks]),
         "crossfold.gate_against": against or "none",

@@ -115,8 +115,9 @@ def no_class_drops(
     before, after = (tally(p).once().per_class["recall"][:, 0] for p in (champion, candidate))
     change = np.nan_to_num(after - before)
     worst = int(change.argmin())
+    what = "greatest loss of recall" if change[worst] < 0 else "no recall falls; least gain"
     text = (
-        f"greatest loss of recall: {class_names[worst]} {before[worst]:.3f} -> {after[worst]:.3f} "
+        f"{what}: {class_names[worst]} {before[worst]:.3f} -> {after[worst]:.3f} "
         f"({change[worst]:+.3f}), allowed {-max_class_drop:+.3f}"
     )
     tolerance = 1e-9  # of rounding: a drop of exactly as much is allowed

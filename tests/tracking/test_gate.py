@@ -73,7 +73,7 @@ def versions(empty, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(empty, tmp_path)
-    store = tracking_store.connect(None)
+    store = tracking_store.connect(f"sqlite:///{tmp_path}/mlflow.db")
     (tmp_path / "files").mkdir()
     return Versions(tmp_path / "files", store.artifact_root)
 
@@ -174,7 +174,7 @@ class TestSameSplits:
         promote("--version", "2")
         promote("--version", "3", "--force", "to try")
         assert versions.tags("2")[1:] == ("1", None)
-        assert promote("--version", "2", "--force", "needless")[0] == 0
+        assert "--force was not needed" in promote("--version", "2", "--force", "needless")[1]
         assert versions.tags("2")[1:] == ("3", None)
 
     def test_no_class_may_drop(self, versions, promote, pair):
@@ -402,4 +402,4 @@ class TestSimulated:
     @pytest.mark.slow
     @pytest.mark.parametrize(("training", "external"), [(0.0, False), (0.3, False), (0.0, True)])
     def test_equal_ones_pass_in_at_most_6_percent(self, training, external):
-        assert promoted(2000, count=600, training=training, external=external) <= 0.06
+        assert promoted(1000, count=600, training=training, external=external) <= 0.06
