@@ -300,13 +300,18 @@ class TestExternal:
 
 
 class TestMissing:
-    @pytest.mark.parametrize("lack", ["run", "tags", "file", "damaged", "classes"])
+    @pytest.mark.parametrize("lack", ["run", "tags", "file", "damaged", "external", "classes"])
     def test_evidence_is_one_line_and_can_be_forced(self, versions, promote, pair, lack):
         versions.add(pair[0]), promote()
         if lack == "run":
             versions.register("0" * 32)
         elif lack == "tags":
             versions.register(None)
+        elif lack == "external":
+            made = versions.log("run", pair[1])
+            np.savez(versions.folder / "external-lab.npz", ids=np.arange(3), labels=np.arange(2))
+            versions.client.log_artifact(made, str(versions.folder / "external-lab.npz"))
+            versions.register(made)
         elif lack == "classes":
             versions.add(pair[1], names=("a", *NAMES[1:]))
         else:

@@ -170,7 +170,7 @@ def _reading(run: Run) -> Iterator[str]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             yield folder
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile, MlflowException) as error:
+    except (ValueError, LookupError, OSError, zipfile.BadZipFile, MlflowException) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{_where(run)}: its files cannot be read ({reason})") from None
 
