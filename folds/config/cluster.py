@@ -79,5 +79,5 @@ class TrackingConfig(Section):
     )
     output: str | None = Field(
         None,
-        description="Folder that receives report.html, summary.json, splits.json, oof.npz and more.",
+        description="Folder that receives report.html, summary.json, splits.json, oof.npz, ...",
     )

@@ -45,8 +45,8 @@ class EvaluationConfig(Section):
         tuple[Annotated[str, AfterValidator(_check_external)], ...], AfterValidator(_check_unique)
     ] = Field(
         (),
-        description="Other images with labels, another laboratory's, say. Each fold's model and each "
-        "candidate is scored on them; nothing trains on them.",
+        description="Other images with labels, another laboratory's, say: each fold's model and "
+        "each candidate is scored on them, and nothing trains on them.",
     )
 
     @property
