@@ -73,9 +73,7 @@ def fold_of(problem, repeat, fold, *, skill=0.7, values=(0.5, 0.6, 0.4), weights
     shift = Shifted(some, cases, (images.labels[some] + wrong) % classes)
     found = guesses(true, classes, skill, rng)
     beside = {"tta": guesses(true, classes, skill, rng)} if problem.card.tta != "none" else {}
-    external = {
-        e.name: guesses(e.images.labels, classes, skill, rng) for e in problem.externals
-    }
+    external = {e.name: guesses(e.images.labels, classes, skill, rng) for e in problem.externals}
     own = scores(true, found) if len(rows) else {}
     measured = own | (shift.scores(images.labels) if len(some) else {})
     for other in problem.externals:
