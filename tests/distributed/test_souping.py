@@ -7,8 +7,8 @@ from safetensors.torch import load
 
 from distributed.souping import make_soup
 from folds.bundle import Predictor, write_bundle
-from folds.evaluate import macro_f1
 from folds.device import Runtime
+from folds.evaluate import macro_f1
 from folds.fit import fit_fold
 from tests.distributed.finished import finished_run, fold_of, problem_of, weights_of
 

@@ -47,9 +47,7 @@ def line(text, start):
 
 def test_the_screen_names_everything(everything):
     summary, text, _ = everything
-    assert [
-        word for word in re.findall(r"^│ (\S.*?) +│", text, re.MULTILINE)
-    ] == [
+    assert re.findall(r"^│ (\S.*?) +│", text, re.MULTILINE) == [
         *(f"repeat {repeat} fold {fold}" for repeat in (1, 2) for fold in (1, 2, 3)),
         "mean", "std", "all pooled", "95% low", "95% high", "TTA d4",
     ]  # fmt: skip
