@@ -93,6 +93,8 @@ def choose(run: Run, results: Results, pooled: Pooled, pooled_shift: dict[str, f
     if len(results) > 1 and (asked == "soup" or (asked == "auto" and select.externals)):
         _add_soup(run, results, found, candidates)
     kind, why = _kind(asked, select, candidates)
+    if asked not in ("auto", kind):
+        run.notify(f"--candidate {asked}: there is none; the {kind} is registered instead")
     return Choice(list(candidates.values()), candidates[kind], why, best)
 
 

@@ -110,7 +110,7 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     """Check, plan and run; the heavy imports wait until the command line is known to be good."""
     if command.verbose:
         os.environ["CROSSFOLD_VERBOSE"] = "1"
-    console = Console(stderr=False)
+    console = Console(emoji=False)  # a colon is a colon
     start = time.perf_counter()
     from distributed import cluster
 

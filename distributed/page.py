@@ -205,12 +205,15 @@ def reproduce(config: Config) -> str:
 
 
 def _flag(flag: str, value: Any) -> list[str]:
+    """Words that the command line reads back as this value."""
     if value is True:
         return [flag]
     if flag == "--external":
         return [word for one in value for word in (flag, one)]
     if flag == "--head-layers":
-        return [flag, ",".join(map(str, value))]
+        value = ",".join(map(str, value))
     if isinstance(value, dict):
-        return [flag, ",".join(f"{key}={number}" for key, number in value.items())]
-    return [flag, *(map(str, value) if isinstance(value, list) else [str(value)])]
+        value = ",".join(f"{key}={number}" for key, number in value.items())
+    if isinstance(value, list):
+        return [flag, *map(str, value)]
+    return [f"{flag}={value}"] if str(value).startswith("-") else [flag, str(value)]

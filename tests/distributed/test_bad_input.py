@@ -74,6 +74,12 @@ LABELS = np.arange(20) % 2
         (["--data", "digits", "--holdout", "0.7"], "--holdout 0.7: must be less than or equal"),
         (["--data", "digits", "--group-regex", "("], "--group-regex '(': no regular expression"),
         (["--data", "digits", "--group-regex", "(x)"], "names no group in 1797 of 1797 ids"),
+        (["--select-by", "f1"], "--select-by 'f1': no score 'f1'; nearest: macro_f1"),
+        (["--select-by", "shift.macro_f1", "--shift", "off"], "leave out --shift off"),
+        (["--select-by", "external.lab2.ece"], "there is no --external lab2=SOURCE"),
+        (["--external", "lab2"], "must be NAME=SOURCE"),
+        (["--external", "a=demo", "--external", "a=digits"], "two of them have one name"),
+        (["--data", "digits", "--external", "a=missing"], "--external a=missing: no such file"),
         (["--config", "none.yaml"], "give a YAML file"),
         (["--resume"], "no interrupted run"),
         (["--data", "digits", "--backbone", "test_vit", "--image-size", "100"], "--image-size 160"),
@@ -132,6 +138,14 @@ def test_wrong_folders(here, monkeypatch, capsys):
     assert "no class folders" in refused(monkeypatch, capsys, "--data", "empty")
     (here / "one" / "a").mkdir(parents=True)
     assert "'a' has no images" in refused(monkeypatch, capsys, "--data", "one")
+
+
+def test_external_images_of_an_unknown_class(here, monkeypatch, capsys):
+    for name in ("0", "nein"):
+        (here / "lab2" / name).mkdir(parents=True)
+        Image.fromarray(pixels()[0]).save(here / "lab2" / name / "1.png")
+    line = refused(monkeypatch, capsys, "--data", "digits", "--external", "lab2=lab2")
+    assert "--external lab2=lab2: class 'nein' is none of those trained on" in line
 
 
 def test_truncated_files_are_named_and_counted(here, monkeypatch, capsys):

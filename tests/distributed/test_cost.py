@@ -13,6 +13,7 @@ from distributed.cost import (
     FOLD_S,
     HEAD_S,
     RECORD_S,
+    SHIFT_VIEW,
     START_S,
     Work,
     epoch_seconds,
@@ -99,6 +100,15 @@ def test_epochs_by_hand():
     assert epoch_seconds(work(), RATES) == pytest.approx(expected)
     expected[:3] = [1.0, 1.0, 1.0]
     assert epoch_seconds(work(shared=False), RATES) == pytest.approx(expected)
+
+
+@given(work=works, views=st.integers(0, 10**6))
+def test_corrupted_images_are_passes_of_a_fold_that_its_cores_speed_up(work, views):
+    seen, plan = replace(work, shift_views=views), cores(2)(work.tasks)
+    for task in range(work.tasks):
+        more = fold_seconds(plan, task, seen, RATES) - fold_seconds(plan, task, work, RATES)
+        passes = SHIFT_VIEW * views / RATES.forward
+        assert more == pytest.approx(passes / lane_speed(plan, task, RATES), abs=1e-6)
 
 
 def test_only_the_frozen_epochs_at_the_beginning_are_shared():

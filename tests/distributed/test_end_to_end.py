@@ -12,6 +12,9 @@ import jsonschema
 import mlflow
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
+
+from folds.bundle import Predictor
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "summary.schema.json"
 BASE = [
@@ -39,10 +42,26 @@ def client_of(folder):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
+    """A finished run that has been scored on other digits, too."""
     folder = tmp_path_factory.mktemp("job")
-    ran = python(folder, "distributed.cv", *BASE, "--stages", "1:2:1e-3", "--output", "out")
+    np.savez(folder / "lab2.npz", images=elsewhere(), labels=load_digits().target[-60:])
+    ran = python(
+        folder, "distributed.cv", *BASE, "--stages", "1:2:1e-3", "--external", "lab2=lab2.npz",
+        "--output", "out",
+    )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return folder, ran
+
+
+def elsewhere():
+    """The last 60 digits as RGB images."""
+    grey = (load_digits().images[-60:] * 15).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=3)
+
+
+@pytest.fixture(scope="module")
+def summary(done):
+    return json.loads((done[0] / "out" / "summary.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +78,8 @@ def test_the_screen_is_quiet_and_tells_what_to_do_next(done):
     assert "\x1b" not in ran.stdout
 
 
-def test_the_summary_fits_its_schema_and_its_files(done):
+def test_the_summary_fits_its_schema_and_its_files(done, summary):
     folder, _ = done
-    summary = json.loads((folder / "out" / "summary.json").read_text())
     jsonschema.validate(summary, json.loads(SCHEMA.read_text()))
     oof = np.load(folder / "out" / "oof.npz")
     splits = json.loads((folder / "out" / "splits.json").read_text())
@@ -71,6 +89,83 @@ def test_the_summary_fits_its_schema_and_its_files(done):
     np.testing.assert_allclose(oof["probabilities"].sum(axis=1), 1, atol=1e-5)
     right = (oof["probabilities"].argmax(axis=1) == oof["labels"]).mean()
     assert summary["oof"]["accuracy"] == pytest.approx(right)
+    np.testing.assert_array_equal(oof["groups"], oof["ids"])
+    shift = np.load(folder / "out" / "shift.npz")
+    assert shift["predicted"].shape == (19, summary["oof_shift"]["images"])
+    right = (shift["predicted"] == shift["labels"]).mean()
+    assert summary["oof_shift"]["accuracy"] == pytest.approx(right)
+
+
+def test_external_images_are_scored_by_each_fold_and_by_all(done, summary):
+    found = np.load(done[0] / "out" / "external-lab2.npz")
+    labels, probabilities = found["labels"], found["probabilities"]
+    assert probabilities.shape == (2, 60, 10)
+    assert {len(found[name]) for name in ("ids", "labels", "groups")} == {60}
+    assert found["candidates"].tolist() == ["best-fold", "ensemble"]
+    each = dict(zip(found["candidates"], found["candidate_probabilities"], strict=True))
+    np.testing.assert_allclose(each["ensemble"], probabilities.mean(axis=0), atol=1e-7)
+    assert any(np.array_equal(each["best-fold"], fold) for fold in probabilities)
+    for kind, said in each.items():
+        right = (said.argmax(axis=1) == labels).mean()
+        scores = summary["external"]["lab2"]["models"][kind]
+        assert scores["accuracy"] == pytest.approx(right)
+
+
+def bundle_of(folder, model_id):
+    """Where the store has the bundle of a logged model."""
+    (found,) = [p for p in (folder / "mlruns").rglob("model.json") if model_id in p.parts]
+    return found.parent
+
+
+def test_the_registered_ensemble_predicts_the_mean_of_its_folds(done, client, summary):
+    """Of bundles that were logged apart, each with the ensemble's temperature."""
+    folder, _ = done
+    temperature = summary["calibration"]["temperature"]
+    members = []
+    for fold in summary["folds"]:
+        (model,) = client.get_run(fold["mlflow_run"]).outputs.model_outputs
+        plain = Predictor(bundle_of(folder, model.model_id), "cpu").predict(elsewhere())
+        powers = plain.astype(np.float64) ** (1 / temperature)
+        members.append(powers / powers.sum(axis=1, keepdims=True))
+    assert np.abs(members[0] - members[1]).max() > 1e-4
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    found = mlflow.pyfunc.load_model("models:/crossfold/1").predict(elsewhere())
+    assert list(found) == ["predicted_class", *"0123456789"]
+    np.testing.assert_allclose(found.iloc[:, 1:], np.mean(members, axis=0), atol=1e-6)
+    assert temperature != pytest.approx(1)
+
+
+def test_the_version_says_where_it_is_from(done, client, summary):
+    version = client.get_model_version("crossfold", "1")
+    parent = summary["mlflow"]["parent_run"]
+    assert (
+        version.tags.items()
+        >= {
+            "crossfold.run": parent,
+            "crossfold.candidate": "ensemble",
+            "crossfold.splits_digest": summary["splits_digest"],
+            "crossfold.data_digest": summary["data_digest"],
+        }.items()
+    )
+    card = bundle_of(done[0], version.source.rsplit("/", 1)[-1]) / "MODEL_CARD.md"
+    assert card.read_text() == version.description
+    assert "lab2" in version.description
+    assert f"{summary['oof']['macro_f1']:.3f}" in version.description
+    registered = summary["registered"]
+    assert (registered["kind"], registered["version"]) == ("ensemble", "1")
+
+
+def test_the_report_is_there_twice_and_tells_of_this_run(done, client, summary):
+    page = (done[0] / "out" / "report.html").read_text()
+    parent = client.get_run(summary["mlflow"]["parent_run"])
+    kept = client.download_artifacts(parent.info.run_id, "report.html", str(done[0]))
+    assert Path(kept).read_text() == page
+    assert summary["name"] in page
+    assert "--external lab2=lab2.npz" in page
+    assert "version 1" in page
+    described = parent.data.tags["mlflow.note.content"]
+    assert "| **pooled** |" in described
+    assert "external  lab2" in described
 
 
 def test_nothing_is_left_behind(done):
@@ -78,8 +173,7 @@ def test_nothing_is_left_behind(done):
     assert not (done[0] / ".crossfold").exists()
 
 
-def test_one_parent_and_one_child_a_fold_are_finished(done, client):
-    summary = json.loads((done[0] / "out" / "summary.json").read_text())
+def test_one_parent_and_one_child_a_fold_are_finished(done, client, summary):
     runs = client.search_runs([summary["mlflow"]["experiment_id"]])
     parents = [run for run in runs if run.data.tags["crossfold.kind"] == "parent"]
     folds = [run for run in runs if run.data.tags["crossfold.kind"] == "fold"]
@@ -95,7 +189,10 @@ def test_one_parent_and_one_child_a_fold_are_finished(done, client):
     assert {"confusion.png", "curves.png"} <= names
     assert folds[0].data.params["batch_size"] == "16"
     above = {file.path for file in client.list_artifacts(parents[0].info.run_id)}
-    assert {"confusion.png", "augmentation.png", "summary.json"} <= above
+    assert above == {
+        "augmentation.png", "audit.csv", "confusion.png", "external-lab2.npz", "oof.npz",
+        "report.html", "shift.npz", "splits.json", "summary.json",
+    }  # fmt: skip
 
 
 def test_the_model_is_promoted_and_predicts(done, client):
@@ -116,23 +213,29 @@ def test_the_model_is_promoted_and_predicts(done, client):
         assert int(row["predicted_class"]) == int(np.argmax(chances))
 
 
-def test_the_same_splits_again_give_the_same_scores(done):
+def test_the_same_splits_again_give_the_same_scores_without_shift_too(done):
     folder, _ = done
     ran = python(
-        folder, "distributed.cv", *BASE, "--stages", "1:2:1e-3",
-        "--splits", "out/splits.json", "--output", "again", "--concurrent-folds", "1",
+        folder, "distributed.cv", *BASE, "--stages", "1:2:1e-3", "--shift", "off",
+        "--splits", "out/splits.json", "--output", "again:ok:", "--concurrent-folds", "1",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "files     again:ok:\n" in ran.stdout  # no emoji
     first, second = (
-        np.load(folder / name / "oof.npz")["probabilities"] for name in ("out", "again")
+        np.load(folder / name / "oof.npz")["probabilities"] for name in ("out", "again:ok:")
     )
     np.testing.assert_allclose(first, second, atol=1e-3)
-    registered = json.loads((folder / "again" / "summary.json").read_text())["registered"]
-    assert registered["version"] == "2"
+    summary = json.loads((folder / "again:ok:" / "summary.json").read_text())
+    jsonschema.validate(summary, json.loads(SCHEMA.read_text()))
+    assert summary["registered"]["version"] == "2"
+    assert (summary["oof_shift"], summary["external"]) == (None, {})
+    assert not (folder / "again:ok:" / "shift.npz").exists()
+    assert "\nshift " not in ran.stdout
 
 
-def test_an_interrupted_run_goes_on_to_the_same_result(done, tmp_path):
+def test_an_interrupted_run_goes_on_to_the_same_result_and_its_refit(done, tmp_path):
     stages = ["--stages", "1:2:1e-3", "--concurrent-folds", "1", "--output", "out"]
+    stages += ["--candidate", "refit", "--shift", "off"]
     process = subprocess.Popen(
         [sys.executable, "-m", "distributed.cv", *BASE, *stages],
         cwd=tmp_path, env=environment(), text=True,
@@ -157,8 +260,20 @@ def test_an_interrupted_run_goes_on_to_the_same_result(done, tmp_path):
     again = python(tmp_path, "distributed.cv", "--resume")
     assert again.returncode == 0, again.stdout + again.stderr
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    assert len(runs) == 3
+    kinds = sorted(run.data.tags["crossfold.kind"] for run in runs)
+    assert kinds == ["fold", "fold", "parent", "refit"]
     assert {run.info.status for run in runs} == {"FINISHED"}
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert len(summary["folds"]) == 2
+    (refit,) = [run for run in runs if run.data.tags["crossfold.kind"] == "refit"]
+    best = [fold["best_epoch"] for fold in summary["folds"]]
+    assert (
+        len(client.get_metric_history(refit.info.run_id, "train_loss"))
+        == round(np.mean(best) - 1) + 1
+    )
+    assert summary["registered"]["kind"] == "refit"
+    version = client.get_model_version("crossfold", "1")
+    assert version.tags["crossfold.candidate"] == "refit"
     first, second = (
         np.load(folder / "out" / "oof.npz")["probabilities"] for folder in (done[0], tmp_path)
     )

@@ -32,6 +32,7 @@ def done(tmp_path_factory):
         "--holdout", "0.2", "--folds", "2", "--backbone", "test_resnet", "--weights", "none",
         "--batch-size", "16", "--stages", "1:2:1e-2", "--output", "out",
         "--tta", "flips", "--val-augment", "rand", "--head-layers", "24,12", "--head-norm", "layer",
+        "--candidate", "best-fold",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return folder, ran.stdout
@@ -49,15 +50,15 @@ def test_the_test_part_is_scored_by_the_best_fold_and_by_all(done, summary):
     assert probabilities.shape == (2, len(labels), 3)
     best = summary["registered"]["fold"]
     accuracy = {
-        "best_fold": (probabilities[best].argmax(axis=1) == labels).mean(),
+        "best-fold": (probabilities[best].argmax(axis=1) == labels).mean(),
         "ensemble": (probabilities.mean(axis=0).argmax(axis=1) == labels).mean(),
     }
     assert summary["holdout"]["images"] == len(labels)
-    for name, value in accuracy.items():
-        assert summary["holdout"][name]["accuracy"] == pytest.approx(value)
+    for kind, value in accuracy.items():
+        assert summary["holdout"]["models"][kind]["accuracy"] == pytest.approx(value)
     assert (
-        f"hold-out  {len(labels)} images: accuracy {accuracy['best_fold']:.3f} (best fold), "
-        f"{accuracy['ensemble']:.3f} (folds averaged); never used for choosing"
+        f"hold-out  {len(labels)} images: accuracy {accuracy['best-fold']:.3f} best-fold, "
+        f"{accuracy['ensemble']:.3f} ensemble; never used for choosing"
     ) in done[1]
 
 
@@ -85,7 +86,7 @@ def test_averages_over_views_are_scored_beside_the_plain_predictions(done, summa
         told = summary["oof_beside"][view]
         assert told["accuracy"] == pytest.approx(np.average(each, weights=sizes))
         assert told["log_loss"] != summary["oof"]["log_loss"]
-        assert re.search(rf"pooled, {name} .* {told['accuracy']:.3f} ", done[1])
+        assert re.search(rf"{name} .* {told['accuracy']:.3f} ", done[1])
         assert metrics[f"oof_{view}_log_loss"] == pytest.approx(told["log_loss"])
     for fold in summary["folds"]:
         metrics = client.get_run(fold["mlflow_run"]).data.metrics
@@ -115,9 +116,9 @@ def test_the_registered_model_averages_over_them_too(done, summary):
 def test_its_scores_are_metrics_of_the_parent(done, summary):
     client = client_of(done[0])
     parent = client.get_run(summary["mlflow"]["parent_run"])
-    for prefix, name in (("holdout", "best_fold"), ("holdout_ensemble", "ensemble")):
-        for score, value in summary["holdout"][name].items():
-            assert parent.data.metrics[f"{prefix}_{score}"] == pytest.approx(value)
+    for kind in ("best-fold", "ensemble"):
+        for score, value in summary["holdout"]["models"][kind].items():
+            assert parent.data.metrics[f"holdout.{kind}.{score}"] == pytest.approx(value)
     artifacts = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {"holdout.npz", "oof.npz", "splits.json"} <= artifacts
 

@@ -99,10 +99,17 @@ def test_the_last_fold_gets_the_idle_core():
     assert [make_plan(resources(2), 4).threads_of(task) for task in range(4)] == [1] * 4
 
 
+@given(cpus=st.integers(1, 64), folds=st.integers(1, 20), workers=st.integers(1, 4))
+def test_what_comes_after_all_folds_has_the_node_to_itself(cpus, folds, workers):
+    assume(workers <= cpus)
+    plan = make_plan(resources(cpus), folds, workers=workers)
+    assert plan.threads_of(folds) == cpus // workers >= plan.threads
+
+
 @pytest.mark.parametrize("there", [Resources(4, 0, (2, 2)), Resources(8, 2, (8,))])
 def test_idle_cores_are_left_alone_on_several_nodes_and_with_gpus(there):
     plan = make_plan(there, 5, lanes=2)
-    assert plan.threads_of(4) == plan.threads
+    assert plan.threads_of(4) == plan.threads_of(5) == plan.threads
 
 
 def rates(busy=0.5, step_bytes=10, train=100.0):

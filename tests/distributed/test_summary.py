@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from distributed.summary import over_folds, schema, to_scores
+from distributed.summary import estimated, over_folds, schema, to_scores
+from folds.assess.intervals import Interval
 
 DOCS = Path(__file__).parents[2] / "docs" / "summary.schema.json"
 
@@ -16,3 +17,8 @@ def test_a_score_that_is_not_defined_becomes_null_and_has_no_mean():
     assert scores[0].roc_auc is None
     assert "roc_auc" not in over_folds(scores)
     assert over_folds(scores)["accuracy"].std == 0
+
+
+def test_an_interval_of_what_is_not_defined_is_null():
+    nan = float("nan")
+    assert set(estimated(Interval(nan, nan, nan)).model_dump().values()) == {None}

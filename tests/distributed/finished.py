@@ -1,0 +1,113 @@
+"""Runs whose folds are finished, made without training: what comes after can be tested on them."""
+
+import io
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from distributed.plan import Plan
+from distributed.results import pack
+from distributed.run import Run
+from distributed.workspace import Workspace
+from folds.backbone import Classifier
+from folds.checkpoint import EpochReport
+from folds.device import Runtime
+from folds.evaluate import scores
+from folds.images.external import External
+from folds.measure import Shifted, external_scores
+from folds.prepare import Prepared
+from folds.result import FoldResult
+from folds.splits import tasks
+from folds.suite import suite
+from tests.conftest import small_images, small_problem
+
+
+def problem_of(images=None, *, externals=(), **settings):
+    """A problem with external images of these names, and their sources in its settings."""
+    settings = {"backbone": "test_resnet", **settings}
+    sources = [f"{name}=there" for name in externals]
+    plain = small_problem(images, external=sources, **settings)
+    others = tuple(
+        External(name, "there", small_images((8, 7, 6), seed=number + 1))
+        for number, name in enumerate(externals)
+    )
+    return replace(plain, externals=others)
+
+
+def weights_of(problem, seed=0):
+    """A random network's."""
+    torch.manual_seed(seed)
+    card = problem.card
+    network = Classifier(card.backbone, classes=len(card.class_names), size=32, head=card.head)
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def guesses(labels, classes, skill, rng):
+    """Probabilities that are right about as often as `skill` says."""
+    right = rng.random(len(labels)) < skill
+    said = np.where(right, labels, rng.integers(0, classes, len(labels)))
+    sure = rng.dirichlet(np.ones(classes), len(labels)) + 2 * np.eye(classes)[said]
+    return (sure / sure.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def history(values):
+    """Epochs with these values of ``--select-by``."""
+    return tuple(
+        EpochReport(epoch, 0, 1.0, 1.1, 1.0, 0.5, 0.5, 1e-3, 10.0, 1.0, value)
+        for epoch, value in enumerate(values)
+    )
+
+
+def fold_of(problem, repeat, fold, *, skill=0.7, values=(0.5, 0.6, 0.4), weights=None):
+    """The result of a fold; that of the number of folds is one on all images."""
+    images, rng = problem.images, np.random.default_rng(100 * repeat + fold)
+    classes, evaluation = len(images.class_names), problem.config.evaluation
+    rows = problem.splits.parts(repeat, fold, images.ids)[1]
+    true, held_out = images.labels[rows], problem.splits.holdout(images.ids)
+    cases = tuple(suite(evaluation.shift))
+    some = rows[: 1 + len(rows) // 2] if cases else rows[:0]
+    wrong = rng.random((len(cases), len(some))) < 0.4
+    shift = Shifted(some, cases, (images.labels[some] + wrong) % classes)
+    found = guesses(true, classes, skill, rng)
+    beside = {"tta": guesses(true, classes, skill, rng)} if problem.card.tta != "none" else {}
+    external = {e.name: guesses(e.images.labels, classes, skill, rng) for e in problem.externals}
+    own = scores(true, found) if len(rows) else {}
+    measured = own | (shift.scores(images.labels) if len(some) else {})
+    for other in problem.externals:
+        measured |= external_scores(other, external[other.name])
+    return FoldResult(
+        repeat=repeat, fold=fold, rows=rows, probabilities=found,
+        weights=weights_of(problem, fold) if weights is None else weights,
+        history=history(values), best_epoch=int(np.argmax(values)), averaged=False, scores=own,
+        holdout=guesses(images.labels[held_out], classes, skill, rng), beside=beside,
+        beside_scores={view: scores(true, seen) for view, seen in beside.items() if len(rows)},
+        shift=shift, external=external, measured=measured,
+        features=rng.normal(size=(len(rows), 4)).astype(np.float32),
+    )  # fmt: skip
+
+
+def finished_run(folder, problem, *, only=None, fold=fold_of):
+    """A run all of whose tasks have been trained.
+
+    Returns
+    -------
+    Run, list of dict
+        The run, whose console writes to ``run.console.file``, and the results of its folds.
+    """
+    there = [task for task in tasks(problem.splits) if only is None or task[1] in only]
+    prepared = Prepared(problem, there, "random", ())
+    space, names = Workspace(folder), prepared.names
+    for number, (repeat, own) in enumerate(prepared.tasks):
+        space.write_result(number, pack(fold(problem, repeat, own), problem.card))
+    ids = {str(number): f"run{number}" for number in range(len(names))}
+    runs = SimpleNamespace(parent="parent", experiment_id="1", folds=ids)
+    recorder = SimpleNamespace(runs=runs, store=SimpleNamespace(uri="sqlite:///x.db"))
+    console = Console(file=io.StringIO(), width=200)
+    plan = Plan("cpu", 1, 1, 1, len(there), cores=1)
+    run = Run(
+        problem.config, prepared, plan, space, recorder, console, Runtime.choose("cpu", "fp32")
+    )
+    return run, [space.read_result(number) for number in range(len(there))]
