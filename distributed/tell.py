@@ -42,12 +42,14 @@ def markdown(summary: Summary, names: list[str]) -> str:
     """The parent run's description in the MLflow UI."""
     pages = Pages(summary.mlflow.experiment_id, summary.mlflow.parent_run)
     rows = [
+        ["**all pooled**", "", *_row(summary.oof)],
+        ["95% interval", "", *(_ends(summary.oof_intervals[key]) for key in SHOWN)],
+        *([name, "", *_row(scores)] for name, scores in _named_beside(summary)),
+    ]  # first, since MLflow folds what follows away
+    rows += [
         [name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores)]
         for name, fold in zip(names, summary.folds, strict=False)
     ]
-    rows.append(["**all pooled**", "", *_row(summary.oof)])
-    rows.append(["95% interval", "", *(_ends(summary.oof_intervals[key]) for key in SHOWN)])
-    rows += [[name, "", *_row(scores)] for name, scores in _named_beside(summary)]
     told = table(["fold", "best epoch", *SHOWN.values()], rows)
     return "\n\n".join([pages.links, told, *_lines(summary)])
 

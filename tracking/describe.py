@@ -67,7 +67,7 @@ def fold_note(
         [title, *(figure(scores.get(start + n)) for n in SHOWN)] for title, start in _sets(scores)
     ]
     told = table(["images", *SHOWN.values()], rows) if rows else ""
-    return "\n\n".join([" · ".join(links), f"Best epoch {best_epoch}.", told])
+    return "\n\n".join([" · ".join(links), told, f"Best epoch {best_epoch}."])
 
 
 def _sets(scores: Mapping[str, float]) -> list[tuple[str, str]]:

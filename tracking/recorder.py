@@ -190,8 +190,7 @@ class Recorder:
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            kind = {"mlflow.experimentKind": "custom_model_development"}  # not one of chats
-            return str(self._client.create_experiment(name, self.store.artifact_root, kind))
+            return str(self._client.create_experiment(name, self.store.artifact_root))
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
@@ -215,7 +214,8 @@ class Recorder:
         if task not in self.runs.folds:
             self.runs.folds[task] = self._child(task, event)
             self._remember()
-        sizes = [_param("train_images", event["train"]), _param("held_out", event["held_out"])]
+        own = {"fold": self._names[int(task)], "train_images": event["train"]}
+        sizes = [_param(*item) for item in (own | {"held_out": event["held_out"]}).items()]
         sizes += [_param(f"fold_class_{what}", value) for what, value in event["balance"].items()]
         parent = self._client.get_run(self.runs.parent).data.params
         params = [*(_param(*item) for item in parent.items()), *sizes]

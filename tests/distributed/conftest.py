@@ -7,6 +7,7 @@ from folds.config import Config
 from folds.images import ImageSet
 from folds.problem import Problem
 from folds.splits import make_splits
+from tests.distributed.test_end_to_end import BASE, python
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,15 @@ def local_ray(tmp_path_factory):
     yield ray
     ray.shutdown()
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def done(tmp_path_factory):
+    """A folder in which the main job has run, with its output in `out`, and what it printed."""
+    folder = tmp_path_factory.mktemp("job")
+    ran = python(folder, "distributed.cv", *BASE, "--stages", "1:2:1e-3", "--output", "out")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return folder, ran
 
 
 @pytest.fixture

@@ -38,14 +38,6 @@ def client_of(folder):
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("job")
-    ran = python(folder, "distributed.cv", *BASE, "--stages", "1:2:1e-3", "--output", "out")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return folder, ran
-
-
-@pytest.fixture(scope="module")
 def client(done):
     return client_of(done[0])
 
