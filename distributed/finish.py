@@ -1,21 +1,28 @@
 """The end of the main job: predictions pooled and judged, a model registered, all of it told."""
 
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from distributed.assessment import assess
 from distributed.candidates import Candidate, choose
-from distributed.outputs import write_files
+from distributed.outputs import output_folder, write_files
 from distributed.page import page_facts
 from distributed.pooling import pool, pooled_shift_scores
 from distributed.run import Run
 from distributed.summarise import summarise
 from distributed.summary import Summary
 from distributed.tell import markdown, print_summary
+from folds.bundle import ModelCard
 from folds.evaluate import confusion
 from folds.files import check_folder
+from folds.licence import licence_of
+from folds.preview import sheet
+from tracking.card import FILE, CardFacts, model_card
 from tracking.figures import confusion_figure
 from tracking.registry import Described
-from tracking.report import write_report
+from tracking.report import Report, write_report
 
 
 def check_output(output: str | None) -> None:
@@ -38,31 +45,58 @@ def finish(run: Run) -> Summary:
     said = assess(images, pooled, results)
     shift = pooled_shift_scores(images, pooled)
     choice = choose(run, results, pooled, {} if shift is None else shift.flat())
-    version = _register(run, choice.chosen, said.temperature)
-    summary = summarise(run, results, pooled, shift, said, choice, version)
-    files = write_files(run, summary, pooled, choice.candidates)
-    sheet = files[0].with_name("augmentation.png")
-    page = files[0].with_name("report.html")
-    write_report(page, page_facts(run, results, pooled, said, choice, summary, sheet))
-    files.append(page)
+    summary = summarise(run, results, pooled, shift, said, choice)
+    folder = output_folder(run)
+    facts = page_facts(run, results, pooled, said, choice, summary, _draw_sheet(run, folder))
+    version = _register(run, choice.chosen, said.temperature, summary, facts)
+    summary = summary.of_version(version)
+    files = write_files(run, folder, summary, pooled, choice.candidates)
+    registered = replace(facts.registered, version=version) if facts.registered else None
+    write_report(folder / "report.html", replace(facts, registered=registered))
+    files += [folder / "report.html", folder / "augmentation.png"]
     counts = confusion(pooled.oof.labels, pooled.oof.probabilities)
     figure = confusion_figure(counts, images.class_names, "all out-of-fold predictions")
-    metrics = _metrics(summary)
-    run.recorder.log_parent(metrics, files, figure, markdown(summary, prepared.names))
+    run.recorder.log_parent(_metrics(summary), files, figure, markdown(summary, prepared.names))
     return summary
 
 
-def _register(run: Run, chosen: Candidate, temperature: float) -> str:
-    """Write the chosen model as one bundle and register it."""
-    folder = run.space.folder / "model"
+def _draw_sheet(run: Run, folder: Path) -> Path:
+    """Draw what augmentation does."""
+    problem, config = run.prepared.problem, run.config
+    picture = sheet(problem.images, config.train.augment, size=problem.size, seed=config.split.seed)
+    path = folder / "augmentation.png"
+    picture.save(path)
+    return path
+
+
+def _register(
+    run: Run, chosen: Candidate, temperature: float, summary: Summary, facts: Report
+) -> str:
+    """Write the chosen model and its card as one bundle, and register it."""
+    folder, digests = run.space.folder / "model", run.prepared.digests
+    images = run.prepared.problem.images
     chosen.write(folder, temperature)
+    card = CardFacts(
+        kind=chosen.kind,
+        name=run.config.tracking.model_name,
+        bundle=ModelCard.read(folder / "model.json"),
+        weights=digests["weights"],
+        report=facts,
+        licence=licence_of(run.config.model.backbone, digests["weights"]),
+        counts=images.counts,
+        groups=len(np.unique(images.groups)),
+        external=bool(summary.external),
+        why=f"It was chosen of {len(summary.candidates)} candidates: {summary.registered.why}.",
+    )
+    text = model_card(card)
+    (folder / FILE).write_text(text, encoding="utf-8")
     tags = {
         "crossfold.run": run.recorder.runs.parent,
         "crossfold.candidate": chosen.kind,
-        **{f"crossfold.{name}": value for name, value in run.prepared.digests.items()},
+        **{f"crossfold.{name}": value for name, value in digests.items()},
     }
-    about = Described(tags, "")
-    return run.recorder.register(folder, chosen.kind, run.config.tracking.model_name, about)
+    name = run.config.tracking.model_name
+    return run.recorder.register(folder, chosen.kind, name, Described(tags, text))
 
 
 def _metrics(summary: Summary) -> dict[str, float]:

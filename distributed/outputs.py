@@ -12,28 +12,30 @@ from distributed.pooling import Pooled, shift_arrays
 from distributed.run import Run
 from distributed.summary import Summary
 from folds.audit.tables import write_findings
-from folds.preview import sheet
+
+
+def output_folder(run: Run) -> Path:
+    """Make the folder that files are written to: the output, or else in the workspace."""
+    folder = Path(run.config.tracking.output or run.space.folder / "output")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def write_files(
-    run: Run, summary: Summary, pooled: Pooled, candidates: Sequence[Candidate]
+    run: Run, folder: Path, summary: Summary, pooled: Pooled, candidates: Sequence[Candidate]
 ) -> list[Path]:
-    """Write all of them, to the output or else to the workspace.
+    """Write the summary, the splits and all arrays.
 
     Returns
     -------
     list of Path
-        summary.json, splits.json, oof.npz, augmentation.png; where there are such, shift.npz,
-        holdout.npz, external-NAME.npz and audit.csv.
+        summary.json, splits.json, oof.npz; where there are such, shift.npz, holdout.npz,
+        external-NAME.npz and audit.csv.
     """
-    folder = Path(run.config.tracking.output or run.space.folder / "output")
-    folder.mkdir(parents=True, exist_ok=True)
-    problem, seed = run.prepared.problem, run.config.split.seed
+    problem = run.prepared.problem
     text = json.dumps(summary.model_dump(mode="json"), indent=2)
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     problem.splits.write(folder / "splits.json")
-    picture = sheet(problem.images, run.config.train.augment, size=problem.size, seed=seed)
-    picture.save(folder / "augmentation.png")
     groups = {other.name: other.images.groups for other in problem.externals}
     arrays = {"oof": asdict(pooled.oof)}
     if pooled.shift.shifted.cases:
@@ -48,7 +50,7 @@ def write_files(
         }
     for name, content in arrays.items():
         np.savez(folder / f"{name}.npz", **content)
-    names = ["summary.json", "splits.json", "augmentation.png", *(f"{n}.npz" for n in arrays)]
+    names = ["summary.json", "splits.json", *(f"{n}.npz" for n in arrays)]
     if (audit := run.prepared.audit) is not None:
         write_findings(folder / "audit.csv", audit, audit.findings)
         names.append("audit.csv")

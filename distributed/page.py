@@ -54,7 +54,7 @@ def page_facts(
         scores=_estimates(summary.oof_intervals),
         over_folds={n: (s.mean, s.std) for n, s in summary.over_folds.items()},
         gap=facts.Gap(summary.config["select_by"], summary.gap.best, summary.gap.last),
-        elsewhere=_elsewhere(summary),
+        elsewhere=_elsewhere(summary, len(seen.rows)),
         candidates=_candidates(summary),
         registered=facts.Registered(
             summary.registered.kind, summary.registered.name, summary.registered.version,
@@ -103,9 +103,9 @@ def _plain(found: told.Scores) -> dict[str, facts.Estimate]:
     return {name: facts.Estimate(value) for name, value in found if value is not None}
 
 
-def _elsewhere(summary: Summary) -> list[facts.ScoreRow]:
+def _elsewhere(summary: Summary, scored: int) -> list[facts.ScoreRow]:
     rows = [
-        facts.ScoreRow(_TITLES[view], "the folds", summary.images, _plain(found))
+        facts.ScoreRow(_TITLES[view], "the folds", scored, _plain(found))
         for view, found in summary.oof_beside.items()
     ]
     tests = dict(summary.external)

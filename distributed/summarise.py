@@ -41,9 +41,8 @@ def summarise(
     shift: ShiftScores | None,
     said: Assessment,
     choice: Choice,
-    version: str,
 ) -> Summary:
-    """Put everything together.
+    """Put everything together but the version, which is not registered yet.
 
     Parameters
     ----------
@@ -51,8 +50,6 @@ def summarise(
         Pooled scores under corruptions.
     said : Assessment
         Of the pooled predictions.
-    version : str
-        Of the registered model.
     """
     prepared, runs, problem = run.prepared, run.recorder.runs, run.prepared.problem
     assert run.runtime is not None
@@ -94,7 +91,7 @@ def summarise(
             experiment_id=runs.experiment_id,
             parent_run=runs.parent,
         ),
-        registered=_registered(run, choice, version),
+        registered=_registered(run, choice),
         notices=list(prepared.notices),
         seconds={name: round(value, 2) for name, value in seconds.items()},
     )
@@ -183,10 +180,10 @@ def _candidate(run: Run, found: Candidate) -> CandidateSummary:
     )
 
 
-def _registered(run: Run, choice: Choice, version: str) -> Registered:
+def _registered(run: Run, choice: Choice) -> Registered:
     kind = choice.chosen.kind
     repeat, fold = run.prepared.folds[choice.best] if kind == "best-fold" else (None, None)
     return Registered(
-        name=run.config.tracking.model_name, version=version, alias="candidate", kind=kind,
+        name=run.config.tracking.model_name, version="", alias="candidate", kind=kind,
         why=choice.why, repeat=repeat, fold=fold,
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """``summary.json``: what a run was and what came out; its schema is docs/summary.schema.json."""
 
 import json
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -201,6 +201,11 @@ class Summary(_Part):
     registered: Registered
     notices: list[str]
     seconds: dict[str, float] = Field(description="Wall time by phase.")
+
+    def of_version(self, version: str) -> Self:
+        """The same with the version of the registered model."""
+        registered = self.registered.model_copy(update={"version": version})
+        return self.model_copy(update={"registered": registered})
 
 
 def to_scores(values: dict[str, float]) -> Scores:

@@ -110,12 +110,6 @@ def write_bundle(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> N
         (folder / name).write_bytes(content)
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Weights of a bundle of one member."""
-    (name,) = ModelCard.read(folder / "model.json").files
-    return load_file(folder / name)
-
-
 def with_temperature(folder: Path, target: Path, temperature: float) -> None:
     """Copy a bundle, of any number of members, with another temperature."""
     card = replace(ModelCard.read(folder / "model.json"), temperature=temperature)
@@ -214,7 +208,8 @@ class Predictor:
             Something else, or an image that cannot be read.
         """
         parts = [np.zeros((0, len(self.card.class_names)), np.float32)]
-        for block in batches(images, size=self.card.size, batch=batch, folder=folder):
+        fewer = max(batch // len(self.model.views), 1)  # each image is seen in all views at once
+        for block in batches(images, size=self.card.size, batch=fewer, folder=folder):
             parts.append(self.model.of_inputs(self._inputs(block)).cpu().numpy())
         return np.concatenate(parts)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from folds.augment import to_input
 from folds.backbone import Classifier
-from folds.tta import mean_probabilities
+from folds.tta import views
 
 
 class Ensemble(nn.Module):
@@ -30,7 +30,8 @@ class Ensemble(nn.Module):
     ) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.size, self.tta, self.temperature = size, tta, temperature
+        self.size, self.temperature = size, temperature
+        self.views = views(tta)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Probabilities (B, C), float32, of images (B, H, W, 3), uint8."""
@@ -38,11 +39,14 @@ class Ensemble(nn.Module):
 
     def of_inputs(self, images: Tensor) -> Tensor:
         """Probabilities (B, C) of images (B, 3, size, size), float32 in [0, 1]."""
-        found = [
-            tempered(mean_probabilities(member, images, self.tta), self.temperature)
-            for member in self.members
-        ]
-        return torch.stack(found).mean(dim=0)
+        seen = torch.cat([view(images) for view in self.views])
+        means = [self._mean(member(seen)) for member in self.members]
+        return torch.stack([tempered(mean, self.temperature) for mean in means]).mean(dim=0)
+
+    def _mean(self, logits: Tensor) -> Tensor:
+        """Probabilities (B, C) of logits (views * B, C)."""
+        probabilities = logits.float().softmax(dim=1)
+        return probabilities.reshape(len(self.views), -1, logits.shape[1]).mean(dim=0)
 
 
 def tempered(probabilities: Tensor, temperature: float) -> Tensor:

@@ -14,12 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from folds.images.folder import FORMATS
 from folds.images.resize import shrink
 
 Pixels = NDArray[np.uint8]
 ANYWHERE = Path(os.sep)
 _COLUMNS = ("image", "path")
-_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")  # nothing that is executed, as EPS is
 
 
 def batches(
@@ -134,10 +134,8 @@ def _allowed(row: int, path: Path, folder: Path | None) -> Path:
 
 def _decoded(row: int, file: io.BytesIO | Path, size: int) -> Pixels:
     try:
-        with Image.open(file, formats=_FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             pixels = np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise ValueError(
-            f"row {row}: the image cannot be read; use {', '.join(_FORMATS)}"
-        ) from None
+        raise ValueError(f"row {row}: the image cannot be read; use {', '.join(FORMATS)}") from None
     return shrink(pixels[None], size)[0]

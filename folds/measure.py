@@ -100,12 +100,11 @@ def shifted(place: Place, model: Classifier, cases: Sequence[Case], share: float
     rows = _some(place, share) if cases else place.held_out[:0]
     model.eval()
     see = seen(place, model)
-    keys = keys_of(problem.images.ids)
     parts = without_gradients(place, rows)
     outputs = []
     for part, (_, pixels) in zip(parts, place.pixels.batches(parts), strict=True):
-        images, own = to_input(pixels, problem.size), keys[part]
-        views = (corrupt(images, own, *case) for case in cases)
+        images, keys = to_input(pixels, problem.size), keys_of(problem.images.ids[part])
+        views = (corrupt(images, keys, *case) for case in cases)
         outputs.append(torch.stack([see(view).argmax(dim=1) for view in views], dim=1))
     found = gathered(place, outputs, len(rows), max(len(cases), 1))
     return Shifted(rows, tuple(cases), found.to(torch.int64).numpy().T[: len(cases)])

@@ -14,7 +14,7 @@ from folds.place import Place
 from folds.stages import moment
 from folds.steps import predict
 
-MAPPED = 2000  # images
+MAPPED = 1000  # images
 
 
 @dataclass(frozen=True)

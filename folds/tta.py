@@ -61,6 +61,7 @@ def _symmetry(number: int) -> Seen:
 def _light(row: Tensor) -> Seen:
     """A light view from one row of the table."""
     symmetry, spread = _symmetry(int(row[0] * 8)), 2 * row[1:] - 1
+    light = 1 + _LIGHT * float(spread[4])
 
     def view(images: Tensor) -> Tensor:
         side = images.shape[-1]
@@ -71,9 +72,9 @@ def _light(row: Tensor) -> Seen:
             _TURN * spread[3:4],
         )[:, :2]
         turned = warp_affine(
-            symmetry(images), matrix.to(images.device).expand(len(images), 2, 3), (side, side),
+            symmetry(images), matrix.to(images.device).expand(images.shape[0], 2, 3), (side, side),
             padding_mode="reflection", align_corners=True,
         )  # fmt: skip
-        return (turned * (1 + _LIGHT * float(spread[4]))).clamp(0, 1)
+        return (turned * light).clamp(0, 1)
 
     return view

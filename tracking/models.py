@@ -1,15 +1,17 @@
 """Logging a bundle as an MLflow model, and loading one back."""
 
+import contextlib
 import importlib.metadata
 import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.pyfunc import PyFuncModel
 from mlflow.types import ColSpec, DataType, Schema
 from numpy.typing import NDArray
@@ -69,17 +71,52 @@ def load_model(uri: str) -> tuple[PyFuncModel, dict[str, Any]]:
     UserError
         There is no such model, or it is not one of crossfold's.
     """
-    try:
+    with _named(uri):
         model = mlflow.pyfunc.load_model(uri)
+    return model, _card(uri, model.metadata)
+
+
+def fetch_bundle(uri: str, folder: Path) -> Path:
+    """Bring the bundle of a logged or registered model into a folder.
+
+    Parameters
+    ----------
+    uri : str
+        As `load_model` takes it.
+
+    Returns
+    -------
+    Path
+        Where the bundle is in the folder.
+
+    Raises
+    ------
+    UserError
+        As `load_model`.
+    """
+    with _named(uri):
+        fetched = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
+        model = Model.load(fetched)
+    _card(uri, model)
+    return Path(fetched) / model.flavors["python_function"]["data"]
+
+
+@contextlib.contextmanager
+def _named(uri: str) -> Iterator[None]:
+    try:
+        yield
     except (mlflow.MlflowException, OSError) as error:
         raise UserError(
             f"--model {uri}: cannot be loaded ({' '.join(str(error).split())[:160]}); "
             "names look like models:/NAME@champion or models:/NAME/1"
         ) from None
-    card = model.metadata.metadata or {}
+
+
+def _card(uri: str, model: Model) -> dict[str, Any]:
+    card = model.metadata or {}
     if "class_names" not in card:
         raise UserError(f"--model {uri}: is not a model of crossfold; it has no class names")
-    return model, card
+    return card
 
 
 def probabilities(found: pd.DataFrame | NDArray[np.float32]) -> NDArray[np.float32]:

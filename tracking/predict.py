@@ -14,7 +14,8 @@ class Options:
     """Which model, which images, which file."""
 
     data: str
-    """Images: an .npz file, a folder with image files at any depth, 'demo' or 'digits'."""
+    """Images: an .npz file, a .csv or .parquet table with a column path, a folder with image files
+    at any depth, 'demo' or 'digits'."""
     model: str = "models:/crossfold@champion"
     """Model: models:/NAME@ALIAS, models:/NAME/VERSION or models:/ID."""
     out: Path = Path("predictions.csv")

@@ -1,21 +1,55 @@
-"""``python -m tracking.promote``: move the alias ``champion``, or swap it back."""
+"""``python -m tracking.promote``: make a version the champion, if it is better; or swap back."""
 
+import json
+import math
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
 
+import tyro
+
+from folds.assess.replicates import POOLED
 from folds.cli import parse, run
-from folds.errors import UserError
+from folds.errors import RunError, UserError, nearest
+from folds.selection import SelectBy
+
+if TYPE_CHECKING:
+    from tracking.gate import Conditions, Verdict
+    from tracking.registry import Move
 
 
 @dataclass
 class Options:
-    """Which model becomes the champion."""
+    """Which version becomes the champion, and what it must show.
+
+    It must beat the champion by more than noise, be no worse under shift and lose no class: on the
+    out-of-fold predictions of the same splits, or on the same external images. The first champion
+    must reach the floors only.
+    """
 
     model_name: str = "crossfold"
     """Registered model."""
     version: str | None = None
     """Version to promote; default: the one with the alias candidate."""
-    rollback: bool = False
+    metric: str = "macro_f1"
+    """Score by which it must be better: accuracy, balanced_accuracy, macro_f1, roc_auc, log_loss,
+    brier, ece."""
+    confidence: float = 0.95
+    """With which it must be better."""
+    max_class_drop: float = 0.05
+    """By how much the recall of any class may fall, 0 to 1."""
+    min: Annotated[
+        tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="METRIC=VALUE")
+    ] = ()
+    """Floor (of a loss, ceiling) that it must reach; may be repeated. The scores above, those of
+    images under shift (shift.macro_f1, shift.accuracy, shift.worst) and of external images
+    (external.NAME.macro_f1)."""
+    external: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """External images to compare on, as both runs called them; default: out of fold where the
+    splits are the same, else the one set that both have."""
+    force: Annotated[str | None, tyro.conf.arg(metavar="REASON")] = None
+    """Promote in spite of failed checks; the reason is kept with the version."""
+    rollback: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Swap the champion and the previous one."""
     tracking_uri: str | None = None
     """MLflow store; default: MLFLOW_TRACKING_URI, or sqlite:///mlflow.db here."""
@@ -24,15 +58,109 @@ class Options:
 def main() -> None:
     """Promote a version."""
     options = parse(Options, sys.argv[1:], prog="python -m tracking.promote", description=__doc__)
-    if options.rollback and options.version:
-        raise UserError("--rollback: takes no --version; it goes back to the previous champion")
-    from tracking import registry, store
+    _check(options)
+    least = dict(_floor(word) for word in options.min)
+    from mlflow.exceptions import MlflowException
+
+    from tracking import gate, registry, store
 
     store.connect(options.tracking_uri)
     name = options.model_name
-    move = registry.rollback(name) if options.rollback else registry.promote(name, options.version)
+    asked = gate.Conditions(
+        options.metric, options.confidence, options.max_class_drop, least, options.external
+    )
+    try:
+        move = registry.rollback(name) if options.rollback else _promote(options, asked)
+    except MlflowException as error:
+        reason = " ".join(str(error).split())[:150]
+        raise RunError(f"the registry did not do it ({reason}); run it again") from None
     before = f", before it version {move.previous}" if move.previous else ""
     print(f"champion of {name} is version {move.champion}{before}: models:/{name}@champion")
+
+
+def _promote(options: Options, asked: "Conditions") -> "Move":
+    from tracking import gate, registry
+
+    name = options.model_name
+    candidate, champion = registry.contenders(name, options.version)
+    verdict = gate.hold(candidate, champion, asked)
+    version, against = str(candidate.version), champion and str(champion.version)
+    if verdict.failed and options.force is None:
+        if verdict.ground:
+            _show(name, version, against, verdict)
+        raise RunError(_refusal(f"version {version} of {name}", verdict))
+    _show(name, version, against, verdict)
+    if options.force is not None and not verdict.failed:
+        print("--force was not needed and is not recorded")
+    tags = {
+        "crossfold.gate": json.dumps([asdict(check) for check in verdict.checks]),
+        "crossfold.gate_against": against or "none",
+        "crossfold.forced": options.force if verdict.failed else None,
+    }
+    return registry.promote(name, version, against, tags)
+
+
+def _refusal(who: str, verdict: "Verdict") -> str:
+    failed = verdict.failed
+    names = " and ".join(f"'{check.name}'" for check in failed)
+    why = f"failed {names}" if verdict.ground else failed[0].text
+    return f'{who} is not promoted: {why}; --force "REASON" promotes it all the same'
+
+
+def _show(name: str, version: str, champion: str | None, verdict: "Verdict") -> None:
+    """Print the checks with their figures."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    against = f" against the champion, version {champion}" if champion else ""
+    ground = f", by {verdict.ground}" if verdict.ground else ""
+    console.print(f"{name} version {version}{against}{ground}", markup=False, highlight=False)
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(2):
+        table.add_column(no_wrap=True)
+    table.add_column()
+    marks = {True: ("pass", "green"), False: ("FAIL", "bold red"), None: ("skip", "yellow")}
+    for check in verdict.checks:
+        table.add_row(Text(*marks[check.passed]), check.name, Text(check.text))
+    console.print(table)
+
+
+def _check(options: Options) -> None:
+    gated = options.version or options.min or options.external or options.force is not None
+    if options.rollback and gated:
+        raise UserError(
+            "--rollback: takes no --version, --min, --external or --force; it goes back to the "
+            "previous champion"
+        )
+    if options.metric not in POOLED:
+        near = nearest(options.metric, POOLED) or f"; there are: {', '.join(POOLED)}"
+        raise UserError(f"--metric {options.metric}: no such score{near}")
+    if not 0.5 < options.confidence < 1:
+        raise UserError(f"--confidence {options.confidence}: must be between 0.5 and 1, as 0.95")
+    if not 0 <= options.max_class_drop <= 1:
+        raise UserError(f"--max-class-drop {options.max_class_drop}: must be 0 to 1, as 0.05")
+    if options.force is not None and not options.force.strip():
+        raise UserError("--force: needs a reason, which is kept with the version")
+
+
+def _floor(word: str) -> tuple[str, float]:
+    """Read METRIC=VALUE."""
+    name, _, value = (part.strip() for part in word.partition("="))
+    try:
+        limit = float(value)
+    except ValueError:
+        limit = math.nan
+    if not math.isfinite(limit):
+        raise UserError(f"--min {word}: must be METRIC=VALUE, as macro_f1=0.9")
+    try:
+        known = SelectBy.parse(name).names == (name,)
+    except ValueError as error:
+        raise UserError(f"--min {word}: {error}") from None
+    if not known:
+        raise UserError(f"--min {word}: takes one score, without a weight")
+    return name, limit
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """The model registry: versions and the aliases candidate, champion and previous."""
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 
-from folds.errors import UserError, nearest
+from folds.errors import RunError, UserError, nearest
+from tracking.lock import PREFIX, locked
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 
@@ -60,8 +63,8 @@ def register(model_id: str, name: str, about: Described) -> str:
     return version
 
 
-def promote(name: str, version: str | None = None) -> Move:
-    """Move ``champion`` to a version and keep the last one as ``previous``.
+def contenders(name: str, version: str | None = None) -> tuple[ModelVersion, ModelVersion | None]:
+    """The version that is to be promoted, and the champion if there is one.
 
     Parameters
     ----------
@@ -76,18 +79,49 @@ def promote(name: str, version: str | None = None) -> Move:
         There is no such model or version, or it is the champion already.
     """
     aliases = _aliases(name)
-    chosen = version or aliases.get(CANDIDATE)
+    chosen, champion = version or aliases.get(CANDIDATE), aliases.get(CHAMPION)
     if chosen is None:
         raise UserError(f"--model-name {name}: has no candidate; name a version with --version")
-    _check_version(name, chosen)
-    champion = aliases.get(CHAMPION)
+    versions = {str(v.version): v for v in MlflowClient().search_model_versions(f"name='{name}'")}
+    if chosen not in versions:
+        known = ", ".join(sorted(versions, key=int)) or "none"
+        raise UserError(f"--version {chosen}: {name} has no such version; it has {known}")
     if champion == chosen:
         raise UserError(f"--version {chosen}: is the champion of {name} already")
+    return versions[chosen], None if champion is None else versions[champion]
+
+
+def promote(
+    name: str, version: str, champion: str | None, tags: Mapping[str, str | None] | None = None
+) -> Move:
+    """Move ``champion`` to a version and keep the last one as ``previous``.
+
+    Parameters
+    ----------
+    champion : str, optional
+        The champion that the version was held against.
+    tags : mapping of str to str or None, optional
+        Of the version; None removes one.
+
+    Raises
+    ------
+    RunError
+        Another version was promoted meanwhile.
+    """
     client = MlflowClient()
-    if champion is not None:
-        client.set_registered_model_alias(name, PREVIOUS, champion)
-    client.set_registered_model_alias(name, CHAMPION, chosen)
-    return Move(chosen, champion)
+    with locked(name) as lock:
+        _check_champion(name, champion, "to hold it against the new champion")
+        own = client.get_model_version(name, version).tags
+        for key, value in (tags or {}).items():
+            if value is not None:
+                client.set_model_version_tag(name, version, key, value)
+            elif key in own:
+                client.delete_model_version_tag(name, version, key)
+        lock.check()
+        if champion is not None:
+            client.set_registered_model_alias(name, PREVIOUS, champion)
+        client.set_registered_model_alias(name, CHAMPION, version)
+    return Move(version, champion)
 
 
 def rollback(name: str) -> Move:
@@ -97,15 +131,27 @@ def rollback(name: str) -> Move:
     ------
     UserError
         There is no such model, or nothing to go back to.
+    RunError
+        The champion changed meanwhile.
     """
     aliases = _aliases(name)
     if CHAMPION not in aliases or PREVIOUS not in aliases:
         raise UserError(f"--rollback: {name} has no previous champion to go back to")
     champion, previous = aliases[PREVIOUS], aliases[CHAMPION]
     client = MlflowClient()
-    client.set_registered_model_alias(name, CHAMPION, champion)
-    client.set_registered_model_alias(name, PREVIOUS, previous)
+    with locked(name) as lock:
+        _check_champion(name, previous, "if it is to be rolled back")
+        lock.check()
+        client.set_registered_model_alias(name, CHAMPION, champion)
+        client.set_registered_model_alias(name, PREVIOUS, previous)
     return Move(champion, previous)
+
+
+def _check_champion(name: str, expected: str | None, why: str) -> None:
+    now = _aliases(name).get(CHAMPION)
+    if now != expected:
+        what = "the champion was removed" if now is None else f"version {now} was promoted"
+        raise RunError(f"{what} meanwhile; run the command again {why}")
 
 
 def _aliases(name: str) -> dict[str, str]:
@@ -113,14 +159,8 @@ def _aliases(name: str) -> dict[str, str]:
     try:
         found = client.get_registered_model(name).aliases
     except mlflow.MlflowException:
-        known = [model.name for model in client.search_registered_models()]
+        models = (model.name for model in client.search_registered_models())
+        known = [one for one in models if not one.startswith(PREFIX)]
         near = nearest(name, known) or (f"; there are: {', '.join(known[:5])}" if known else "")
         raise UserError(f"--model-name {name}: no such registered model{near}") from None
     return {alias: str(version) for alias, version in found.items()}
-
-
-def _check_version(name: str, version: str) -> None:
-    versions = {str(v.version) for v in MlflowClient().search_model_versions(f"name='{name}'")}
-    if version not in versions:
-        known = ", ".join(sorted(versions, key=int)) or "none"
-        raise UserError(f"--version {version}: {name} has no such version; it has {known}")

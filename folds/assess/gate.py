@@ -12,6 +12,7 @@ from folds.assess.paired import (
 )
 from folds.assess.predictions import LOSSES, Predictions, ShiftPredictions
 from folds.assess.replicates import tally
+from folds.selection import sign
 
 _MOST_LOST_UNDER_SHIFT = 0.02
 
@@ -24,13 +25,14 @@ class Check:
     ----------
     name : str
         Of the check.
-    passed : bool
+    passed : bool, optional
+        None where nothing was there to be checked.
     text : str
         One line with its figures.
     """
 
     name: str
-    passed: bool
+    passed: bool | None
     text: str
 
 
@@ -113,8 +115,9 @@ def no_class_drops(
     before, after = (tally(p).once().per_class["recall"][:, 0] for p in (champion, candidate))
     change = np.nan_to_num(after - before)
     worst = int(change.argmin())
+    what = "greatest loss of recall" if change[worst] < 0 else "no recall falls; least gain"
     text = (
-        f"greatest loss of recall: {class_names[worst]} {before[worst]:.3f} -> {after[worst]:.3f} "
+        f"{what}: {class_names[worst]} {before[worst]:.3f} -> {after[worst]:.3f} "
         f"({change[worst]:+.3f}), allowed {-max_class_drop:+.3f}"
     )
     tolerance = 1e-9  # of rounding: a drop of exactly as much is allowed
@@ -127,15 +130,16 @@ def floors(scores: Mapping[str, float], least: Mapping[str, float]) -> Check:
     Parameters
     ----------
     scores : mapping of str to float
-        By name; one that is missing or NaN does not pass.
+        By the names of ``--select-by``; one that is missing or NaN does not pass.
     least : mapping of str to float
-        By name; none at all passes.
+        By name.
     """
     parts, passed = [], True
     for name, limit in least.items():
-        value = scores.get(name, float("nan"))
-        reached = value <= limit if name in LOSSES else value >= limit
+        value, loss = scores.get(name, float("nan")), sign(name) < 0
+        reached = value <= limit if loss else value >= limit
         passed = passed and reached
-        word = "at most" if name in LOSSES else "at least"
-        parts.append(f"{name} {value:.4f} ({word} {limit:g}{'' if reached else ': missed'})")
-    return Check("floors", passed, ", ".join(parts) or "none asked for")
+        word = "at most" if loss else "at least"
+        found = f"{value:.4f}" if name in scores else "not measured"
+        parts.append(f"{name} {found} ({word} {limit:g}{'' if reached else ': missed'})")
+    return Check("floors", passed if least else None, ", ".join(parts) or "none asked for")

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from folds.audit.findings import Findings
 
@@ -57,7 +58,8 @@ def in_the_plane(features: Floats, *, seed: int = 0) -> Floats | None:
     reduced = PCA(count, random_state=seed).fit_transform(features)
     perplexity = min(30.0, (len(features) - 1) / 3)
     layout = TSNE(perplexity=perplexity, init=_start(reduced), max_iter=_STEPS, random_state=seed)
-    return layout.fit_transform(reduced).astype(np.float32)
+    with threadpool_limits(1):  # its threads wait for each other, for ever on a busy machine
+        return layout.fit_transform(reduced).astype(np.float32)
 
 
 def _start(reduced: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -79,5 +79,5 @@ class TrackingConfig(Section):
     )
     output: str | None = Field(
         None,
-        description="Folder that receives summary.json, splits.json and oof.npz (and holdout.npz).",
+        description="Folder that receives report.html, summary.json, splits.json, oof.npz, ...",
     )

@@ -32,9 +32,9 @@ class EvaluationConfig(Section):
     select_by: Annotated[str, AfterValidator(check_select_by)] = Field(
         "macro_f1",
         description="What picks the best epoch, the best fold and the model that is registered: "
-        "accuracy, balanced_accuracy, macro_f1, roc_auc, log_loss, brier or ece, those as "
-        "shift.accuracy, shift.macro_f1, shift.worst, shift.CORRUPTION, external.NAME.SCORE, or a "
-        "sum as 0.5*macro_f1+0.5*shift.macro_f1.",
+        "accuracy, balanced_accuracy, macro_f1, roc_auc, log_loss, brier, ece; under corruptions "
+        "shift.accuracy, shift.macro_f1, shift.worst, shift.CORRUPTION; elsewhere "
+        "external.NAME.SCORE; or a sum as 0.5*macro_f1+0.5*shift.macro_f1.",
     )
     shift: Shift = Field(
         "fast",
@@ -45,8 +45,8 @@ class EvaluationConfig(Section):
         tuple[Annotated[str, AfterValidator(_check_external)], ...], AfterValidator(_check_unique)
     ] = Field(
         (),
-        description="Other images with labels, as NAME=SOURCE (repeatable): another laboratory's, "
-        "say. Each fold's model and all together are scored on them; nothing trains on them.",
+        description="Other images with labels, another laboratory's, say: each fold's model and "
+        "each candidate is scored on them, and nothing trains on them.",
     )
 
     @property

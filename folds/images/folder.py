@@ -16,6 +16,7 @@ from folds.images.pixelfile import Pixels
 from folds.images.resize import cover
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")  # nothing that is executed, as EPS is
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ def _check(
 
 def _shape(file: Path) -> tuple[int, int] | None:
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             return image.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
@@ -248,7 +249,7 @@ def read(file: Path | BinaryIO, size: int | None) -> NDArray[np.uint8] | None:
     ndarray of uint8, shape (height, width, 3), or None
     """
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             image.load()
             return np.asarray(image.convert("RGB")) if size is None else cover(image, size)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):

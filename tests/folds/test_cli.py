@@ -113,7 +113,7 @@ class TestConfigParser:
             read("--stages", "3:1:1")
 
     @pytest.mark.parametrize(
-        "argv", [["--fold", "3"], ["--folds", "many"], ["--select-by", "f1"], ["--folds"], ["x"]]
+        "argv", [["--fold", "3"], ["--folds", "many"], ["--shift", "slow"], ["--folds"], ["x"]]
     )
     def test_words_that_do_not_fit_exit_with_2(self, argv, capsys):
         with pytest.raises(SystemExit) as caught:

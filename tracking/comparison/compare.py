@@ -115,8 +115,8 @@ def _judge(letter: str, run: Evidence, confidence: float) -> Judged:
 
 def _compare(first: Judged, other: Judged, metric: str, confidence: float) -> Comparison:
     a, b = first.evidence, other.evidence
-    unpaired = _why_unpaired(a, b)
-    one, two = (a.oof, b.oof) if unpaired else _same_groups(a.oof, b.oof)
+    unpaired = why_unpaired(a, b)
+    one, two = (a.oof, b.oof) if unpaired else same_groups(a.oof, b.oof)
     differences = bootstrap_difference(one, two, paired=not unpaired, confidence=confidence)
     folds, test = None, None
     if not unpaired:
@@ -129,7 +129,8 @@ def _compare(first: Judged, other: Judged, metric: str, confidence: float) -> Co
     )  # fmt: skip
 
 
-def _why_unpaired(a: Evidence, b: Evidence) -> str:
+def why_unpaired(a: Evidence, b: Evidence) -> str:
+    """Why images cannot be compared one by one; empty if they can."""
     if a.splits_digest != b.splits_digest:
         return f"different splits ({a.splits_digest[:8]}, {b.splits_digest[:8]})"
     if not np.array_equal(a.ids, b.ids):
@@ -139,7 +140,7 @@ def _why_unpaired(a: Evidence, b: Evidence) -> str:
     return "" if np.array_equal(a.oof.folds, b.oof.folds) else "different folds"
 
 
-def _same_groups(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
+def same_groups(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
     """Both with the groups of the one that has fewer: an older run did not write them."""
     groups = min((a.groups, b.groups), key=lambda own: len(np.unique(own)))
     return replace(a, groups=groups), replace(b, groups=groups)

@@ -4,6 +4,8 @@ import json
 import re
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,11 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from folds.assess.predictions import Predictions, ShiftPredictions
+from folds.assess.predictions import Ints, Predictions, ShiftPredictions
 from folds.errors import UserError, nearest
 
 _SHORTEST = 6  # letters of the beginning of an id
+_EXTERNAL = re.compile(r"external-(.+)\.npz")
 _REMEDY = "give a parent run's id, its beginning, its name, or models:/NAME@ALIAS"
 Arrays = dict[str, NDArray]
 
@@ -42,6 +45,7 @@ class Evidence:
     oof : Predictions
         Of images that the predicting model had not seen.
     shift_ids : ndarray of str, shape (S,)
+    shift_repeats : ndarray of int64, shape (S,)
     shift : ShiftPredictions, optional
         Under corruptions; with --shift only. Rows are sorted as above.
     """
@@ -54,6 +58,7 @@ class Evidence:
     ids: NDArray[np.str_]
     oof: Predictions
     shift_ids: NDArray[np.str_]
+    shift_repeats: Ints
     shift: ShiftPredictions | None
 
     @property
@@ -64,6 +69,22 @@ class Evidence:
             self.oof.labels[rows], minlength=len(self.class_names)
         ).tolist()
         return found
+
+
+@dataclass(frozen=True)
+class ExternalEvidence:
+    """What the candidates of a run predicted for images from elsewhere.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (E,)
+        Of the rows of the predictions, which are sorted by id.
+    candidates : dict of str to Predictions
+        By kind: best-fold, ensemble, soup, refit.
+    """
+
+    ids: NDArray[np.str_]
+    candidates: dict[str, Predictions]
 
 
 def find_run(word: str) -> Run:
@@ -107,22 +128,51 @@ def read_evidence(run: Run) -> Evidence:
     UserError
         It has no predictions, or they are damaged.
     """
-    where = f"RUN {run.info.run_name} ({run.info.run_id[:8]})"
-    with tempfile.TemporaryDirectory() as folder:
-        there = {one.path for one in MlflowClient().list_artifacts(run.info.run_id)}
-        missing = {"oof.npz", "summary.json"} - there
-        if missing:
-            raise UserError(
-                f"{where}: has no {min(missing)}, it is {run.info.status}; give a run that finished"
-            )
-        try:
-            summary = json.loads(_fetch(run, "summary.json", folder).read_text(encoding="utf-8"))
-            oof = _arrays(_fetch(run, "oof.npz", folder))
-            shift = _arrays(_fetch(run, "shift.npz", folder)) if "shift.npz" in there else None
-            return _evidence(run, summary, oof, shift)
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile, MlflowException) as error:
-            reason = " ".join(str(error).split())[:120]
-            raise UserError(f"{where}: its files cannot be read ({reason})") from None
+    there = _names(run)
+    missing = {"oof.npz", "summary.json"} - there
+    if missing:
+        raise UserError(
+            f"{_where(run)}: has no {min(missing)}, it is {run.info.status}; give a run that "
+            "finished"
+        )
+    with _reading(run) as folder:
+        summary = json.loads(_fetch(run, "summary.json", folder).read_text(encoding="utf-8"))
+        oof = _arrays(_fetch(run, "oof.npz", folder))
+        shift = _arrays(_fetch(run, "shift.npz", folder)) if "shift.npz" in there else None
+        return _evidence(run, summary, oof, shift)
+
+
+def read_externals(run: Run) -> dict[str, ExternalEvidence]:
+    """Download what a run's candidates predicted for images from elsewhere, by the sets' names.
+
+    Raises
+    ------
+    UserError
+        A file is damaged.
+    """
+    names = sorted(match[1] for one in _names(run) if (match := _EXTERNAL.fullmatch(one)))
+    with _reading(run) as folder:
+        return {name: _external(_fetch(run, f"external-{name}.npz", folder)) for name in names}
+
+
+def _where(run: Run) -> str:
+    return f"RUN {run.info.run_name} ({run.info.run_id[:8]})"
+
+
+def _names(run: Run) -> set[str]:
+    """Names of its files."""
+    return {one.path for one in MlflowClient().list_artifacts(run.info.run_id)}
+
+
+@contextmanager
+def _reading(run: Run) -> Iterator[str]:
+    """A folder to download into; whatever cannot be read becomes a UserError."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield folder
+    except (ValueError, LookupError, OSError, zipfile.BadZipFile, MlflowException) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{_where(run)}: its files cannot be read ({reason})") from None
 
 
 def _of_version(word: str) -> Run:
@@ -176,10 +226,26 @@ def _fetch(run: Run, name: str, folder: str) -> Path:
     )
 
 
+def _load(path: Path) -> Arrays:
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _external(path: Path) -> ExternalEvidence:
+    found = _load(path)
+    order = np.argsort(found["ids"], kind="stable")
+    labels, groups = (found[name][order] for name in ("labels", "groups"))
+    each = found["candidate_probabilities"][:, order]
+    kinds = found["candidates"].tolist()
+    return ExternalEvidence(
+        found["ids"][order],
+        {kind: Predictions(labels, one, groups) for kind, one in zip(kinds, each, strict=True)},
+    )
+
+
 def _arrays(path: Path) -> Arrays:
     """Arrays of a file in the order of repeat and id."""
-    with np.load(path, allow_pickle=False) as file:
-        found = {name: file[name] for name in file.files}
+    found = _load(path)
     order = np.lexsort((found["ids"], found["repeat"]))
     by_row = {"ids", "labels", "fold", "repeat", "groups", "probabilities"}
     sorted_rows = {n: v[order] for n, v in found.items() if n in by_row}
@@ -203,6 +269,7 @@ def _evidence(run: Run, summary: dict[str, Any], oof: Arrays, shift: Arrays | No
         oof["ids"],
         Predictions(oof["labels"], oof["probabilities"], oof["groups"], oof["fold"], oof["repeat"]),
         np.empty(0, np.str_) if shift is None else shift["ids"],
+        np.empty(0, np.int64) if shift is None else shift["repeat"],
         None if shift is None else _shift(shift, len(names)),
     )
 

@@ -110,6 +110,7 @@ class TestClasses:
     def test_a_class_may_lose_so_much_and_no_more(self, wrong, passes):
         found = no_class_drops(self.predictions(0), self.predictions(wrong), ("a", "b"), 0.05)
         assert found.passed is passes
+        assert found.text.startswith("greatest loss" if wrong else "no recall falls")
         if wrong:
             assert f"b 1.000 -> {1 - wrong / 20:.3f}" in found.text
 
@@ -117,13 +118,14 @@ class TestClasses:
 @pytest.mark.parametrize(
     ("least", "passes", "words"),
     [
-        ({}, True, "none asked for"),
+        ({}, None, "none asked for"),
         ({"macro_f1": 0.9}, True, "macro_f1 0.9100 (at least 0.9)"),
         ({"macro_f1": 0.9, "log_loss": 0.2}, False, "log_loss 0.3000 (at most 0.2: missed)"),
-        ({"ece": 0.1}, False, "ece nan (at most 0.1: missed)"),
+        ({"ece": 0.1}, False, "ece not measured (at most 0.1: missed)"),
+        ({"external.lab.brier": 0.1}, False, "external.lab.brier 0.2000 (at most 0.1: missed)"),
     ],
 )
 def test_floors(least, passes, words):
-    found = floors({"macro_f1": 0.91, "log_loss": 0.3}, least)
+    found = floors({"macro_f1": 0.91, "log_loss": 0.3, "external.lab.brier": 0.2}, least)
     assert found.passed is passes
     assert words in found.text

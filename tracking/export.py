@@ -1,0 +1,45 @@
+"""``python -m tracking.export``: a registered model as one file that runs without crossfold."""
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from folds.cli import parse, run
+from folds.errors import UserError
+
+
+@dataclass
+class Options:
+    """Which model, which kind of file, which file."""
+
+    out: Path
+    """File to write."""
+    model: str = "models:/crossfold@champion"
+    """Model: models:/NAME@ALIAS, models:/NAME/VERSION or models:/ID."""
+    to: Literal["onnx", "pt2"] = "onnx"
+    """onnx: for onnxruntime and others; pt2: for torch.export.load."""
+    tracking_uri: str | None = None
+    """MLflow store; default: MLFLOW_TRACKING_URI, or sqlite:///mlflow.db here."""
+
+
+def main() -> None:
+    """Export a model."""
+    options = parse(Options, sys.argv[1:], prog="python -m tracking.export", description=__doc__)
+    if not options.out.resolve().parent.is_dir():
+        raise UserError(f"--out {options.out}: no folder {options.out.resolve().parent}; make it")
+    from folds.export import check_target, export
+    from tracking import store
+    from tracking.models import fetch_bundle
+
+    check_target(options.to)
+    store.connect(options.tracking_uri)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = fetch_bundle(options.model, Path(folder))
+        difference = export(bundle, options.to, options.out)
+    print(f"{options.model} is in {options.out}; probabilities differ by at most {difference:.1g}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
