@@ -13,6 +13,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+from matplotlib.colors import TABLEAU_COLORS
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.tracking.context.registry import resolve_tags
@@ -31,7 +32,8 @@ _EPOCH_METRICS = (
     "ema_loss", "ema_accuracy", "ema_macro_f1",
 )  # fmt: skip
 
-FINAL = 0  # step of what has one value: MLflow draws bars of the runs, and it is the model's, too
+_COLOURS = tuple(TABLEAU_COLORS.values())  # MLflow's own are by chance, two of them often equal
+_FINAL = 0  # step of what has one value: MLflow draws bars of the runs, and it is the model's, too
 
 
 @dataclass
@@ -154,7 +156,7 @@ class Recorder:
         self, metrics: Mapping[str, float], files: Sequence[Path], figure: Any, note: str
     ) -> None:
         """Write the parent's metrics, files, confusion matrix and description."""
-        self._metrics(self.runs.parent, int(time.time() * 1000), FINAL, metrics)
+        self._metrics(self.runs.parent, int(time.time() * 1000), _FINAL, metrics)
         for path in files:
             self._client.log_artifact(self.runs.parent, str(path))
         self._client.log_figure(self.runs.parent, figure, "confusion.png")
@@ -226,6 +228,7 @@ class Recorder:
         name = self._names[int(task)]
         tags = {
             "mlflow.parentRunId": self.runs.parent,
+            "mlflow.runColor": _COLOURS[int(task) % len(_COLOURS)],
             "crossfold.kind": "fold" if event["held_out"] else "refit",
             "crossfold.fold": name,
             "crossfold.lane": str(event["lane"]),
@@ -242,7 +245,7 @@ class Recorder:
         odd = odd_initial_loss(facts["initial_loss"], len(self._classes))
         if odd is not None:
             self._client.set_tag(run, "crossfold.notice", odd)
-        self._metrics(run, event["time"], FINAL, facts)
+        self._metrics(run, event["time"], _FINAL, facts)
         pages = Pages(self.runs.experiment_id, self.runs.parent)
         epoch, pictures = f"{best + 1} of {len(files.history)}", self._draw(task, best, files)
         note = fold_note(pages, run, epoch, event["scores"], pictures)

@@ -162,6 +162,12 @@ def test_a_fold_is_described_with_a_table_and_links(recorder, files):
         assert f"(#/experiments/{run.info.experiment_id}{target}?" in note
 
 
+def test_folds_that_are_compared_have_colours_of_their_own(recorder, files):
+    write(recorder, events(2), files)
+    folds = [run.data.tags for run in runs_of(recorder) if "crossfold.fold" in run.data.tags]
+    assert len({tags["mlflow.runColor"] for tags in folds}) == 2
+
+
 def test_a_refit_is_described_without_scores(recorder, files):
     refit = [dict(event, held_out=0, scores={}) for event in events()]
     nothing = FoldFiles(files.bundle, files.labels[:0], files.probabilities[:0], HISTORY)
