@@ -25,6 +25,7 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+MODE = "workflowType=machine_learning"
 PATIENCE_MS = 60_000
 
 
@@ -99,7 +100,7 @@ def parent(context, server, summary):
     """The page of the parent run."""
     ids = summary["mlflow"]
     page = context.new_page()
-    page.goto(f"{server}/#/experiments/{ids['experiment_id']}/runs/{ids['parent_run']}")
+    page.goto(f"{server}/#/experiments/{ids['experiment_id']}/runs/{ids['parent_run']}?{MODE}")
     page.get_by_role("link", name="report", exact=True).wait_for()
     return page
 
@@ -113,7 +114,7 @@ def follow(page, name):
 
 def test_folds_are_nested_under_their_parent_and_can_be_compared(context, server, summary, keep):
     page = context.new_page()
-    page.goto(f"{server}/#/experiments/{summary['mlflow']['experiment_id']}/runs")
+    page.goto(f"{server}/#/experiments/{summary['mlflow']['experiment_id']}/runs?{MODE}")
     row = page.get_by_role("row").filter(has_text=summary["name"])
     row.wait_for()
     assert page.get_by_role("link", name="fold 1", exact=True).count() == 0
@@ -154,5 +155,8 @@ def test_a_fold_tells_its_scores_and_shows_its_curves(parent, summary, keep):
     playwright.expect(row).to_contain_text(f"{accuracy:.3f}")
     keep(parent, "fold")
     page = follow(parent, "curves")
-    page.locator("img[src^=blob], img[src*=artifact], img[src^=data]").first.wait_for()
+    page.get_by_text("Path: ").wait_for()
+    picture = page.locator("img[src^='blob:']").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 900
     keep(page, "curves")
