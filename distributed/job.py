@@ -125,7 +125,7 @@ def _open(run: Run) -> None:
     prepared, runtime = run.prepared, run.runtime
     assert runtime is not None
     tags = {
-        "crossfold.data": run.config.data.data,
+        "crossfold.dataset": run.config.data.data,
         "crossfold.backbone": run.config.model.backbone,
         "crossfold.workers_per_fold": str(run.plan.workers),
         "crossfold.runtime": runtime.describe(),

@@ -4,8 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distributed.summary import Estimate, ScoredOn, Scores, Summary
-
-SHOWN = {"accuracy": "accuracy", "macro_f1": "macro-F1", "roc_auc": "AUC", "log_loss": "log loss"}
+from tracking.describe import SHOWN, Pages, figure, table
 
 
 def print_summary(console: Console, summary: Summary, names: list[str], look: str) -> None:
@@ -23,7 +22,7 @@ def print_summary(console: Console, summary: Summary, names: list[str], look: st
     table.add_row("all pooled", "", *_row(summary.oof), style="bold")
     for end in ("low", "high"):
         ends = (getattr(summary.oof_intervals[key], end) for key in SHOWN)
-        table.add_row(f"95% {end}", "", *map(_figure, ends))
+        table.add_row(f"95% {end}", "", *map(figure, ends))
     for name, scores in _named_beside(summary):
         table.add_row(name, "", *_row(scores))
     console.print(table)
@@ -41,17 +40,18 @@ def print_summary(console: Console, summary: Summary, names: list[str], look: st
 
 def markdown(summary: Summary, names: list[str]) -> str:
     """The parent run's description in the MLflow UI."""
-    lines = ["| fold | best epoch | " + " | ".join(SHOWN.values()) + " |", "|---" * 6 + "|"]
-    for name, fold in zip(names, summary.folds, strict=False):
-        lines.append(f"| {name} | {fold.best_epoch} | " + " | ".join(_row(fold.scores)) + " |")
-    lines.append("| **pooled** | | " + " | ".join(_row(summary.oof)) + " |")
-    ends = (_ends(summary.oof_intervals[key]) for key in SHOWN)
-    lines.append("| 95% interval | | " + " | ".join(ends) + " |")
-    for name, scores in _named_beside(summary):
-        lines.append(f"| {name} | | " + " | ".join(_row(scores)) + " |")
-    lines += [f"\n{line}" for line in _lines(summary)]
-    lines.append("\nThe whole report: `report.html` among the artifacts.")
-    return "\n".join(lines)
+    pages = Pages(summary.mlflow.experiment_id, summary.mlflow.parent_run)
+    rows = [
+        ["**all pooled**", "", *_row(summary.oof)],
+        ["95% interval", "", *(_ends(summary.oof_intervals[key]) for key in SHOWN)],
+        *([name, "", *_row(scores)] for name, scores in _named_beside(summary)),
+    ]  # first, since MLflow folds what follows away
+    rows += [
+        [name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores)]
+        for name, fold in zip(names, summary.folds, strict=False)
+    ]
+    told = table(["fold", "best epoch", *SHOWN.values()], rows)
+    return "\n\n".join([pages.links, told, *_lines(summary)])
 
 
 def _lines(summary: Summary) -> list[str]:
@@ -92,12 +92,8 @@ def _named_beside(summary: Summary) -> list[tuple[str, Scores]]:
 
 
 def _row(scores: Scores) -> list[str]:
-    return [_figure(getattr(scores, key)) for key in SHOWN]
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return [figure(getattr(scores, key)) for key in SHOWN]
 
 
 def _ends(found: Estimate) -> str:
-    return f"{_figure(found.low)} to {_figure(found.high)}"
+    return f"{figure(found.low)} to {figure(found.high)}"

@@ -13,11 +13,14 @@ from typing import Any
 
 import mlflow
 import numpy as np
+from matplotlib.colors import TABLEAU_COLORS
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.tracking.context.registry import resolve_tags
 
 from folds.errors import UserError
 from folds.evaluate import confusion, odd_initial_loss
+from tracking.describe import Pages, fold_note
 from tracking.figures import confusion_figure, curves_figure
 from tracking.models import log_model
 from tracking.registry import Described, register
@@ -28,6 +31,9 @@ _EPOCH_METRICS = (
     "train_loss", "val_loss", "val_accuracy", "val_macro_f1", "learning_rate", "images_per_second",
     "ema_loss", "ema_accuracy", "ema_macro_f1",
 )  # fmt: skip
+
+_COLOURS = tuple(TABLEAU_COLORS.values())  # MLflow's own are by chance, two of them often equal
+_FINAL = 0  # step of what has one value: MLflow draws bars of the runs, and it is the model's, too
 
 
 @dataclass
@@ -100,16 +106,14 @@ class Recorder:
         UserError
             The run in memory is in another store.
         """
-        self._tags = dict(tags)
+        self._tags = resolve_tags(dict(tags))  # with the user, the command and git's commit
         if self.runs.parent:
             self._reopen()
         else:
             self.runs.uri, self.runs.experiment_id = self.store.uri, self._experiment(experiment)
-            run = self._client.create_run(
-                self.runs.experiment_id, run_name=name, tags={**tags, "crossfold.kind": "parent"}
-            )
-            self.runs.parent = run.info.run_id
+            self.runs.parent = self._run(name, {"crossfold.kind": "parent"})
             self._remember()
+        self._log_dataset(self.runs.parent)
         self._client.log_batch(self.runs.parent, params=[_param(*item) for item in params.items()])
 
     def _reopen(self) -> None:
@@ -136,8 +140,8 @@ class Recorder:
             case "started":
                 self._start(task, event)
             case "epoch":
-                there = [name for name in _EPOCH_METRICS if event.get(name) is not None]
-                self._metrics(task, event["time"], event["epoch"] + 1, there, event)
+                there = {n: event[n] for n in _EPOCH_METRICS if event.get(n) is not None}
+                self._metrics(self.runs.folds[task], event["time"], event["epoch"] + 1, there)
             case "finished":
                 assert files is not None
                 self._finish(task, event, files)
@@ -152,9 +156,7 @@ class Recorder:
         self, metrics: Mapping[str, float], files: Sequence[Path], figure: Any, note: str
     ) -> None:
         """Write the parent's metrics, files, confusion matrix and description."""
-        now = int(time.time() * 1000)
-        points = [Metric(n, v, now, 0) for n, v in metrics.items() if np.isfinite(v)]
-        self._client.log_batch(self.runs.parent, metrics=points)
+        self._metrics(self.runs.parent, int(time.time() * 1000), _FINAL, metrics)
         for path in files:
             self._client.log_artifact(self.runs.parent, str(path))
         self._client.log_figure(self.runs.parent, figure, "confusion.png")
@@ -195,29 +197,45 @@ class Recorder:
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
+    def _run(self, name: str, tags: Mapping[str, str], start: int | None = None) -> str:
+        """Make a run; `start` in ms."""
+        every = self._tags | dict(tags)
+        run = self._client.create_run(self.runs.experiment_id, start, every, name)
+        return str(run.info.run_id)
+
+    def _log_dataset(self, run: str) -> None:
+        """Fill the column that MLflow has for the data."""
+        source = self._tags["crossfold.dataset"]
+        name = Path(source).name or source
+        digest = self._tags["crossfold.data_digest"]
+        data = Dataset(name, digest, "local", json.dumps({"uri": source}))
+        context = InputTag("mlflow.data.context", "training")
+        self._client.log_inputs(run, [DatasetInput(data, [context])])
+
     def _start(self, task: str, event: Event) -> None:
         if task not in self.runs.folds:
             self.runs.folds[task] = self._child(task, event)
             self._remember()
-        sizes = [_param("train_images", event["train"]), _param("held_out", event["held_out"])]
+        own = {"fold": self._names[int(task)], "train_images": event["train"]}
+        sizes = [_param(*item) for item in (own | {"held_out": event["held_out"]}).items()]
         sizes += [_param(f"fold_class_{what}", value) for what, value in event["balance"].items()]
         parent = self._client.get_run(self.runs.parent).data.params
         params = [*(_param(*item) for item in parent.items()), *sizes]
         self._client.log_batch(self.runs.folds[task], params=params)
+        self._log_dataset(self.runs.folds[task])
 
     def _child(self, task: str, event: Event) -> str:
-        tags = self._tags | {
+        name = self._names[int(task)]
+        tags = {
             "mlflow.parentRunId": self.runs.parent,
+            "mlflow.runColor": _COLOURS[int(task) % len(_COLOURS)],
             "crossfold.kind": "fold" if event["held_out"] else "refit",
-            "crossfold.fold": self._names[int(task)],
+            "crossfold.fold": name,
             "crossfold.lane": str(event["lane"]),
             "crossfold.host": event["host"],
             "crossfold.precision": event["precision"],
         }
-        run = self._client.create_run(
-            self.runs.experiment_id, event["time"], tags, self._names[int(task)]
-        )
-        return str(run.info.run_id)
+        return self._run(name, tags, event["time"])
 
     def _finish(self, task: str, event: Event, files: FoldFiles) -> None:
         run = self.runs.folds[task]
@@ -227,13 +245,11 @@ class Recorder:
         odd = odd_initial_loss(facts["initial_loss"], len(self._classes))
         if odd is not None:
             self._client.set_tag(run, "crossfold.notice", odd)
-        self._metrics(task, event["time"], best + 1, tuple(facts), facts)
-        title = f"{self._names[int(task)]}, epoch {best + 1}"
-        if len(files.labels):
-            counts = confusion(files.labels, files.probabilities)
-            picture = confusion_figure(counts, self._classes, title)
-            self._client.log_figure(run, picture, "confusion.png")
-        self._client.log_figure(run, curves_figure(files.history, best, title), "curves.png")
+        self._metrics(run, event["time"], _FINAL, facts)
+        pages = Pages(self.runs.experiment_id, self.runs.parent)
+        epoch, pictures = f"{best + 1} of {len(files.history)}", self._draw(task, best, files)
+        note = fold_note(pages, run, epoch, event["scores"], pictures)
+        self._client.set_tag(run, "mlflow.note.content", note)
         if task not in self.runs.models:
             with mlflow.start_run(run_id=run):
                 name = self._names[int(task)].replace(" ", "-")
@@ -241,14 +257,28 @@ class Recorder:
             self._remember()
         self._client.set_terminated(run, "FINISHED", event["time"])
 
-    def _metrics(
-        self, task: str, when: int, step: int, names: Sequence[str], values: Mapping[str, Any]
-    ) -> None:
-        """Log metrics with the event's own time: MLflow keeps a point written twice once."""
-        points = [Metric(name, float(values[name]), when, step) for name in names]
-        self._client.log_batch(
-            self.runs.folds[task], metrics=[p for p in points if np.isfinite(p.value)]
-        )
+    def _draw(self, task: str, best: int, files: FoldFiles) -> list[str]:
+        """Log the pictures of a fold; their names."""
+        title = f"{self._names[int(task)]}, epoch {best + 1}"
+        pictures = {"curves.png": curves_figure(files.history, best, title)}
+        if len(files.labels):
+            counts = confusion(files.labels, files.probabilities)
+            pictures["confusion.png"] = confusion_figure(counts, self._classes, title)
+        for name, picture in pictures.items():
+            self._client.log_figure(self.runs.folds[task], picture, name)
+        return list(pictures)
+
+    def _metrics(self, run: str, when: int, step: int, values: Mapping[str, float]) -> None:
+        """Log metrics with the event's own time: MLflow keeps a point written twice once.
+
+        With a stroke for a dot in their names MLflow shows them in groups (``shift/blur``).
+        """
+        points = [
+            Metric(name.replace(".", "/"), float(value), when, step)
+            for name, value in values.items()
+            if np.isfinite(value)
+        ]
+        self._client.log_batch(run, metrics=points)
 
     def _unfinished(self) -> list[str]:
         """Folds without a model; those are the ones that have not ended well."""

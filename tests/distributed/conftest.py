@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from distributed import cluster
 from distributed.plan import Resources
@@ -7,6 +8,7 @@ from folds.config import Config
 from folds.images import ImageSet
 from folds.problem import Problem
 from folds.splits import make_splits
+from tests.distributed.test_end_to_end import BASE, elsewhere, python
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +23,22 @@ def local_ray(tmp_path_factory):
     yield ray
     ray.shutdown()
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def done(tmp_path_factory):
+    """A folder in which the main job has run, with its output in `out`, and what it printed.
+
+    It has been scored on other digits, too.
+    """
+    folder = tmp_path_factory.mktemp("job")
+    np.savez(folder / "lab2.npz", images=elsewhere(), labels=load_digits().target[-60:])
+    ran = python(
+        folder, "distributed.cv", *BASE, "--stages", "1:2:1e-3", "--external", "lab2=lab2.npz",
+        "--output", "out",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return folder, ran
 
 
 @pytest.fixture

@@ -40,19 +40,6 @@ def client_of(folder):
     return mlflow.MlflowClient(uri, uri)
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """A finished run that has been scored on other digits, too."""
-    folder = tmp_path_factory.mktemp("job")
-    np.savez(folder / "lab2.npz", images=elsewhere(), labels=load_digits().target[-60:])
-    ran = python(
-        folder, "distributed.cv", *BASE, "--stages", "1:2:1e-3", "--external", "lab2=lab2.npz",
-        "--output", "out",
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return folder, ran
-
-
 def elsewhere():
     """The last 60 digits as RGB images."""
     grey = (load_digits().images[-60:] * 15).astype(np.uint8)

@@ -4,6 +4,7 @@ import pytest
 
 from folds.errors import UserError
 from tracking.recorder import FoldFiles, Recorder
+from tracking.registry import Described
 
 HISTORY = [
     {"epoch": e, "stage": e // 2, "train_loss": 2.0 - e / 2, "first_loss": 2.1, "val_loss": 1.5,
@@ -11,6 +12,11 @@ HISTORY = [
      "images_per_second": 100.0, "seconds": 1.0}
     for e in range(3)
 ]  # fmt: skip
+
+FURTHER = {
+    "tta_accuracy": 0.625, "shift.accuracy": 0.25, "shift.macro_f1": 0.125, "shift.blur": 0.125,
+    "external.lab.accuracy": 0.75,
+}  # fmt: skip
 
 
 def events(tasks=1):
@@ -20,7 +26,7 @@ def events(tasks=1):
                     "precision": "fp32", "balance": {"counts": {"a": 6, "b": 2}}}  # fmt: skip
         for report in HISTORY:
             yield at | {"kind": "epoch", **report}
-        scores = {"accuracy": 0.5, "roc_auc": float("nan")}
+        scores = {"accuracy": 0.5, "roc_auc": float("nan")} | FURTHER
         yield at | {"kind": "finished", "best_epoch": 2, "scores": scores}
 
 
@@ -38,7 +44,8 @@ def recorder(store, tmp_path):
 def recorder_in(store, folder):
     names = ["fold 1", "fold 2"]
     made = Recorder(store, folder / "memory.json", class_names=["a", "b"], names=names)
-    made.open("cells", "run", {"folds": 2, "stages": ["1:3:0.001"]}, {"crossfold.data": "x"})
+    tags = {"crossfold.dataset": "somewhere/cells", "crossfold.data_digest": "12ab"}
+    made.open("cells", "run", {"folds": 2, "stages": ["1:3:0.001"]}, tags)
     return made
 
 
@@ -58,7 +65,8 @@ def test_a_fold_becomes_a_finished_child_run(recorder, files):
     assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.data.params == parent.data.params | {
-        "train_images": "8", "held_out": "4", "fold_class_counts": "{'a': 6, 'b': 2}",
+        "fold": "fold 1", "train_images": "8", "held_out": "4",
+        "fold_class_counts": "{'a': 6, 'b': 2}",
     }  # fmt: skip
     assert child.data.params["stages"] == "1:3:0.001"
     assert child.data.metrics["best_epoch"] == 3
@@ -113,9 +121,71 @@ def test_a_failed_fold_tells_its_cause_and_stays_failed(recorder, files):
     assert child.data.tags["crossfold.cause"] == "nan"
 
 
-def test_registering_twice_makes_one_version(recorder, files):
+def test_registering_twice_makes_one_version(recorder, bundle):
+    model = bundle, "ensemble", "cells", Described({"crossfold.candidate": "ensemble"}, "text")
+    assert recorder.register(*model) == recorder.register(*model) == "1"
+
+
+def test_final_scores_have_no_step_and_stand_in_groups(recorder, files):
     write(recorder, events(), files)
-    assert recorder.register(0, "cells") == recorder.register(0, "cells") == "1"
+    client, run = mlflow.MlflowClient(), recorder.runs.folds["0"]
+    finals = {"accuracy", "best_epoch", "shift/blur", "shift/macro_f1", "external/lab/accuracy"}
+    found = client.get_run(run).data.metrics
+    assert finals <= set(found)
+    assert found["shift/accuracy"] == 0.25
+    assert {p.step for name in finals for p in client.get_metric_history(run, name)} == {0}
+
+
+def test_a_model_has_the_scores_of_its_fold(recorder, files):
+    write(recorder, events(), files)
+    (model,) = mlflow.MlflowClient().search_logged_models([recorder.runs.experiment_id])
+    assert {m.key: m.value for m in model.metrics}.items() >= {
+        "accuracy": 0.5, "external/lab/accuracy": 0.75,
+    }.items()  # fmt: skip
+
+
+def test_a_fold_is_described_with_a_table_and_links(recorder, files):
+    write(recorder, events(), files)
+    run = mlflow.MlflowClient().get_run(recorder.runs.folds["0"])
+    note = run.data.tags["mlflow.note.content"]
+    assert "Best epoch 3 of 3." in note
+    assert [line for line in note.splitlines() if line.startswith("|")] == [
+        "| images | accuracy | macro-F1 | AUC | log loss |",
+        "| :-- | --: | --: | --: | --: |",
+        "| validation | 0.500 | - | - | - |",
+        "| validation, TTA | 0.625 | - | - | - |",
+        "| validation, corrupted | 0.250 | 0.125 | - | - |",
+        "| external lab | 0.750 | - | - | - |",
+    ]
+    parent, own = (f"/runs/{key}" for key in (recorder.runs.parent, run.info.run_id))
+    for target in (parent, f"{parent}/artifacts/report.html", f"{own}/artifacts/curves.png"):
+        assert f"(#/experiments/{run.info.experiment_id}{target}?" in note
+
+
+def test_folds_that_are_compared_have_colours_of_their_own(recorder, files):
+    write(recorder, events(2), files)
+    folds = [run.data.tags for run in runs_of(recorder) if "crossfold.fold" in run.data.tags]
+    assert len({tags["mlflow.runColor"] for tags in folds}) == 2
+
+
+def test_a_refit_is_described_without_scores(recorder, files):
+    refit = [dict(event, held_out=0, scores={}) for event in events()]
+    nothing = FoldFiles(files.bundle, files.labels[:0], files.probabilities[:0], HISTORY)
+    write(recorder, refit, nothing)
+    note = mlflow.MlflowClient().get_run(recorder.runs.folds["0"]).data.tags["mlflow.note.content"]
+    assert "|" not in note
+    assert "[curves]" in note
+    assert "[confusion]" not in note
+
+
+def test_every_run_names_its_data_and_who_made_it(recorder, files):
+    write(recorder, events(), files)
+    write(recorder, list(events())[:1], files)
+    for run in runs_of(recorder):
+        (used,) = run.inputs.dataset_inputs
+        assert (used.dataset.name, used.dataset.digest) == ("cells", "12ab")
+        assert run.data.tags["crossfold.dataset"] == "somewhere/cells"
+        assert run.data.tags["mlflow.user"]
 
 
 def test_a_fold_that_failed_before_it_started_does_not_stop_the_others(recorder, files):
