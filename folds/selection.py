@@ -45,6 +45,10 @@ class SelectBy:
         """
         return cls(tuple(_term(part.strip(), text) for part in re.split(r"(?<!\d[eE])\+", text)))
 
+    def __str__(self) -> str:
+        parts = (name if weight == 1 else f"{weight:g}*{name}" for weight, name in self.terms)
+        return "+".join(parts)
+
     @property
     def names(self) -> tuple[str, ...]:
         """The scores that are asked for."""

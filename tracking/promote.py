@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from folds.assess.replicates import POOLED
 from folds.cli import parse, run
-from folds.errors import RunError, UserError, nearest
+from folds.errors import RunError, UserError
 from folds.selection import SelectBy
 
 if TYPE_CHECKING:
@@ -31,9 +30,9 @@ class Options:
     """Registered model."""
     version: str | None = None
     """Version to promote; default: the one with the alias candidate."""
-    metric: str = "macro_f1"
-    """Score by which it must be better: accuracy, balanced_accuracy, macro_f1, roc_auc, log_loss,
-    brier, ece."""
+    select_by: str | None = None
+    """Score by which it must be better, or a sum of such, as in distributed.cv: macro_f1,
+    shift.macro_f1, external.NAME.accuracy, ...; default: what the version's own run chose by."""
     confidence: float = 0.95
     """With which it must be better."""
     max_class_drop: float = 0.05
@@ -60,6 +59,7 @@ def main() -> None:
     options = parse(Options, sys.argv[1:], prog="python -m tracking.promote", description=__doc__)
     _check(options)
     least = dict(_floor(word) for word in options.min)
+    select = None if options.select_by is None else _select(options.select_by)
     from mlflow.exceptions import MlflowException
 
     from tracking import gate, registry, store
@@ -67,7 +67,7 @@ def main() -> None:
     store.connect(options.tracking_uri)
     name = options.model_name
     asked = gate.Conditions(
-        options.metric, options.confidence, options.max_class_drop, least, options.external
+        select, options.confidence, options.max_class_drop, least, options.external
     )
     try:
         move = registry.rollback(name) if options.rollback else _promote(options, asked)
@@ -134,15 +134,19 @@ def _check(options: Options) -> None:
             "--rollback: takes no --version, --min, --external or --force; it goes back to the "
             "previous champion"
         )
-    if options.metric not in POOLED:
-        near = nearest(options.metric, POOLED) or f"; there are: {', '.join(POOLED)}"
-        raise UserError(f"--metric {options.metric}: no such score{near}")
     if not 0.5 < options.confidence < 1:
         raise UserError(f"--confidence {options.confidence}: must be between 0.5 and 1, as 0.95")
     if not 0 <= options.max_class_drop <= 1:
         raise UserError(f"--max-class-drop {options.max_class_drop}: must be 0 to 1, as 0.05")
     if options.force is not None and not options.force.strip():
         raise UserError("--force: needs a reason, which is kept with the version")
+
+
+def _select(text: str) -> SelectBy:
+    try:
+        return SelectBy.parse(text)
+    except ValueError as error:
+        raise UserError(f"--select-by {text}: {error}") from None
 
 
 def _floor(word: str) -> tuple[str, float]:

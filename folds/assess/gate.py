@@ -5,14 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from folds.assess.paired import (
-    bootstrap_difference,
-    shift_difference,
-    t_over_folds,
-)
-from folds.assess.predictions import LOSSES, Predictions, ShiftPredictions
+from folds.assess.gains import Rivals, gain
+from folds.assess.paired import shift_difference
+from folds.assess.predictions import Predictions, ShiftPredictions
 from folds.assess.replicates import tally
-from folds.selection import sign
+from folds.selection import SelectBy, sign
 
 _MOST_LOST_UNDER_SHIFT = 0.02
 
@@ -36,25 +33,18 @@ class Check:
     text: str
 
 
-def beats(
-    champion: Predictions,
-    candidate: Predictions,
-    metric: str = "macro_f1",
-    confidence: float = 0.95,
-) -> Check:
+def beats(rivals: Rivals, select: SelectBy, confidence: float = 0.95) -> Check:
     """Whether the candidate is better by more than noise.
 
     Parameters
     ----------
-    champion, candidate : Predictions
-        Of the same rows and, where they have folds, in the same ones.
-    metric : str
-        One of the pooled scores.
+    select : SelectBy
+        By what.
 
     Raises
     ------
     ValueError
-        The rows or folds differ.
+        A score is not measured in both, or the rows or folds differ.
 
     Notes
     -----
@@ -63,16 +53,14 @@ def beats(
     what training itself leaves to chance. A candidate that is as good as the champion passes at
     most 6% of the time at a confidence of 0.95, given some hundred images.
     """
-    better_last = (candidate, champion) if metric in LOSSES else (champion, candidate)
-    found = bootstrap_difference(*better_last, confidence=confidence).pooled[metric]
-    before, after = (float(tally(p).once().pooled[metric][0]) for p in (champion, candidate))
+    found = gain(rivals, select, confidence)
     passed = found.lower > 0
     text = (
-        f"{metric} {before:.4f} -> {after:.4f}: better by {found.value:+.4f}, "
+        f"{select} {found.before:.4f} -> {found.after:.4f}: better by {found.value:+.4f}, "
         f"at least {found.lower:+.4f} at {confidence:.0%}"
     )
-    if champion.fold is not None and candidate.fold is not None:
-        test = t_over_folds(*better_last, metric, confidence)
+    if found.folds:
+        test = found.over_folds(rivals.pooled[0].test_share, confidence)
         passed = passed and test.p_greater < 1 - confidence
         text += f"; corrected t test over folds p = {test.p_greater:.3f}"
     return Check("beats", passed, text)

@@ -224,6 +224,19 @@ def fold_differences(a: Predictions, b: Predictions, metric: str) -> list[float]
     return found
 
 
+def shift_fold_differences(a: ShiftPredictions, b: ShiftPredictions, name: str) -> list[float]:
+    """`fold_differences` of a score under corruptions."""
+    check_same_rows(a, b)
+    if a.fold is None or b.fold is None or not np.array_equal(a.fold, b.fold):
+        raise ValueError("the two sets of predictions have different folds")
+    found = []
+    for number in np.unique(a.fold):
+        rows = a.fold == number
+        before, after = (shift_tally(one.take(rows)).once()[name] for one in (a, b))
+        found.append(after - before)
+    return found
+
+
 def t_over_folds(
     a: Predictions, b: Predictions, metric: str, confidence: float = 0.95
 ) -> CorrectedT:

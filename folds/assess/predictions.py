@@ -90,6 +90,8 @@ class ShiftPredictions:
         Names; a name occurs once for each severity.
     groups : ndarray of str or int, shape (S,)
     classes : int
+    fold : ndarray of int64, shape (S,), optional
+        A number for each fold of each repeat.
     """
 
     labels: Ints
@@ -97,11 +99,23 @@ class ShiftPredictions:
     corruptions: NDArray[np.str_]
     groups: NDArray
     classes: int
+    fold: Ints | None = None
 
     @property
     def clusters(self) -> Ints:
         """The groups as numbers from 0, shape (S,)."""
         return clusters(self.groups)
+
+    def take(self, rows: NDArray) -> "ShiftPredictions":
+        """Some of the rows."""
+        return ShiftPredictions(
+            self.labels[rows],
+            self.predicted[:, rows],
+            self.corruptions,
+            self.groups[rows],
+            self.classes,
+            None if self.fold is None else self.fold[rows],
+        )
 
 
 def clusters(values: NDArray) -> Ints:

@@ -45,8 +45,8 @@ class ShiftTally:
         Returns
         -------
         dict of str to ndarray of float64, shape (B,)
-            shift.macro_f1 and shift.accuracy, means in which each corruption counts the same, and
-            shift.NAME, the macro-F1 of each corruption.
+            shift.macro_f1 and shift.accuracy, means in which each corruption counts the same;
+            shift.worst and shift.NAME, the macro-F1 of the worst and of each corruption.
         """
         shape = (len(self.corruptions), self.classes, counts.shape[1])
         images = self.images @ counts
@@ -60,7 +60,8 @@ class ShiftTally:
         each = {f"shift.{n}": np.mean([macro[k] for k in rows[n]], axis=0) for n in names}
         accuracy = np.mean([right[rows[n]].mean(axis=0) for n in names], axis=0)
         mean = np.mean(list(each.values()), axis=0)
-        return {"shift.macro_f1": mean, "shift.accuracy": accuracy, **each}
+        worst = np.min(list(each.values()), axis=0)
+        return {"shift.macro_f1": mean, "shift.accuracy": accuracy, "shift.worst": worst, **each}
 
     def once(self) -> dict[str, float]:
         """The scores of the predictions as they are."""

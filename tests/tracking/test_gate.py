@@ -182,7 +182,7 @@ class TestSameSplits:
         labels, chances = pair[1].labels, pair[1].probabilities.copy()
         chances[(labels == 3).nonzero()[0][:60]] = np.eye(4)[0]
         versions.add(replace(pair[1], probabilities=chances))
-        _, out, _ = promote("--metric", "roc_auc")
+        _, out, _ = promote("--select-by", "roc_auc")
         assert "FAIL no class drops greatest loss of recall: immature granulocyte 0." in out
         assert "pass no class drops" in promote("--max-class-drop", "1")[1]
 
@@ -336,7 +336,7 @@ class TestMissing:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--metric macrof1", "--metric macrof1: no such score; nearest: macro_f1"),
+        ("--select-by macrof1", "--select-by macrof1: no score 'macrof1'; nearest: macro_f1"),
         ("--confidence 95", "--confidence 95.0: must be between 0.5 and 1"),
         ("--max-class-drop 5", "--max-class-drop 5.0: must be 0 to 1"),
         ("--min macro_f1", "--min macro_f1: must be METRIC=VALUE"),
@@ -365,7 +365,9 @@ def side(predictions, *, external=False):
     digest = str(np.random.default_rng().integers(10**9)) if external else "the same"
     rows = Predictions(predictions.labels, predictions.probabilities, predictions.groups)
     none = (np.empty(0, np.str_), np.empty(0, np.int64), None)
-    evidence = Evidence(str(id(predictions)), "run", "", digest, NAMES, ids, predictions, *none)
+    evidence = Evidence(
+        str(id(predictions)), "run", "", digest, "macro_f1", NAMES, ids, predictions, *none
+    )
     return Side("1", "soup", evidence, {"lab": ExternalEvidence(ids, {"soup": rows})})
 
 

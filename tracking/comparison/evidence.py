@@ -18,7 +18,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from folds.assess.predictions import Ints, Predictions, ShiftPredictions
+from folds.assess.predictions import Ints, Predictions, ShiftPredictions, clusters
 from folds.errors import UserError, nearest
 
 _SHORTEST = 6  # letters of the beginning of an id
@@ -39,6 +39,8 @@ class Evidence:
     about : str
         Data and backbone, for people.
     splits_digest : str
+    select_by : str
+        What its models were chosen by.
     class_names : tuple of str
     ids : ndarray of str, shape (M,)
         Of the rows of the predictions, which are sorted by repeat and id.
@@ -54,6 +56,7 @@ class Evidence:
     name: str
     about: str
     splits_digest: str
+    select_by: str
     class_names: tuple[str, ...]
     ids: NDArray[np.str_]
     oof: Predictions
@@ -265,6 +268,7 @@ def _evidence(run: Run, summary: dict[str, Any], oof: Arrays, shift: Arrays | No
         str(run.info.run_name),
         " on ".join(str(config[key]) for key in ("backbone", "data") if key in config),
         str(summary["splits_digest"]),
+        str(config.get("select_by", "macro_f1")),
         names,
         oof["ids"],
         Predictions(oof["labels"], oof["probabilities"], oof["groups"], oof["fold"], oof["repeat"]),
@@ -276,5 +280,6 @@ def _evidence(run: Run, summary: dict[str, Any], oof: Arrays, shift: Arrays | No
 
 def _shift(arrays: Arrays, classes: int) -> ShiftPredictions:
     return ShiftPredictions(
-        arrays["labels"], arrays["predicted"], arrays["corruptions"], arrays["groups"], classes
-    )
+        arrays["labels"], arrays["predicted"], arrays["corruptions"], arrays["groups"], classes,
+        clusters(np.stack([arrays["repeat"], arrays["fold"]], axis=1)),
+    )  # fmt: skip

@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import softmax
 
+from folds.assess.gains import Rivals
 from folds.assess.gate import beats
 from folds.assess.intervals import intervals
 from folds.assess.predictions import Predictions
+from folds.selection import SelectBy
 
 SHARES = np.array([0.25, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.04])
 NOISE = 1.3
@@ -91,5 +93,5 @@ def promoted(trials, count=600, *, external=False, **kind):
         pair = rivals(count, seed=seed, **kind)
         if external:
             pair = [replace(one, fold=None, repeat=None) for one in pair]
-        passed.append(beats(*pair).passed)
+        passed.append(beats(Rivals(tuple(pair)), SelectBy.parse("macro_f1")).passed)
     return float(np.mean(passed))

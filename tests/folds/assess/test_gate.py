@@ -3,14 +3,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from folds.assess.gains import Rivals, gain
 from folds.assess.gate import beats, floors, no_class_drops, no_worse_under_shift
 from folds.assess.predictions import Predictions, ShiftPredictions
+from folds.selection import SelectBy
 from tests.folds.assess.synthetic import promoted, rivals
+
+
+def held(champion, candidate, by="macro_f1", **more):
+    return beats(Rivals((champion, candidate), **more), SelectBy.parse(by))
 
 
 class TestBeats:
     def test_a_much_better_one_does_and_its_figures_are_told(self):
-        found = beats(*rivals(600, seed=0, training=0.1, gain=1.0), "macro_f1")
+        found = held(*rivals(600, seed=0, training=0.1, gain=1.0), "macro_f1")
         assert found.passed
         assert found.text.startswith("macro_f1 0.")
         assert "better by +0." in found.text
@@ -19,32 +25,65 @@ class TestBeats:
 
     def test_a_loss_is_better_when_smaller(self):
         a, b = rivals(600, seed=0, training=0.1, gain=1.0)
-        assert beats(a, b, "log_loss").passed
-        assert not beats(b, a, "log_loss").passed
+        assert held(a, b, "log_loss").passed
+        assert not held(b, a, "log_loss").passed
 
     def test_the_same_does_not(self):
         a, _ = rivals(300, seed=0)
-        assert not beats(a, a).passed
+        assert not held(a, a).passed
 
     def test_gains_in_one_fold_only_do_not(self):
         """They may be that training's luck: the bootstrap alone would be satisfied."""
         a, _ = rivals(1000, seed=0)
         lucky = a.fold == 0
         b = replace(a, probabilities=np.where(lucky[:, None], np.eye(4)[a.labels], a.probabilities))
-        assert not beats(a, b).passed
+        assert not held(a, b).passed
         alone = [replace(one, fold=None, repeat=None) for one in (a, b)]
-        assert beats(*alone).passed
+        assert held(*alone).passed
 
     def test_without_folds_the_bootstrap_decides(self):
         a, b = (replace(p, fold=None, repeat=None) for p in rivals(600, seed=0, gain=1.0))
-        found = beats(a, b)
+        found = held(a, b)
         assert found.passed
         assert "over folds" not in found.text
+
+    def test_a_sum_gains_what_its_terms_gain_together(self):
+        pair = rivals(300, seed=0, gain=0.5)
+        both = gain(Rivals(tuple(pair)), SelectBy.parse("0.5*macro_f1+2*log_loss"), 0.95)
+        one, two = (
+            gain(Rivals(tuple(pair)), SelectBy.parse(name), 0.95)
+            for name in ("macro_f1", "log_loss")
+        )
+        assert both.value == pytest.approx(0.5 * one.value + 2 * two.value)
+        assert both.lower == pytest.approx(0.5 * one.lower + 2 * two.lower)
+        assert both.folds == pytest.approx(0.5 * np.array(one.folds) + 2 * np.array(two.folds))
+        assert both.after - both.before == pytest.approx(both.value)
+
+    def test_what_is_better_under_shift_alone_beats_by_shift(self):
+        a, _ = rivals(400, seed=0)
+        wrong = [(a.labels + (np.arange(400) % n == 0)) % 4 for n in (2, 5)]
+        names = np.array(["blur", "hue"])
+        shift = tuple(
+            ShiftPredictions(a.labels, np.stack([found] * 2), names, a.groups, 4, a.folds)
+            for found in wrong
+        )
+        assert not held(a, a, shift=shift).passed
+        for by in ("shift.macro_f1", "shift.worst", "shift.hue", "0.5*macro_f1+0.5*shift.accuracy"):
+            found = held(a, a, by, shift=shift)
+            assert found.passed, found.text
+            assert "over folds" in found.text
+        assert not held(a, a, "shift.macro_f1", shift=shift[::-1]).passed
+
+    def test_what_is_not_measured_is_told(self):
+        a, b = rivals(100, seed=0)
+        for by in ("shift.macro_f1", "0.5*macro_f1+external.lab.accuracy"):
+            with pytest.raises(ValueError, match="was not measured for both"):
+                held(a, b, by)
 
     def test_other_folds_are_refused(self):
         a, b = rivals(100, seed=0)
         with pytest.raises(ValueError, match="different folds"):
-            beats(a, replace(b, fold=np.roll(b.fold, 1)))
+            held(a, replace(b, fold=np.roll(b.fold, 1)))
 
     def test_equally_good_ones_rarely_do(self):
         """60 trials of at most 6%: more than 10 has a chance of 0.2%."""
