@@ -1,7 +1,7 @@
 """A version held against the champion, by what their runs predicted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from mlflow.entities.model_registry import ModelVersion
@@ -188,4 +188,6 @@ def _shift(candidate: Evidence, champion: Evidence, confidence: float) -> Check:
     pair = corrupted_by_both(champion, candidate)
     if pair is None:
         return Check(_UNDER_SHIFT, None, "not the same images as in the champion's run")
-    return no_worse_under_shift(*pair, confidence)
+    found = no_worse_under_shift(*pair, confidence)
+    count = len(np.intersect1d(champion.shift_ids, candidate.shift_ids))
+    return replace(found, text=f"{found.text}; of {count} images")
