@@ -148,6 +148,9 @@ def test_a_page_tells_what_was_found(tmp_path):
     assert "--external lab2=there" in found.origin.command
     best = _rows(problem, choice.best)
     np.testing.assert_array_equal(found.map.labels, images.labels[best])
+    mine = 3 * oof.repeat + oof.fold == choice.best
+    wrong = oof.probabilities[mine].argmax(axis=1) != oof.labels[mine]
+    np.testing.assert_array_equal(found.map.wrong, wrong)
 
 
 def _rows(problem, best):
