@@ -80,7 +80,7 @@ def choose(run: Run, results: Results, pooled: Pooled, pooled_shift: dict[str, f
     No image can honestly tell the ensemble, a soup and a refit apart but those that no fold has
     seen. Unless ``--select-by`` names external images the ensemble is taken: its out-of-fold score
     is that of its members on average, which it rarely falls below. The best fold's score has been
-    chosen for being the best.
+    chosen for being the best, so it does not count; external images that choose flatter, too.
     """
     select, asked = run.prepared.problem.select_by, run.config.tracking.candidate
     best = max(range(len(results)), key=lambda task: select.value(results[task]["measured"]))
@@ -117,8 +117,8 @@ def _kind(asked: str, select: SelectBy, candidates: dict[str, Candidate]) -> tup
         return asked, f"--candidate {asked}"
     if select.externals:
         ranked = sorted(candidates, key=lambda kind: kind != "ensemble")  # it wins a draw
-        kind = max(ranked, key=lambda kind: select.value(candidates[kind].measured))
-        return kind, "it is worth most by --select-by"
+        kind = max(ranked, key=lambda kind: select.elsewhere.value(candidates[kind].measured))
+        return kind, "it is worth most on the external images of --select-by"
     if "ensemble" in candidates:
         return "ensemble", "the mean of all folds' probabilities"
     return "best-fold", "the only fold that was trained"

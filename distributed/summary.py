@@ -1,6 +1,7 @@
 """``summary.json``: what a run was and what came out; its schema is docs/summary.schema.json."""
 
 import json
+import math
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -215,7 +216,7 @@ def to_scores(values: dict[str, float]) -> Scores:
 
 def defined(value: float) -> float | None:
     """The number, or None where it is none."""
-    return None if value != value else value
+    return value if math.isfinite(value) else None
 
 
 def estimated(found: Interval) -> Estimate:

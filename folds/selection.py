@@ -1,5 +1,6 @@
 """What models are chosen by: a score, or a weighted sum of several, by name."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,15 +66,21 @@ class SelectBy:
         asked = {name.removeprefix("shift.") for name in self.names if name.startswith("shift.")}
         return tuple(name for name in CORRUPTIONS if name in asked or asked - set(CORRUPTIONS))
 
+    @property
+    def elsewhere(self) -> Self:
+        """The part of the sum that is of external images."""
+        return type(self)(tuple(term for term in self.terms if term[1].startswith("external.")))
+
     def value(self, scores: Mapping[str, float]) -> float:
-        """The sum of these scores.
+        """The sum of these scores; minus infinity where one of them is not defined.
 
         Raises
         ------
         KeyError
             A score that is asked for is not among them.
         """
-        return sum(weight * sign(name) * scores[name] for weight, name in self.terms)
+        found = sum(weight * sign(name) * scores[name] for weight, name in self.terms)
+        return -math.inf if math.isnan(found) else found
 
 
 def sign(name: str) -> int:

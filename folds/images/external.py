@@ -59,7 +59,8 @@ def load_externals(
         try:
             images = load(settings, seed=0, largest=largest)
         except UserError as error:
-            raise UserError(str(error).replace("--data ", f"--external {name}=", 1)) from None
+            reason = str(error).removeprefix(f"--data {source}: ")
+            raise UserError(f"--external {name}={source}: {reason}") from None
         found.append(External(name, source, _named(images, class_names, f"{name}={source}")))
     return tuple(found)
 

@@ -99,7 +99,10 @@ def test_external_images_tell_which_candidate_is_worth_most(tmp_path, soup):
     run, pooled, choice = decided(tmp_path, problem)
     lab2, lab3 = problem.externals
     assert kinds(choice) == ["best-fold", "ensemble", "refit", "soup"]
-    assert (choice.chosen.kind, choice.why) == ("soup", "it is worth most by --select-by")
+    assert (choice.chosen.kind, choice.why) == (
+        "soup",
+        "it is worth most on the external images of --select-by",
+    )
     best, mean, refit, _ = choice.candidates
     found = pooled.external["lab3"].probabilities
     np.testing.assert_array_equal(best.external["lab3"], found[choice.best])

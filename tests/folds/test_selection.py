@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,3 +64,12 @@ def test_what_is_not_measured_cannot_choose():
         Config.from_flat({"external": ["a=x", "a=y"]})
     with pytest.raises(UserError, match=r"there is no --external lab2=SOURCE"):
         Config.from_flat({"select_by": "external.lab2.macro_f1", "external": ["lab3=x"]})
+
+
+def test_what_is_not_defined_is_worth_least():
+    assert SelectBy.parse("roc_auc").value({"roc_auc": float("nan")}) == -math.inf
+
+
+def test_elsewhere_is_the_part_of_external_images():
+    select = SelectBy.parse("0.5*macro_f1+2*external.lab2.accuracy+shift.hue")
+    assert select.elsewhere.terms == ((2, "external.lab2.accuracy"),)
