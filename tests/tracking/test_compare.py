@@ -30,7 +30,17 @@ class Runs:
         self.experiment = mlflow.create_experiment("cells", root)
         self.client = mlflow.MlflowClient()
 
-    def log(self, name, predictions, *, shift=0.0, splits="split-digest", names=NAMES, drop=()):
+    def log(
+        self,
+        name,
+        predictions,
+        *,
+        shift=0.0,
+        splits="split-digest",
+        names=NAMES,
+        drop=(),
+        **settings,
+    ):
         """A parent run; `shift` is the share that corruptions make wrong, if there is any."""
         tags = {"crossfold.kind": "parent"}
         made = self.client.create_run(self.experiment, run_name=name, tags=tags).info.run_id
@@ -42,7 +52,7 @@ class Runs:
             "groups": rows.groups.astype(str), "probabilities": rows.probabilities,
         }  # fmt: skip
         np.savez(self.folder / "oof.npz", **{n: v for n, v in arrays.items() if n not in drop})
-        config = {"backbone": "mobilenetv2_100", "data": "cells"}
+        config = {"backbone": "mobilenetv2_100", "data": "cells", **settings}
         summary = {"class_names": names, "splits_digest": splits, "config": config}
         (self.folder / "summary.json").write_text(json.dumps(summary))
         written = ["oof.npz", "summary.json"]
@@ -118,6 +128,17 @@ class TestPaired:
         assert "corrected t test over folds, macro-F1: +" in out
         assert "McNemar: right on" in out
         assert max(map(len, out.splitlines())) <= 90
+
+    def test_settings_that_differ_are_told_those_of_the_place_are_not(self, runs, call):
+        a, b = rivals(300, seed=0)
+        stages = (["0:3:0.001", "1:6:0.001"], ["1:6:0.001"])
+        runs.log("plain", a, augment="light", stages=stages[0], output="a", limit=None)
+        runs.log("strong", b, augment="strong", stages=stages[1], output="b", limit=None)
+        _, out, _ = call("plain", "strong")
+        line = (
+            "settings that differ: augment light | strong; stages 0:3:0.001 1:6:0.001 | 1:6:0.001"
+        )
+        assert line in out.splitlines()
 
     def test_it_does_not_matter_which_comes_first(self, runs):
         a, b = rivals(600, seed=0, training=0.1, gain=1.0)

@@ -4,9 +4,9 @@ import json
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
 from folds.assess.predictions import Ints, Predictions, ShiftPredictions, clusters
+from folds.config import Config
 from folds.errors import UserError, nearest
 
+_SETTINGS = {name for group in Config().science.values() for name in group} - {"splits"}
 _SHORTEST = 6  # letters of the beginning of an id
 _EXTERNAL = re.compile(r"external-(.+)\.npz")
 _REMEDY = "give a parent run's id, its beginning, its name, or models:/NAME@ALIAS"
@@ -50,6 +52,8 @@ class Evidence:
     shift_repeats : ndarray of int64, shape (S,)
     shift : ShiftPredictions, optional
         Under corruptions; with --shift only. Rows are sorted as above.
+    settings : mapping of str to object
+        By flag name, those that results depend on.
     """
 
     run: str
@@ -63,6 +67,7 @@ class Evidence:
     shift_ids: NDArray[np.str_]
     shift_repeats: Ints
     shift: ShiftPredictions | None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def images(self) -> list[int]:
@@ -275,6 +280,7 @@ def _evidence(run: Run, summary: dict[str, Any], oof: Arrays, shift: Arrays | No
         np.empty(0, np.str_) if shift is None else shift["ids"],
         np.empty(0, np.int64) if shift is None else shift["repeat"],
         None if shift is None else _shift(shift, len(names)),
+        {name: value for name, value in config.items() if name in _SETTINGS},
     )
 
 

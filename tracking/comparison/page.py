@@ -13,7 +13,15 @@ from folds.files import replacing
 from folds.pages.templates import environment
 from tracking.comparison.compare import Comparison, better
 from tracking.comparison.figures import forest
-from tracking.comparison.words import conclusion, difference, interval, name_of, tests, verdict
+from tracking.comparison.words import (
+    conclusion,
+    difference,
+    interval,
+    name_of,
+    settings,
+    tests,
+    verdict,
+)
 
 _MOST_DRAWN = 40  # classes in a plot; all are in the table
 
@@ -79,7 +87,7 @@ def _part(found: Comparison, number: int) -> Part:
     return Part(
         found,
         verdict(found),
-        tests(found),
+        [*settings(found), *tests(found)],
         _plots(found, number),
         _rows(found.first.scores.pooled, found.other.scores.pooled, found.differences.pooled),
         _rows(found.first.shift, found.other.shift, found.shift),

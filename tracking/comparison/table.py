@@ -9,7 +9,7 @@ from rich.text import Text
 
 from folds.assess.paired import Difference
 from tracking.comparison.compare import Comparison, better
-from tracking.comparison.words import conclusion, difference, interval, name_of, tests
+from tracking.comparison.words import conclusion, difference, interval, name_of, settings, tests
 
 _MOST_CLASSES = 20
 
@@ -32,7 +32,7 @@ def _show(console: Console, found: Comparison) -> None:
     for table in (_scores(found), *([_shifted(found)] if found.shift else []), _classes(found)):
         console.print(table)
         console.print()
-    for line in tests(found):
+    for line in (*settings(found), *tests(found)):
         console.print(line, markup=False, highlight=False)
 
 

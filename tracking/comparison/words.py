@@ -33,6 +33,19 @@ def difference(one: Difference | CorrectedT) -> str:
     return f"{100 * value:+z.1f} ({100 * one.low:z.1f} to {100 * one.high:z.1f})"
 
 
+def settings(found: Comparison) -> list[str]:
+    """The settings that differ, in one line, or none."""
+    a, b = (side.evidence.settings for side in (found.first, found.other))
+    names = [name for name in a if name in b and a[name] != b[name]]
+    each = (f"{name} {_short(a[name])} | {_short(b[name])}" for name in names)
+    return [f"settings that differ: {'; '.join(each)}"] if names else []
+
+
+def _short(value: object) -> str:
+    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
 def tests(found: Comparison) -> list[str]:
     """The tests and their figures, a line each."""
     a, b = found.first.letter, found.other.letter
