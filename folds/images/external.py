@@ -1,6 +1,5 @@
 """Images that models are scored on and never trained on: another laboratory's, say."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,8 +7,7 @@ import numpy as np
 
 from folds.config.data import DataConfig
 from folds.errors import UserError, nearest
-from folds.images.imageset import ImageSet
-from folds.images.pixelfile import Pixels, pieces
+from folds.images.imageset import ImageSet, digests
 from folds.images.source import load
 
 
@@ -79,21 +77,13 @@ def overlap(images: ImageSet, others: tuple[External, ...]) -> list[str]:
     """Tell of external images whose very pixels are trained on, too; a line for each set."""
     if not others:
         return []
-    known = set(_digests(images.pixels))
+    known = set(digests(images.pixels))
     notices = []
     for other in others:
-        shared = sum(digest in known for digest in _digests(other.images.pixels))
+        shared = sum(digest in known for digest in digests(other.images.pixels))
         if shared:
             notices.append(
                 f"--external {other.name}: {shared} of its {len(other.images)} images are also "
                 "among those trained on, pixel by pixel; its scores flatter"
             )
     return notices
-
-
-def _digests(pixels: Pixels) -> list[bytes]:
-    return [
-        hashlib.sha256(image.data).digest()
-        for rows in pieces(pixels.shape)
-        for image in np.ascontiguousarray(pixels[rows])
-    ]

@@ -72,11 +72,7 @@ class ImageSet:
 
         It tells neither where the pixels are nor in which order the images come.
         """
-        each = [
-            hashlib.sha256(image.data).digest()
-            for rows in pieces(self.pixels.shape)
-            for image in np.ascontiguousarray(self.pixels[rows])
-        ]
+        each = digests(self.pixels)
         order = np.argsort(self.ids, kind="stable")
         hasher = hashlib.sha256()
         for part in (self.ids[order], np.array(self.class_names)):
@@ -143,6 +139,15 @@ def stratified(
         for label, count in enumerate(quota)
     ]
     return np.sort(np.concatenate(rows))
+
+
+def digests(pixels: Pixels) -> list[bytes]:
+    """SHA-256 of the pixels of each image."""
+    return [
+        hashlib.sha256(image.data).digest()
+        for rows in pieces(pixels.shape)
+        for image in np.ascontiguousarray(pixels[rows])
+    ]
 
 
 def singletons(ids: NDArray[np.str_]) -> NDArray[np.str_]:
