@@ -15,6 +15,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from folds.bundle import Predictor
+from tracking.store import connect
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "summary.schema.json"
 BASE = [
@@ -115,7 +116,7 @@ def test_the_registered_ensemble_predicts_the_mean_of_its_folds(done, client, su
         powers = plain.astype(np.float64) ** (1 / temperature)
         members.append(powers / powers.sum(axis=1, keepdims=True))
     assert np.abs(members[0] - members[1]).max() > 1e-4
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    connect(f"sqlite:///{folder}/mlflow.db")
     found = mlflow.pyfunc.load_model("models:/crossfold/1").predict(elsewhere())
     assert list(found) == ["predicted_class", *"0123456789"]
     np.testing.assert_allclose(found.iloc[:, 1:], np.mean(members, axis=0), atol=1e-6)
@@ -151,7 +152,7 @@ def test_the_report_is_there_twice_and_tells_of_this_run(done, client, summary):
     assert "--external lab2=lab2.npz" in page
     assert "version 1" in page
     described = parent.data.tags["mlflow.note.content"]
-    assert "| **pooled** |" in described
+    assert "| **all pooled** |" in described
     assert "external  lab2" in described
 
 
@@ -220,6 +221,11 @@ def test_the_same_splits_again_give_the_same_scores_without_shift_too(done):
     assert "\nshift " not in ran.stdout
 
 
+def _heed_ctrl_c():
+    """As in a terminal: what a shell starts in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupted_run_goes_on_to_the_same_result_and_its_refit(done, tmp_path):
     stages = ["--stages", "1:2:1e-3", "--concurrent-folds", "1", "--output", "out"]
     stages += ["--candidate", "refit", "--shift", "off"]
@@ -227,6 +233,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result_and_its_refit(done, tmp_p
         [sys.executable, "-m", "distributed.cv", *BASE, *stages],
         cwd=tmp_path, env=environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=_heed_ctrl_c,
     )  # fmt: skip
     for line in process.stdout:
         if line.startswith("fold 1  finished"):

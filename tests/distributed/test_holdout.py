@@ -121,7 +121,7 @@ def test_its_scores_are_metrics_of_the_parent(done, summary):
     parent = client.get_run(summary["mlflow"]["parent_run"])
     for kind in ("best-fold", "ensemble"):
         for score, value in summary["holdout"]["models"][kind].items():
-            assert parent.data.metrics[f"holdout.{kind}.{score}"] == pytest.approx(value)
+            assert parent.data.metrics[f"holdout/{kind}/{score}"] == pytest.approx(value)
     artifacts = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {"holdout.npz", "oof.npz", "splits.json"} <= artifacts
 
