@@ -5,6 +5,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from folds.optim import make_optimizer
 from folds.place import Place, find_place
 from folds.problem import Problem
 from folds.result import FoldResult, fold_result
-from folds.stages import Moment, moment, total_epochs
+from folds.stages import Moment, moment, shortened, total_epochs
 from folds.steps import predict, train_epoch
 from folds.syncbn import synchronise
 from folds.team import Team, summed
@@ -83,11 +84,12 @@ def fit_fold(
     -----
     A fold that goes on from a checkpoint ends as one that was never interrupted.
     """
+    if whole is not None:
+        problem = replace(problem, stages=shortened(problem.stages, whole.epochs))
     place = find_place(problem, repeat, fold, runtime, team or Team.current(), shared)
     state = _first_state(place) if checkpoint is None else _restored(place, checkpoint)
     stages, wrapped, staged = problem.stages, None, -1
-    epochs = total_epochs(stages) if whole is None else whole.epochs
-    while state.epoch < epochs and not _patience_over(place, state):
+    while state.epoch < total_epochs(stages) and not _patience_over(place, state):
         now = moment(stages, state.epoch)
         if wrapped is None or now.index != staged:
             wrapped, staged = _enter_stage(place, state, now), now.index

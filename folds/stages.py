@@ -185,3 +185,13 @@ def without_pretraining(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     As many epochs as the stages had together, at the greatest of their learning rates.
     """
     return (Stage(1.0, total_epochs(stages), max(stage.learning_rate for stage in stages)),)
+
+
+def shortened(stages: tuple[Stage, ...], epochs: int) -> tuple[Stage, ...]:
+    """The first `epochs` of a schedule, at least 1: its last stage ends where they end."""
+    kept, left = [], epochs
+    for stage in stages:
+        if left > 0:
+            kept.append(replace(stage, epochs=min(stage.epochs, left)))
+        left -= stage.epochs
+    return tuple(kept)

@@ -13,7 +13,7 @@ class Whole:
     Parameters
     ----------
     epochs : int
-        At least 1; the schedule ends there.
+        At least 1. The stages end there, the last one with its own schedule of learning rates.
     averaged : bool
         Whether to keep the moving average of the weights.
     """

@@ -8,6 +8,7 @@ import torch
 
 from folds.device import Runtime
 from folds.fit import fit_fold
+from folds.stages import Stage, shortened
 from folds.whole import Whole
 
 CPU = Runtime.choose("cpu", "fp32")
@@ -32,6 +33,20 @@ def test_keeps_the_last_epoch_and_has_no_scores(make_problem):
     assert all(math.isnan(report.val_accuracy) for report in result.history)
     again = refit(problem, Whole(3, False), checkpoint=checkpoints[0])
     assert all(torch.equal(tensor, again.weights[name]) for name, tensor in result.weights.items())
+
+
+def test_the_learning_rate_falls_towards_its_end(make_problem):
+    problem = make_problem(stages=["0:1:1e-2", "1:6:1e-3"])
+    rates = [report.learning_rate for report in refit(problem, Whole(4, False)).history]
+    assert rates == pytest.approx([1e-2, 1e-3, 0.75e-3, 0.25e-3])
+
+
+def test_a_shortened_schedule_is_its_beginning():
+    stages = (Stage(0, 3, 1e-2), Stage(0.5, 2, 1e-3), Stage(1, 6, 1e-4))
+    assert shortened(stages, 11) == stages
+    assert shortened(stages, 5) == stages[:2]
+    assert [stage.epochs for stage in shortened(stages, 7)] == [3, 2, 2]
+    assert [stage.epochs for stage in shortened(stages, 1)] == [1]
 
 
 def test_trains_on_every_image_but_the_holdout(make_problem):
