@@ -9,7 +9,7 @@ from distributed.assessment import assess
 from distributed.candidates import Candidate, choose
 from distributed.outputs import output_folder, write_files
 from distributed.page import page_facts
-from distributed.pooling import pool, pooled_shift_scores
+from distributed.pooling import pool
 from distributed.run import Run
 from distributed.summarise import summarise
 from distributed.summary import Summary
@@ -43,7 +43,7 @@ def finish(run: Run) -> Summary:
     results = [run.space.read_result(task) for task in range(len(prepared.folds))]
     pooled = pool(prepared, results)
     said = assess(images, pooled, results)
-    shift = pooled_shift_scores(images, pooled)
+    shift = pooled.shift.shifted.judged(images.labels)
     choice = choose(run, results, pooled, {} if shift is None else shift.flat())
     summary = summarise(run, results, pooled, shift, said, choice)
     folder = output_folder(run)

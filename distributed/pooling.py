@@ -7,10 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folds.evaluate import Floats, HoldOut, Ints, OutOfFold
-from folds.images import ImageSet
 from folds.measure import Shifted
 from folds.prepare import Prepared
-from folds.shift import ShiftScores, shift_scores
 from folds.suite import suite
 
 Results = list[dict[str, Any]]
@@ -110,15 +108,6 @@ def _holdout(prepared: Prepared, results: Results) -> HoldOut | None:
         return None
     probabilities = np.stack([result["holdout"] for result in results])
     return HoldOut(images.ids[rows], images.labels[rows], probabilities)
-
-
-def pooled_shift_scores(images: ImageSet, pooled: Pooled) -> ShiftScores | None:
-    """Scores of all folds under corruptions, if there are any."""
-    shifted = pooled.shift.shifted
-    if not shifted.predicted.size:
-        return None
-    by_case = dict(zip(shifted.cases, shifted.predicted, strict=True))
-    return shift_scores(images.labels[shifted.rows], by_case)
 
 
 def shift_arrays(prepared: Prepared, found: PooledShift) -> dict[str, NDArray[Any]]:

@@ -12,7 +12,7 @@ from folds.backbone import Classifier
 from folds.evaluate import Floats, Ints, quick_scores, scores, softmax
 from folds.images.external import External
 from folds.place import Place
-from folds.shift import corrupt, keys_of, shift_scores
+from folds.shift import ShiftScores, corrupt, keys_of, shift_scores
 from folds.stages import Stage
 from folds.suite import Case, Shift, suite
 
@@ -41,10 +41,15 @@ class Shifted:
 
     def scores(self, labels: Ints) -> dict[str, float]:
         """Scores by the names of ``--select-by``; `labels` are those of all images."""
+        found = self.judged(labels)
+        return {} if found is None else found.flat()
+
+    def judged(self, labels: Ints) -> ShiftScores | None:
+        """All scores, if there are any predictions."""
         if not self.predicted.size:
-            return {}
+            return None
         by_case = dict(zip(self.cases, self.predicted, strict=True))
-        return shift_scores(labels[self.rows], by_case).flat()
+        return shift_scores(labels[self.rows], by_case)
 
 
 def chosen_by(place: Place, model: Classifier, logits: Floats) -> float:

@@ -8,9 +8,9 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from folds.assess.replicates import POOLED
 from folds.cli import parse, run
 from folds.errors import UserError, nearest
+from folds.selection import SCORES
 
 
 @dataclass
@@ -57,10 +57,10 @@ def _check(options: Options) -> None:
     if len(options.runs) < 2:
         given = " ".join(options.runs) or "none"
         raise UserError(f"RUN {given}: give at least two runs to compare")
-    if options.metric not in POOLED:
-        near = nearest(options.metric, POOLED)
+    if options.metric not in SCORES:
+        near = nearest(options.metric, SCORES)
         raise UserError(
-            f"--metric {options.metric}: no such score{near or '; ' + ', '.join(POOLED)}"
+            f"--metric {options.metric}: no such score{near or '; ' + ', '.join(SCORES)}"
         )
     if not 0.5 < options.confidence < 1:
         raise UserError(f"--confidence {options.confidence}: must be between 0.5 and 1, as 0.95")

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from folds.assess.predictions import LOSSES, Predictions, ShiftPredictions
+from folds.assess.predictions import Predictions, ShiftPredictions
 from folds.assess.replicates import Replicates, Tally, replicated, tally
 from folds.assess.shifted import shift_tally
+from folds.selection import LOSSES
 
 Doubles = NDArray[np.float64]
 REPLICATES = 1000

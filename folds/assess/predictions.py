@@ -8,9 +8,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
-LOSSES = frozenset({"loss", "log_loss", "brier", "ece"})
-"""Scores that are better when smaller."""
-
 
 @dataclass(frozen=True)
 class Predictions:

@@ -14,12 +14,10 @@ from scipy.sparse import csr_array
 
 from folds.assess.calibration import BINS, bins_of, brier_of_each
 from folds.assess.predictions import Floats, Ints, Predictions
+from folds.selection import SCORES
 
 Doubles = NDArray[np.float64]
 _CELLS = 4_000_000  # counts held at a time
-POOLED = (
-    "accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "brier", "ece",
-)  # fmt: skip
 PER_CLASS = ("precision", "recall", "f1", "roc_auc")
 
 
@@ -30,7 +28,7 @@ class Replicates:
     Parameters
     ----------
     pooled : dict of str to ndarray of float64, shape (B,)
-        By the names in `POOLED`.
+        By the names in `folds.selection.SCORES`.
     per_class : dict of str to ndarray of float64, shape (C, B)
         By the names in `PER_CLASS`; NaN where a class was not drawn.
     """
@@ -163,7 +161,7 @@ def replicated(found: Tally, replicates: int, seed: int) -> Replicates:
     """Scores of bootstrap replicates; with the same seed and clusters, of the same draws."""
     parts = [found.scores(counts) for counts in drawn(found.clusters, replicates, seed)]
     return Replicates(
-        {n: np.concatenate([one.pooled[n] for one in parts]) for n in POOLED},
+        {n: np.concatenate([one.pooled[n] for one in parts]) for n in SCORES},
         {n: np.concatenate([one.per_class[n] for one in parts], axis=1) for n in PER_CLASS},
     )
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from distributed.assessment import assess
-from distributed.pooling import pool, pooled_shift_scores
+from distributed.pooling import pool
 from folds.assess.calibration import fit_temperature, out_of_fold_temperature
 from tests.distributed.finished import finished_run, fold_of, problem_of
 
@@ -56,7 +56,7 @@ def test_the_gap_is_the_mean_over_folds_of_best_and_last_epoch(tmp_path):
 
 def test_corrupted_images_have_intervals_where_there_are_any(said, tmp_path):
     problem, pooled, found = said
-    scores = pooled_shift_scores(problem.images, pooled).flat()
+    scores = pooled.shift.shifted.judged(problem.images.labels).flat()
     assert set(found.shift) == {"shift.accuracy", "shift.macro_f1"}
     for name, interval in found.shift.items():
         assert interval.low < scores[name] < interval.high

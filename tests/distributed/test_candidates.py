@@ -5,7 +5,7 @@ import torch
 from distributed import candidates as candidates_module
 from distributed.assessment import assess
 from distributed.candidates import choose
-from distributed.pooling import pool, pooled_shift_scores
+from distributed.pooling import pool
 from distributed.souping import Souped
 from distributed.summarise import summarise
 from folds.bundle import Predictor
@@ -18,7 +18,7 @@ def decided(folder, problem, *, only=None, fold=fold_of):
     """What is chosen for a finished run, and the run."""
     run, results = finished_run(folder, problem, only=only, fold=fold)
     pooled = pool(run.prepared, results)
-    shift = pooled_shift_scores(problem.images, pooled)
+    shift = pooled.shift.shifted.judged(problem.images.labels)
     return run, pooled, choose(run, results, pooled, {} if shift is None else shift.flat())
 
 

@@ -11,7 +11,7 @@ from distributed import cv
 from distributed.assessment import assess
 from distributed.candidates import choose
 from distributed.page import page_facts, reproduce
-from distributed.pooling import pool, pooled_shift_scores
+from distributed.pooling import pool
 from distributed.summarise import summarise
 from folds.cli import config_parser
 from folds.config import Config
@@ -113,7 +113,7 @@ def told(folder, problem, **kind):
     """What the page of a finished run tells."""
     run, results = finished_run(folder, problem, **kind)
     images, pooled = problem.images, pool(run.prepared, results)
-    said, shift = assess(images, pooled, results), pooled_shift_scores(images, pooled)
+    said, shift = assess(images, pooled, results), pooled.shift.shifted.judged(images.labels)
     choice = choose(run, results, pooled, {} if shift is None else shift.flat())
     summary = summarise(run, results, pooled, shift, said, choice)
     found = page_facts(run, results, pooled, said, choice, summary, folder / "sheet.png")

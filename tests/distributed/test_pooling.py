@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from distributed.pooling import pool, pooled_shift_scores, shift_arrays
+from distributed.pooling import pool, shift_arrays
 from folds.prepare import Prepared
 from tests.conftest import small_images
 from tests.distributed.finished import finished_run, problem_of
@@ -81,7 +81,7 @@ def test_what_is_said_of_corrupted_images_stands_beside_what_is_said_of_the_same
 def test_scores_under_corruptions_are_those_of_all_rows_at_once(many):
     images, pooled = many[0].problem.images, pool(*many)
     shifted = pooled.shift.shifted
-    found = pooled_shift_scores(images, pooled)
+    found = pooled.shift.shifted.judged(images.labels)
     right = shifted.predicted == images.labels[shifted.rows]
     assert found.mean_accuracy == pytest.approx(right.mean())
     assert found.accuracy[shifted.cases[7]] == pytest.approx(right[7].mean())
@@ -113,4 +113,4 @@ def test_without_shift_hold_out_and_external_images_nothing_of_them_is_there(tmp
     assert pooled.holdout is None
     assert pooled.external == pooled.beside == {}
     assert pooled.shift.shifted.predicted.shape == (0, 0)
-    assert pooled_shift_scores(run.prepared.problem.images, pooled) is None
+    assert pooled.shift.shifted.judged(run.prepared.problem.images.labels) is None

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from distributed.assessment import assess
 from distributed.candidates import choose
-from distributed.pooling import pool, pooled_shift_scores
+from distributed.pooling import pool
 from distributed.summarise import summarise
 from distributed.summary import Summary
 from distributed.tell import markdown, print_summary
@@ -18,7 +18,7 @@ def told(folder, **settings):
     problem = problem_of(**settings)
     run, results = finished_run(folder, problem)
     pooled = pool(run.prepared, results)
-    shift = pooled_shift_scores(problem.images, pooled)
+    shift = pooled.shift.shifted.judged(problem.images.labels)
     choice = choose(run, results, pooled, {} if shift is None else shift.flat())
     said = assess(problem.images, pooled, results)
     summary = summarise(run, results, pooled, shift, said, choice).of_version("7")

@@ -17,8 +17,9 @@ from folds.assess.paired import (
     shift_difference,
     t_over_folds,
 )
-from folds.assess.predictions import LOSSES, Predictions, clusters
+from folds.assess.predictions import Predictions, clusters
 from folds.errors import UserError, listed
+from folds.selection import sign
 from tracking.comparison.evidence import Evidence
 
 SHIFT_MEAN = "shift.macro_f1"
@@ -169,4 +170,4 @@ def _shift(a: Evidence, b: Evidence, *, paired: bool, confidence: float) -> dict
 
 def better(name: str, value: float) -> bool:
     """Whether a difference of a score is in its favour."""
-    return value < 0 if name in LOSSES else value > 0
+    return sign(name) * value > 0
