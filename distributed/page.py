@@ -20,6 +20,7 @@ from folds.assess.calibration import reliability
 from folds.audit.embedding import in_the_plane
 from folds.config import Config
 from folds.evaluate import Ints, confusion, macro_f1
+from folds.selection import LOSSES
 from tracking.report import confident_mistakes, facts, least_certain, opinions
 
 _VERSIONS = ("crossfold", "torch", "timm", "kornia", "ray", "mlflow", "scikit-learn", "numpy")
@@ -53,7 +54,7 @@ def page_facts(
         run=_head(run, summary, len(seen.rows)),
         scores=_estimates(summary.oof_intervals),
         over_folds={n: (s.mean, s.std) for n, s in summary.over_folds.items()},
-        gap=facts.Gap(summary.config["select_by"], summary.gap.best, summary.gap.last),
+        gap=_gap(summary.config["select_by"], summary.gap),
         elsewhere=_elsewhere(summary, len(seen.rows)),
         candidates=_candidates(summary),
         registered=facts.Registered(
@@ -71,6 +72,12 @@ def page_facts(
         map=_map(images.labels, results[choice.best]),
         origin=_origin(run, summary),
     )  # fmt: skip
+
+
+def _gap(metric: str, found: told.Gap) -> facts.Gap:
+    """The gap in the score itself: the value of a loss alone is its negative."""
+    turn = -1 if metric in LOSSES else 1
+    return facts.Gap(metric, turn * found.best, turn * found.last)
 
 
 def _head(run: Run, summary: Summary, scored: int) -> facts.Run:

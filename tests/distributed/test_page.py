@@ -165,3 +165,16 @@ def test_a_model_without_mistakes_and_shift_has_a_page(tmp_path):
     assert (found.mistakes.total, list(found.mistakes.tiles)) == (0, [])
     assert len(found.unsure.tiles) > 0
     assert found.shift is None
+
+
+def test_the_gap_of_a_loss_is_in_the_loss_itself(tmp_path):
+    """Its value of --select-by is its negative, which the page would take for a gain lost."""
+    for metric, turn in (("log_loss", -1), ("macro_f1", 1)):
+        folder = tmp_path / metric
+        folder.mkdir()
+        problem = problem_of(folds=2, select_by=metric)
+        run, results = finished_run(folder, problem)
+        said = assess(problem.images, pool(run.prepared, results), results)
+        _, _, found = told(tmp_path / f"{metric} again", problem)
+        assert found.gap.best == turn * said.best != 0
+        assert found.gap.last == turn * said.last
