@@ -31,7 +31,7 @@ guard: $(VENV)/ready         ## ratios of a small benchmark, held against genero
 	$(BIN)/python -m pytest -m slow tests/test_benchmark_runs.py -k many_times_slower
 
 schema: $(VENV)/ready        ## write the schema of summary.json anew
-	$(BIN)/python -c "from distributed.summary import schema; print(schema(), end='')" > docs/summary.schema.json
+	$(BIN)/python -c "from tracking.summary import schema; print(schema(), end='')" > docs/summary.schema.json
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

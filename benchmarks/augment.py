@@ -21,10 +21,10 @@ from torchvision.transforms import v2
 from benchmarks.machine import hardware, kind
 from folds.augment import augment, make_policy
 from folds.augment.draws import RAND
-from folds.batches import uniform_table
 from folds.config import DataConfig
 from folds.images import load
-from folds.speed import keep_memory
+from folds.runtime.cpu import keep_memory
+from folds.sampling import uniform_table
 
 POLICIES = ("light", "rand", "trivial", "augmix", "strong")
 OURS, KORNIA = "crossfold", "Kornia, AugmentationSequential"

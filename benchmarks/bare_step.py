@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.baseline import LABEL_SMOOTHING, WEIGHT_DECAY
-from folds.speed import keep_memory, widen_strided_depthwise
+from folds.runtime.cpu import keep_memory, widen_strided_depthwise
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 BATCHES = 4  # different ones, so that no cache holds them all

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from distributed.ledger import Ledger
-from folds.backbone import build
-from folds.checkpoint import EpochReport, FoldState, dump
+from distributed.lanes.ledger import Ledger
+from folds.model.backbone import build
+from folds.training.checkpoint import EpochReport, FoldState, dump
 
 BACKBONE, CLASSES, SIZE = "mobilenetv2_100", 8, 96
 

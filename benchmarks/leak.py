@@ -18,14 +18,14 @@ from PIL import Image, ImageEnhance
 
 from folds import cli
 from folds.augment import to_input
-from folds.backbone import build
 from folds.config import Config, DataConfig
-from folds.device import Runtime
 from folds.errors import UserError
-from folds.fit import fit_fold
 from folds.images import ImageSet, load
+from folds.model.backbone import build
 from folds.prepare import Prepared, prepare
-from folds.problem import Problem
+from folds.runtime.device import Runtime
+from folds.training.fit import fit_fold
+from folds.training.problem import Problem
 
 SHARE = 0.2  # of the set that are copies
 FOLDS = 5

@@ -132,8 +132,8 @@ def remember(flags: tuple[str, ...]) -> None:
 def _environment() -> dict[str, str]:
     """This process's, with this checkout on the import path and no cluster or tracker of others.
 
-    What crossfold remembers of a machine (the answers of `folds.probe`) is this process's own:
-    found out by `remember` on an idle machine, not by some earlier run on a busy one.
+    What crossfold remembers of a machine (the answers of `folds.runtime.probe`) is this process's
+    own: found out by `remember` on an idle machine, not by some earlier run on a busy one.
     """
     kept = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
     return kept | {

@@ -3,8 +3,8 @@
 Run: python -m benchmarks.robust --data images/ --weights mobilenetv2_100.safetensors
 
 Each fold's model is scored on its own validation part, as it is and under the corruptions of
-`folds.shift`; the folds are pooled. A policy trains on some of the corruptions itself: those are
-marked, and the last mean is over the corruptions that none of the compared policies contains.
+`folds.corruptions`; the folds are pooled. A policy trains on some of the corruptions itself: those
+are marked, and the last mean is over the corruptions that none of the compared policies contains.
 """
 
 import argparse
@@ -17,14 +17,14 @@ import numpy as np
 from folds import cli
 from folds.augment.draws import AUG_MIX, RAND, TRIVIAL
 from folds.config import Config
-from folds.device import Runtime
+from folds.config.corruptions import CORRUPTIONS
+from folds.config.policies import canonical, entries
+from folds.corruptions.corrupt import TABLE
 from folds.errors import UserError
-from folds.fit import fit_fold
-from folds.policies import canonical, entries
+from folds.evaluation.shift import ShiftScores, shift_scores
 from folds.prepare import Prepared, prepare
-from folds.shift import ShiftScores, shift_scores
-from folds.shift.corruptions import TABLE
-from folds.suite import CORRUPTIONS
+from folds.runtime.device import Runtime
+from folds.training.fit import fit_fold
 
 Row = tuple[float, ShiftScores]  # accuracy of clean images, and what corruptions make of it
 _CHAINS = {"rand_augment": RAND, "trivial_augment": TRIVIAL, "aug_mix": AUG_MIX}

@@ -1,7 +1,8 @@
 """An event-driven simulation of one run: folds that flow through lanes, stragglers, lost nodes.
 
-The layout comes from `distributed.plan` and every duration from `distributed.cost`; here only
-time passes. Without stragglers and losses it ends when `distributed.cost.estimate` says.
+The layout comes from `distributed.planning.plan` and every duration from
+`distributed.planning.cost`; here only time passes. Without stragglers and losses it ends when
+`distributed.planning.cost.estimate` says.
 """
 
 import heapq
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from distributed.cost import (
+from distributed.planning.cost import (
     FINISH_S,
     FOLD_S,
     RECORD_S,
@@ -19,8 +20,8 @@ from distributed.cost import (
     lane_speed,
     shared_seconds,
 )
-from distributed.plan import Plan
-from folds.probe import Rates
+from distributed.planning.plan import Plan
+from folds.runtime.probe import Rates
 
 NODE = 8  # devices of a node
 

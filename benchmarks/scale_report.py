@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from benchmarks.driver_load import DriverCost
-from distributed.cost import FINISH_S, RECORD_S, START_S
+from distributed.planning.cost import FINISH_S, RECORD_S, START_S
 
 SHOWN = (1, 8, 32, 128, 1024)  # devices of the tables
 _UNITS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))

@@ -18,10 +18,10 @@ from pathlib import Path
 from benchmarks import driver_load, scale_report, scale_text
 from benchmarks.scale_events import NODE, Weather, simulate
 from benchmarks.scale_report import Point
-from distributed.cost import Work, epoch_seconds
-from distributed.plan import Plan, Resources, make_plan
-from folds.probe import Rates
-from folds.stages import Stage
+from distributed.planning.cost import Work, epoch_seconds
+from distributed.planning.plan import Plan, Resources, make_plan
+from folds.config.stages import Stage
+from folds.runtime.probe import Rates
 
 HERE = Path(__file__).parent
 IMAGES, TASKS, DEVICES = (2_000, 100_000), (5, 10, 25, 100), tuple(2**n for n in range(11))

@@ -7,8 +7,8 @@ from benchmarks import scale_report as report
 from benchmarks.driver_load import BACKBONE, DriverCost
 from benchmarks.scale_events import NODE, Weather
 from benchmarks.scale_report import Point
-from distributed.cost import FINISH_S, RECORD_S, START_S, TEAM_EFFICIENCY
-from folds.probe import Rates
+from distributed.planning.cost import FINISH_S, RECORD_S, START_S, TEAM_EFFICIENCY
+from folds.runtime.probe import Rates
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ _HEAD = """
 # How it would scale
 
 **A simulation, not a measurement.** Nothing here ran on more than one machine. The layouts come
-from the planner that runs use (`distributed/plan.py`), the durations from its cost model
-(`distributed/cost.py`), and an event-driven simulation lets folds flow through lanes. Anew:
-`python -m benchmarks.scale_sim`, with `--rates FILE.json` for another device.
+from the planner that runs use (`distributed/planning/plan.py`), the durations from its cost model
+(`distributed/planning/cost.py`), and an event-driven simulation lets folds flow through lanes.
+Anew: `python -m benchmarks.scale_sim`, with `--rates FILE.json` for another device.
 
 - A device trains {train:g} images/s and passes {forward:g} images/s forward. The built-in rates,
   220 and 1800, are of one CPU worker of the development machine (mobilenetv2_100, 96 px).

@@ -12,7 +12,7 @@ import yaml
 
 import distributed
 import folds
-from distributed.plan import Resources
+from distributed.planning.plan import Resources
 from folds.errors import UserError
 
 LANE_THREAD = "lane-"  # beginning of the names of threads that wait inside Ray
@@ -24,8 +24,8 @@ _ENV = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process a lane; checkpoints are enough
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
-    # With one arena a worker keeps all memory it frees, see `folds.speed.keep_memory`; arenas of
-    # other threads, such as the one Ray Train runs a lane in, return blocks above 64 MB.
+    # With one arena a worker keeps all memory it frees, see `folds.runtime.cpu.keep_memory`; arenas
+    # of other threads, such as the one Ray Train runs a lane in, return blocks above 64 MB.
     "MALLOC_ARENA_MAX": "1",
 }
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from distributed import workspace
-from folds import cli, recipes
-from folds.config import Config, read_yaml
+from folds import cli
+from folds.config import Config, read_yaml, recipes
 from folds.errors import UserError
 
 if TYPE_CHECKING:
-    from distributed.loader import Loader
-    from distributed.plan import Plan
+    from distributed.data.loader import Loader
+    from distributed.planning.plan import Plan
     from folds.prepare import Prepared
     from tracking.recorder import Recorder
     from tracking.store import Store
@@ -115,8 +115,9 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     from distributed import cluster
 
     cluster.set_environment(cluster.address_of(config.cluster.address))
-    from distributed import finish, job
-    from distributed.loader import Loader
+    from distributed import job
+    from distributed.data.loader import Loader
+    from distributed.outcome import finish
     from distributed.run import Run
     from tracking.store import connect
 

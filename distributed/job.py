@@ -7,19 +7,19 @@ from ray.exceptions import RayError
 from rich.console import Console
 
 from distributed import cluster
-from distributed.cost import Work
-from distributed.finish import finish
-from distributed.plan import Plan, make_plan
-from distributed.plan_report import print_plan
-from distributed.probing import measure_rates, settle
+from distributed.lanes.probing import measure_rates, settle
+from distributed.lanes.watch import train
+from distributed.outcome.finish import finish
+from distributed.planning.cost import Work
+from distributed.planning.describe import print_plan
+from distributed.planning.plan import Plan, make_plan
 from distributed.run import Run
-from distributed.summary import Summary
-from distributed.training import train
+from folds.config.corruptions import suite
 from folds.errors import RunError, UserError
-from folds.measure import shift_share
 from folds.prepare import Prepared
-from folds.probe import Rates
-from folds.suite import suite
+from folds.runtime.probe import Rates
+from folds.training.validate import shift_share
+from tracking.summary import Summary
 
 
 def plan_for(prepared: Prepared, rates: Rates | None = None) -> Plan:

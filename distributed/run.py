@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
-from distributed.plan import Plan
+from distributed.planning.plan import Plan
 from distributed.workspace import Workspace
 from folds.config import Config
-from folds.device import Runtime
 from folds.prepare import Prepared
-from folds.probe import Rates
+from folds.runtime.device import Runtime
+from folds.runtime.probe import Rates
 from tracking.recorder import FoldFiles, Recorder
 
 

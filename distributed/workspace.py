@@ -61,7 +61,7 @@ class Workspace:
         write_whole(self.checkpoint(task), content)
 
     def write_result(self, task: int, files: dict[str, bytes]) -> None:
-        """Keep a finished fold: what `distributed.results.pack` made, in its order."""
+        """Keep a finished fold: what `distributed.lanes.packing.pack` made, in its order."""
         for name, content in files.items():
             path = self.fold(task) / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ class Workspace:
         self.checkpoint(task).unlink(missing_ok=True)
 
     def read_result(self, task: int) -> dict[str, Any]:
-        """Read a finished fold: what `distributed.results.pack` made, but for the model."""
+        """Read a finished fold: what `distributed.lanes.packing.pack` made, but for the model."""
         content: dict[str, Any] = json.loads((self.fold(task) / LAST).read_text())
         with np.load(self.fold(task) / "result.npz", allow_pickle=False) as arrays:
             return content | {name: arrays[name] for name in arrays.files}

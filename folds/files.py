@@ -1,5 +1,6 @@
-"""Writing files that somebody asked for: refused before the work, whole or not at all."""
+"""Where files go, and how: refused before the work, written whole or not at all."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,3 +52,8 @@ def replacing(path: Path) -> Iterator[Path]:
             scratch.unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def cache_folder() -> Path:
+    """``crossfold`` in the user's cache: in ``XDG_CACHE_HOME``, or else in ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "crossfold"

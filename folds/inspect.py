@@ -87,7 +87,7 @@ def _check(options: Options) -> None:
         raise UserError(f"--weights {options.weights}: name their model too, with --backbone")
     check_folder(f"--out {options.out}", options.out)
     if options.backbone:
-        from folds.weights import check_backbone
+        from folds.model.weights import check_backbone
 
         check_backbone(options.backbone)
 
@@ -146,9 +146,9 @@ def _deep(options: Options, images: "ImageSet") -> "NDArray[np.float32] | None":
     if options.backbone is None:
         return None
     from folds.audit.deep import deep_features
-    from folds.backbone import check_size, input_size
-    from folds.device import Runtime
-    from folds.weights import load_pretrained
+    from folds.model.backbone import check_size, input_size
+    from folds.model.weights import load_pretrained
+    from folds.runtime.device import Runtime
 
     side = min(images.pixels.shape[1:3])
     check_size(options.backbone, input_size(options.backbone, "auto", side))

@@ -4,22 +4,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+from folds.audit.apply import Audited, trusted
 from folds.audit.store import audited
-from folds.audit.trust import Audited, trusted
-from folds.backbone import check_size, create_backbone, input_size, native_size
 from folds.config import Config, DataConfig
+from folds.config.stages import Stage, without_pretraining
 from folds.errors import UserError
-from folds.evenness import split_notices
-from folds.groups import named_groups
 from folds.images import ImageSet, load
 from folds.images.external import load_externals, overlap
-from folds.layers import BatchNorm
-from folds.manifest import SplitManifest
-from folds.optim import check_optimizer
-from folds.problem import Problem
-from folds.splits import make_splits, tasks
-from folds.stages import Stage, without_pretraining
-from folds.weights import check_backbone, load_pretrained
+from folds.images.groups import named_groups
+from folds.model.backbone import check_size, create_backbone, input_size, native_size
+from folds.model.layer_groups import BatchNorm
+from folds.model.weights import check_backbone, load_pretrained
+from folds.splits.fold_balance import split_notices
+from folds.splits.make import make_splits, tasks
+from folds.splits.manifest import SplitManifest
+from folds.training.optim import check_optimizer
+from folds.training.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 
 from folds.config import Config
 from folds.images import ImageSet
-from folds.problem import Problem
-from folds.splits import make_splits
+from folds.splits.make import make_splits
+from folds.training.problem import Problem
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 

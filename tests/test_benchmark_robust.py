@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from benchmarks import robust
+from folds.config.corruptions import CORRUPTIONS
 from folds.errors import UserError
-from folds.suite import CORRUPTIONS
 
 
 def test_trains_scores_and_writes_a_table(monkeypatch, tmp_path, capsys):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from benchmarks import driver_load, scale_report, scale_sim
 from benchmarks.scale_events import Weather, simulate
 from benchmarks.scale_report import Point
-from distributed.cost import FOLD_S, epoch_seconds, estimate
-from distributed.plan import Plan, Resources, make_plan
+from distributed.planning.cost import FOLD_S, epoch_seconds, estimate
+from distributed.planning.plan import Plan, Resources, make_plan
 
 RATES = scale_sim.CPU_WORKER
 

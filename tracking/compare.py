@@ -9,8 +9,8 @@ import tyro
 from rich.console import Console
 
 from folds.cli import parse, run
+from folds.config.selection import SCORES
 from folds.errors import UserError, nearest
-from folds.selection import SCORES
 
 
 @dataclass

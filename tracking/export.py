@@ -29,7 +29,7 @@ def main() -> None:
     options = parse(Options, sys.argv[1:], prog="python -m tracking.export", description=__doc__)
     if not options.out.resolve().parent.is_dir():
         raise UserError(f"--out {options.out}: no folder {options.out.resolve().parent}; make it")
-    from folds.export import check_target, export
+    from folds.model.export import check_target, export
     from tracking import store
     from tracking.models import fetch_bundle
 

@@ -42,7 +42,7 @@ def curves_figure(history: Sequence[Mapping[str, float]], best_epoch: int, title
     Parameters
     ----------
     history : sequence of mappings
-        The fields of `folds.checkpoint.EpochReport`, an epoch each.
+        The fields of `folds.training.checkpoint.EpochReport`, an epoch each.
     """
     figure = Figure(figsize=(9.5, 3.8), layout="constrained")
     loss, score = figure.subplots(1, 2)

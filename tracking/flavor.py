@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from folds.bundle import Predictor
-from folds.incoming import ANYWHERE
+from folds.model.bundle import Predictor
+from folds.model.inputs import ANYWHERE
 
 
 class _Scorer:
@@ -27,7 +27,7 @@ class _Scorer:
         Parameters
         ----------
         images : array, DataFrame, dict or list of dicts
-            See `folds.incoming.batches`.
+            See `folds.model.inputs.batches`.
         """
         names = self._predictor.card.class_names
         probabilities = self._predictor.predict(images, folder=_readable())

@@ -32,7 +32,7 @@ def log_model(bundle: Path, *, name: str) -> str:
     Parameters
     ----------
     bundle : Path
-        See `folds.bundle`.
+        See `folds.model.bundle`.
     name : str
         Name of the model within the run.
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from folds.cli import parse, run
+from folds.config.selection import SelectBy
 from folds.errors import RunError, UserError
-from folds.selection import SelectBy
 
 if TYPE_CHECKING:
-    from tracking.gate import Conditions, Verdict
-    from tracking.registry import Move
+    from tracking.promotion.gate import Conditions, Verdict
+    from tracking.promotion.registry import Move
 
 
 @dataclass
@@ -62,7 +62,8 @@ def main() -> None:
     select = None if options.select_by is None else _select(options.select_by)
     from mlflow.exceptions import MlflowException
 
-    from tracking import gate, registry, store
+    from tracking import store
+    from tracking.promotion import gate, registry
 
     store.connect(options.tracking_uri)
     name = options.model_name
@@ -79,7 +80,7 @@ def main() -> None:
 
 
 def _promote(options: Options, asked: "Conditions") -> "Move":
-    from tracking import gate, registry
+    from tracking.promotion import gate, registry
 
     name = options.model_name
     candidate, champion = registry.contenders(name, options.version)

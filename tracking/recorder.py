@@ -19,11 +19,11 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.tracking.context.registry import resolve_tags
 
 from folds.errors import UserError
-from folds.evaluate import confusion, odd_initial_loss
-from tracking.describe import Pages, fold_note
+from folds.evaluation.metrics import confusion, odd_initial_loss
 from tracking.figures import confusion_figure, curves_figure
+from tracking.mlflow_pages import Pages, fold_note
 from tracking.models import log_model
-from tracking.registry import Described, register
+from tracking.promotion.registry import Described, register
 from tracking.store import Store
 
 Event = Mapping[str, Any]
@@ -56,7 +56,7 @@ class FoldFiles:
     Parameters
     ----------
     bundle : Path
-        Folder of `folds.bundle.write_bundle`.
+        Folder of `folds.model.bundle.write_bundle`.
     labels : ndarray of int64, shape (V,)
     probabilities : ndarray of float32, shape (V, C)
     history : sequence of mappings
@@ -168,7 +168,7 @@ class Recorder:
         Parameters
         ----------
         bundle : Path
-            Folder of `folds.bundle`.
+            Folder of `folds.model.bundle`.
         kind : str
             best-fold, ensemble, soup or refit: the model's name within the run.
         name : str

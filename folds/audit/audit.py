@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
+from folds.arrays import Floats
 from folds.audit.describe import Described, describe
 from folds.audit.duplicates import find_duplicates
 from folds.audit.findings import Findings
@@ -13,8 +14,6 @@ from folds.images.imageset import ImageSet
 LEAST = 30  # different pictures that junk can be told among
 FEW = f"fewer than {LEAST} different images: junk was not looked for"
 COMPONENTS = 32  # of a network's features
-
-Floats = NDArray[np.float32]
 
 
 def audit(images: ImageSet, *, deep: Floats | None = None) -> Findings:

@@ -5,10 +5,10 @@ import torch
 from numpy.typing import NDArray
 
 from folds.augment import to_input
-from folds.backbone import build, input_size
-from folds.device import Runtime, as_tensor
 from folds.images import ImageSet
-from folds.weights import State
+from folds.model.backbone import build, input_size
+from folds.model.weights import State
+from folds.runtime.device import Runtime, as_tensor
 
 _BATCH = 64
 

@@ -15,8 +15,8 @@ from scipy.fft import dct
 from torch import Tensor
 from torch.nn import functional
 
-from folds.device import as_tensor
 from folds.images.pixelfile import Pixels, pieces
+from folds.runtime.device import as_tensor
 
 SIDE = 24  # of the thumbnails that are compared
 _FREQUENCIES = 10  # of each axis that the fingerprint keeps

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from folds.arrays import Floats
 from folds.audit.describe import Described
 
 NEIGHBOURS = 8  # of each image that are compared with it
@@ -31,7 +32,6 @@ _TINT = 0.05  # how much the mean colour counts beside the picture
 _ROUNDS = 5
 
 Rows = NDArray[np.int64]
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

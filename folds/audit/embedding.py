@@ -8,6 +8,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
+from folds.arrays import Floats
 from folds.audit.findings import Findings
 
 MOST = 3000  # images on the map
@@ -15,8 +16,6 @@ _MOST_JUNK = 500
 _LEAST = 10
 _COMPONENTS = 50
 _STEPS = 500  # half of what is usual: later ones move little
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

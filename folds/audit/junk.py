@@ -8,7 +8,6 @@ often it is repeated, so that a thousand copies of one frame do not become a cla
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import binomtest
 from sklearn.neighbors import (
@@ -17,6 +16,8 @@ from sklearn.neighbors import (
     NearestNeighbors,
     kneighbors_graph,
 )
+
+from folds.arrays import Bools, Floats, Ints
 
 SAMPLE = 4000  # pictures that the core is looked for in
 NEIGHBOURS = 20  # that a picture's distance is measured by
@@ -30,10 +31,6 @@ _UNLIKELY = 1e-3  # chance of labels that fit though they have nothing to do wit
 _BLUR = 0.05  # variance that is added in every direction
 _TAIL = 5.0  # how far beyond the core's own spread the limit lies
 _ROUNDS = 3
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from folds.arrays import Floats
 from folds.images import ImageSet
 from folds.images.pixelfile import pieces
 from folds.images.source import path_of
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

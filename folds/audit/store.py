@@ -10,9 +10,8 @@ import numpy as np
 
 from folds.audit.audit import audit
 from folds.audit.findings import Findings
-from folds.cache import cache_folder
 from folds.errors import RunError
-from folds.files import replacing
+from folds.files import cache_folder, replacing
 from folds.images.imageset import ImageSet
 
 VERSION = 1  # to be raised when the audit finds something else

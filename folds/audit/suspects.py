@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from folds.arrays import Ints
 from folds.errors import UserError, listed
-from folds.evaluate import Ints
 from folds.images import ImageSet
 
 _ARRAYS = {"ids": "U", "labels": "iu", "probabilities": "f"}

@@ -4,9 +4,9 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from folds.audit.apply import Audited
 from folds.audit.findings import Findings
 from folds.audit.suspects import Suspects
-from folds.audit.trust import Audited
 from folds.files import replacing
 from folds.images import ImageSet
 

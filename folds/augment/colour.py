@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from folds.augment.draws import Draw, Floats, signed
+from folds.arrays import Floats
+from folds.augment.draws import Draw, signed
 
 Matrices = NDArray[np.float64]
 GREY = np.array([0.299, 0.587, 0.114])  # luma weights of Kornia's rgb_to_grayscale (ITU-R BT.601)

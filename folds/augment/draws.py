@@ -8,12 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from folds.policies import OPERATIONS, Entry
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+from folds.arrays import Floats, Ints
+from folds.config.policies import OPERATIONS, Entry
 
 # strengths of ``max`` at level 30 of 30 (RandAugment) and at the most (TrivialAugment); the
 # second is held back where the original would leave nothing to be recognised
@@ -39,7 +36,7 @@ class Draw:
     Parameters
     ----------
     op : str
-        Of `folds.policies.OPERATIONS`.
+        Of `folds.config.policies.OPERATIONS`.
     rows : ndarray of int64, shape (n,)
         Places in the batch, ascending.
     numbers : ndarray of float32, shape (n, k)
@@ -55,7 +52,7 @@ class Draw:
 
     @property
     def kind(self) -> str:
-        """When it acts, see `folds.policies.KINDS`."""
+        """When it acts, see `folds.config.policies.KINDS`."""
         return OPERATIONS[self.op].kind
 
 

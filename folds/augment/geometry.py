@@ -12,7 +12,8 @@ from kornia.geometry.transform import get_perspective_transform
 from numpy.typing import NDArray
 from torch import Tensor
 
-from folds.augment.draws import Draw, Floats, signed
+from folds.arrays import Floats
+from folds.augment.draws import Draw, signed
 from folds.augment.noise import uniforms
 
 Matrices = NDArray[np.float64]

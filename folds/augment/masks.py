@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Floats = NDArray[np.float32]
+from folds.arrays import Floats
 
 
 def erase(image: Tensor, numbers: Floats, max: float) -> Tensor:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 from torch import Tensor
 
-from folds.augment.draws import Floats, Ints
+from folds.arrays import Floats, Ints
 from folds.augment.masks import boxes, inside
-from folds.policies import Entry
+from folds.config.policies import Entry
 
 _NUMBERS = 4  # the most that a mixing operation uses
 

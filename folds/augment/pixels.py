@@ -18,7 +18,8 @@ from kornia.enhance import solarize as invert_above
 from kornia.filters import filter2d, gaussian_blur2d
 from torch import Tensor
 
-from folds.augment.draws import Floats, signed
+from folds.arrays import Floats
+from folds.augment.draws import signed
 from folds.augment.masks import erase, grid_mask
 from folds.augment.noise import normals
 

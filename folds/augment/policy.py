@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from folds.arrays import Floats, Ints
 from folds.augment import draws
 from folds.augment.colour import recolour
-from folds.augment.draws import Draw, Floats, Ints
+from folds.augment.draws import Draw
 from folds.augment.geometry import warp
 from folds.augment.mixing import Mixing, draw, mix
 from folds.augment.pixels import OPERATIONS
-from folds.policies import KINDS, Entry, entries
-from folds.policies import OPERATIONS as KNOWN
+from folds.config.policies import KINDS, Entry, entries
+from folds.config.policies import OPERATIONS as KNOWN
 
 _DRAWN_AS = {"rand_augment": draws.rand_augment, "trivial_augment": draws.trivial_augment}
 
@@ -27,7 +28,7 @@ class Policy:
     Parameters
     ----------
     entries : tuple of Entry
-        The lines; see `folds.policies`.
+        The lines; see `folds.config.policies`.
 
     Notes
     -----
@@ -100,12 +101,12 @@ class Policy:
 
 @cache
 def make_policy(text: str) -> Policy:
-    """Make the policy that `folds.policies.canonical` has written."""
+    """Make the policy that `folds.config.policies.canonical` has written."""
     return Policy(entries(text))
 
 
 def perform(image: Tensor, drawn: Sequence[Draw]) -> Tensor:
-    """Do what was drawn, in the order of `folds.policies.KINDS`; may overwrite the images."""
+    """Do what was drawn, in the order of `policies.KINDS`; may overwrite the images."""
     kinds: dict[str, list[Draw]] = {kind: [] for kind in KINDS}
     for one in drawn:
         kinds[one.kind].append(one)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from folds.augment.draws import Floats
+from folds.arrays import Floats
 from folds.augment.policy import Policy
 
 

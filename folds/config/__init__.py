@@ -20,9 +20,9 @@ from folds.config.evaluation import EvaluationConfig
 from folds.config.model import ModelConfig
 from folds.config.optim import OptimConfig
 from folds.config.section import Section
+from folds.config.selection import SelectBy
 from folds.config.train import TrainConfig
 from folds.errors import UserError, nearest
-from folds.selection import SelectBy
 
 __all__ = [
     "ClusterConfig",

@@ -1,11 +1,28 @@
 """The settings of the images and of how they are divided."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from folds.config.section import Auto, Section
-from folds.groups import check_pattern
+
+
+def check_pattern(pattern: str) -> str:
+    """Give a pattern back that can tell groups by image ids.
+
+    Raises
+    ------
+    ValueError
+        It is no regular expression, or has no parentheses to take the group from.
+    """
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"no regular expression ({error}); mend it") from None
+    if not groups:
+        raise ValueError("has no parentheses; put them around the part that names the group")
+    return pattern
 
 
 class DataConfig(Section):

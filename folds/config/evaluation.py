@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from folds.config.corruptions import Shift
 from folds.config.section import Section
-from folds.selection import check_select_by
-from folds.suite import Shift
+from folds.config.selection import check_select_by
 
 _NAME = re.compile(r"[A-Za-z]\w*")
 

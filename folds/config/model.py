@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from folds.config.head import Activation, HeadShape, Norm, Pooling, check_tta, parse_widths
 from folds.config.section import Section
-from folds.shape import Activation, HeadShape, Norm, Pooling, check_tta, parse_widths
 
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], BeforeValidator(parse_widths)]
 

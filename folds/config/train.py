@@ -1,14 +1,50 @@
 """The settings of how a fold is trained."""
 
-from typing import Annotated, Literal
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from folds.balance import Method, parse_weights
+from folds.config.policies import canonical
 from folds.config.section import Section
-from folds.policies import canonical
-from folds.stages import Stage
+from folds.config.stages import Stage
+
+Method = Literal["none", "weights", "effective", "oversample", "undersample", "hybrid"]
+_PAIR = re.compile(r"(.+?)=([^,=]*)(?:,|$)")  # the name may hold commas and equals signs
+
+
+def parse_weights(value: Any) -> dict[str, float]:
+    """Read ``NAME=W,NAME=W``, or a mapping of names to weights.
+
+    Raises
+    ------
+    ValueError
+        The text has another form, a name comes twice, or a weight is not above 0.
+    """
+    weights: dict[str, float] = {}
+    for name, text in _pairs(value):
+        try:
+            weight = float(text)
+        except (TypeError, ValueError):
+            raise ValueError(f"the weight of {name}, {text!r}, is not a number") from None
+        if not 0 < weight < math.inf:
+            raise ValueError(f"the weight of {name}, {text}, must be above 0")
+        if name in weights:
+            raise ValueError(f"{name} has two weights; give it one")
+        weights[name] = weight
+    return weights
+
+
+def _pairs(value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        return [(str(name), weight) for name, weight in value.items()]
+    if isinstance(value, str) and not _PAIR.sub("", value):
+        return [(name.strip(), text) for name, text in _PAIR.findall(value)]
+    raise ValueError("must be NAME=W,NAME=W, such as basophil=2.5,eosinophil=0.5")
+
 
 Stages = Annotated[
     tuple[Annotated[Stage, BeforeValidator(Stage.parse), PlainSerializer(str)], ...],

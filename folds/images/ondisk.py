@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from folds.cache import cache_folder
 from folds.config import DataConfig
 from folds.errors import RunError
+from folds.files import cache_folder
 from folds.images import folder, npz
 from folds.images.folder import Listing
 from folds.images.imageset import ImageSet

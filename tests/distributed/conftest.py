@@ -3,11 +3,11 @@ import pytest
 from sklearn.datasets import load_digits
 
 from distributed import cluster
-from distributed.plan import Resources
+from distributed.planning.plan import Resources
 from folds.config import Config
 from folds.images import ImageSet
-from folds.problem import Problem
-from folds.splits import make_splits
+from folds.splits.make import make_splits
+from folds.training.problem import Problem
 from tests.distributed.test_end_to_end import BASE, elsewhere, python
 
 

@@ -8,20 +8,20 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from distributed.plan import Plan
-from distributed.results import pack
+from distributed.lanes.packing import pack
+from distributed.planning.plan import Plan
 from distributed.run import Run
 from distributed.workspace import Workspace
-from folds.backbone import Classifier
-from folds.checkpoint import EpochReport
-from folds.device import Runtime
-from folds.evaluate import scores
+from folds.config.corruptions import suite
+from folds.evaluation.metrics import scores
 from folds.images.external import External
-from folds.measure import Shifted, external_scores
+from folds.model.backbone import Classifier
 from folds.prepare import Prepared
-from folds.result import FoldResult
-from folds.splits import tasks
-from folds.suite import suite
+from folds.runtime.device import Runtime
+from folds.splits.make import tasks
+from folds.training.checkpoint import EpochReport
+from folds.training.result import FoldResult
+from folds.training.validate import Shifted, external_scores
 from tests.conftest import small_images, small_problem
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import yaml
 
 from distributed import cluster
-from distributed.plan import Resources
+from distributed.planning.plan import Resources
 
 ROOT = Path(__file__).parents[2]
 

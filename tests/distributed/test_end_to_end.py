@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from folds.bundle import Predictor
+from folds.model.bundle import Predictor
 from tracking.store import connect
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "summary.schema.json"

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from folds.bundle import Predictor
-from folds.evaluate import scores
+from folds.evaluation.metrics import scores
+from folds.model.bundle import Predictor
 from tests.distributed.test_end_to_end import SCHEMA, client_of, python
 
 

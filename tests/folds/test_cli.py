@@ -8,8 +8,8 @@ import pytest
 
 from folds.cli import config_parser, parse, run
 from folds.config import Config
+from folds.config.stages import Stage
 from folds.errors import DivergenceError, RunError, UserError
-from folds.stages import Stage
 
 
 @pytest.fixture(autouse=True)

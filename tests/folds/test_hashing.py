@@ -1,7 +1,7 @@
 import torch
 
 from folds.hashing import scrambled
-from folds.head import keep
+from folds.model.head import keep
 
 
 def reference(value):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from folds.backbone import build
-from folds.bundle import ModelCard, write_bundle
+from folds.model.backbone import build
+from folds.model.bundle import ModelCard, write_bundle
 from tracking import store as tracking_store
 
 

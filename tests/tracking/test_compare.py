@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from folds.cli import run
-from tests.folds.assess.synthetic import rivals
+from tests.folds.evaluation.synthetic import rivals
 from tracking import compare as command
 from tracking import store as tracking_store
 from tracking.comparison.compare import compare

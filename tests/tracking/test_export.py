@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from folds.bundle import Predictor
 from folds.errors import UserError
+from folds.model.bundle import Predictor
 from tracking import export
 from tracking.models import log_model
 

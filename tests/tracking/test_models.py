@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from folds.bundle import Predictor, ensemble
 from folds.errors import UserError
+from folds.model.bundle import Predictor, ensemble
 from tracking.flavor import _load_pyfunc
 from tracking.models import load_model, log_model, probabilities
 

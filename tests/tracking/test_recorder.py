@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from folds.errors import UserError
+from tracking.promotion.registry import Described
 from tracking.recorder import FoldFiles, Recorder
-from tracking.registry import Described
 
 HISTORY = [
     {"epoch": e, "stage": e // 2, "train_loss": 2.0 - e / 2, "first_loss": 2.1, "val_loss": 1.5,

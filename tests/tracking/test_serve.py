@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from folds.backbone import build
-from folds.bundle import ModelCard, Predictor, ensemble, write_bundle
+from folds.model.backbone import build
+from folds.model.bundle import ModelCard, Predictor, ensemble, write_bundle
 from tracking.models import log_model
 
 

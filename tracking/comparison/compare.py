@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from folds.assess.intervals import Interval, Intervals, intervals, shift_intervals
-from folds.assess.paired import (
+from folds.config.selection import sign
+from folds.errors import UserError, listed
+from folds.evaluation.intervals import Interval, Intervals, intervals, shift_intervals
+from folds.evaluation.paired import (
     CorrectedT,
     Difference,
     Differences,
@@ -17,9 +19,7 @@ from folds.assess.paired import (
     shift_difference,
     t_over_folds,
 )
-from folds.assess.predictions import Predictions, clusters
-from folds.errors import UserError, listed
-from folds.selection import sign
+from folds.evaluation.predictions import Predictions, clusters
 from tracking.comparison.evidence import Evidence
 
 SHIFT_MEAN = "shift.macro_f1"

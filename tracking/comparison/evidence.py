@@ -18,9 +18,10 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from folds.assess.predictions import Ints, Predictions, ShiftPredictions, clusters
+from folds.arrays import Ints
 from folds.config import Config
 from folds.errors import UserError, nearest
+from folds.evaluation.predictions import Predictions, ShiftPredictions, clusters
 
 _SETTINGS = {name for group in Config().science.values() for name in group} - {"splits"}
 _SHORTEST = 6  # letters of the beginning of an id

@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from folds.assess.paired import Difference
+from folds.evaluation.paired import Difference
 from folds.pages.svg import INK, embed, style
 from tracking.comparison.compare import better
 

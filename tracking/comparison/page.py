@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from folds.assess.intervals import Interval
-from folds.assess.paired import Difference
+from folds.evaluation.intervals import Interval
+from folds.evaluation.paired import Difference
 from folds.files import replacing
 from folds.pages.templates import environment
 from tracking.comparison.compare import Comparison, better
 from tracking.comparison.figures import forest
-from tracking.comparison.words import (
+from tracking.comparison.formatting import (
     conclusion,
     difference,
     interval,

@@ -7,9 +7,16 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from folds.assess.paired import Difference
+from folds.evaluation.paired import Difference
 from tracking.comparison.compare import Comparison, better
-from tracking.comparison.words import conclusion, difference, interval, name_of, settings, tests
+from tracking.comparison.formatting import (
+    conclusion,
+    difference,
+    interval,
+    name_of,
+    settings,
+    tests,
+)
 
 _MOST_CLASSES = 20
 

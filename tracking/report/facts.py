@@ -144,7 +144,7 @@ class Fold:
         Of the best epoch, on the fold's validation part.
     seconds : float
     history : sequence of mappings
-        The fields of `folds.checkpoint.EpochReport`, an epoch each.
+        The fields of `folds.training.checkpoint.EpochReport`, an epoch each.
     """
 
     name: str

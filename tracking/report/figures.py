@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from folds.pages.svg import INK, PAPER, embed, palette, style
 from tracking.report.facts import Bins, Calibration, FeatureMap, Fold
-from tracking.report.words import title
+from tracking.report.formatting import title
 
 _BEFORE, _AFTER = "#e8833a", "#3b7dd8"
 _FEW = 10  # folds that a legend names and that have strong lines

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from folds.evaluate import Floats, Ints
+from folds.arrays import Floats, Ints
 from folds.pages.thumbs import thumb
 from tracking.report.facts import Gallery, Tile
 

@@ -12,7 +12,7 @@ from PIL import Image
 from folds.files import replacing
 from folds.pages.svg import palette
 from folds.pages.templates import environment
-from tracking.report import parts, words
+from tracking.report import formatting, parts
 from tracking.report.facts import Candidate, Fold, Report, ScoreRow, Scores
 from tracking.report.figures import curves_figure, map_figure, reliability_figure
 
@@ -64,7 +64,13 @@ def write_report(path: Path, facts: Report) -> None:
 
 def _template() -> jinja2.Template:
     found = environment("tracking.report")
-    for change in (words.figure, words.interval, words.title, words.points, words.duration):
+    for change in (
+        formatting.figure,
+        formatting.interval,
+        formatting.title,
+        formatting.points,
+        formatting.duration,
+    ):
         found.filters[change.__name__] = change
     found.filters["scored"] = _scored
     found.filters["place"] = parts.Scale(0, 1).at
@@ -73,12 +79,12 @@ def _template() -> jinja2.Template:
 
 def _scored(rows: Sequence[ScoreRow | Candidate]) -> list[str]:
     """Names of the scores that any of the rows has, in the usual order."""
-    return [name for name in words.TITLES if any(name in row.scores for row in rows)]
+    return [name for name in formatting.TITLES if any(name in row.scores for row in rows)]
 
 
 def _score_scale(scores: Scores) -> parts.Scale:
     """For the scores that have 1 as their best."""
-    found = [one for name, one in scores.items() if not words.smaller_is_better(name)]
+    found = [one for name, one in scores.items() if not formatting.smaller_is_better(name)]
     return parts.scale(parts.ends(found))
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from folds.pages.templates import number
 from tracking.report.facts import ClassScores, Estimate, Report, Shift
-from tracking.report.words import figure, interval, points, smaller_is_better, title
+from tracking.report.formatting import figure, interval, points, smaller_is_better, title
 
 MANY = 16  # classes beyond which a matrix has small cells
 _MOST_CLASSES = 100  # of a matrix that can be read

@@ -3,8 +3,8 @@ import timm
 import torch
 
 from folds.audit.deep import deep_features
-from folds.device import Runtime
-from folds.weights import load_pretrained
+from folds.model.weights import load_pretrained
+from folds.runtime.device import Runtime
 
 CPU = Runtime.choose("cpu", "fp32")
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from folds.augment import make_policy, to_input
-from folds.batches import uniform_table
-from folds.policies import OPERATIONS, canonical
+from folds.config.policies import OPERATIONS, canonical
+from folds.sampling import uniform_table
 
 SIDE = 24
 SINGLES = [n for n, op in OPERATIONS.items() if op.kind not in ("chains", "mixing")]

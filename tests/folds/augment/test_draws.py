@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import chisquare
 
 from folds.augment import draws
-from folds.policies import OPERATIONS, Entry
+from folds.config.policies import OPERATIONS, Entry
 from tests.folds.augment.pictures import numbers
 
 

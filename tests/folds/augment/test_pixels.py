@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from folds.augment import masks, pixels
 from folds.augment.noise import bits, normals, uniforms
-from folds.policies import OPERATIONS
+from folds.config.policies import OPERATIONS
 from tests.folds.augment.pictures import SIDE, images, numbers, smooth
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ import torch
 from torch.testing import assert_close
 
 from folds.augment import augment, make_policy, to_input
-from folds.policies import PRESETS
+from folds.config.policies import PRESETS
 from tests.folds.augment.pictures import CHAINS, SIDE, SINGLES, of, pixels, table
 
 EVERYTHING = [{"op": name, "p": 0.5} for name in (*SINGLES, *CHAINS)]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tracking.report.planted import near, shift
-from tracking.report import parts, words
+from tracking.report import formatting, parts
 from tracking.report.facts import ClassScores, Estimate, Gap, Report, Run
 
 RUN = Run("run", "demo", 1200, ("a", "b"), "test_vit", 5, "2026-11-21")
@@ -114,4 +114,4 @@ def test_headlines_prefer_the_calibrated():
 
 @given(st.floats(0, 400_000))
 def test_durations_name_a_unit(seconds):
-    assert words.duration(seconds).split()[-1] in ("s", "min")
+    assert formatting.duration(seconds).split()[-1] in ("s", "min")

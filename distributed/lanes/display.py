@@ -1,0 +1,142 @@
+"""What a user sees while folds are trained: a live table, or plain lines."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from folds.config.stages import Stage, total_epochs
+
+Event = Mapping[str, Any]
+
+
+@dataclass
+class _Row:
+    """The state of one fold on the screen."""
+
+    name: str
+    state: str = "waiting"
+    epoch: int = 0
+    report: Event | None = None
+    seconds: float = 0.0
+
+
+class Display:
+    """Shows events as they come.
+
+    Parameters
+    ----------
+    console : Console
+        A terminal gets a live table with a row a fold, anything else a line an event.
+    names : sequence of str
+        Names of the folds.
+    stages : sequence of Stage
+        The schedule.
+    lanes : int
+        Folds at a time, for the time that is left.
+    """
+
+    def __init__(
+        self, console: Console, names: Sequence[str], stages: Sequence[Stage], lanes: int
+    ) -> None:
+        self._console, self._stages, self._lanes = console, stages, lanes
+        self._rows = [_Row(name) for name in names]
+        self._width = max(map(len, names))
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._table)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def show(self, event: Event) -> None:
+        """Take in one event."""
+        row = self._rows[event["task"]]
+        match event["kind"]:
+            case "started":
+                row.state = "training"
+            case "epoch":
+                row.epoch, row.report = event["epoch"] + 1, event
+                row.seconds += event["seconds"]
+            case kind:
+                row.state = kind
+        if not self._console.is_terminal:
+            line = self._line(row, event)
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _line(self, row: _Row, event: Event) -> str:
+        head = row.name.ljust(self._width)
+        match event["kind"]:
+            case "started":
+                parts = f"{event['train']} images to train on, {event['held_out']} to validate"
+                return f"{head}  starts: {parts}"
+            case "finished":
+                scores = event["scores"]
+                if "accuracy" not in scores:
+                    return f"{head}  finished: {event['best_epoch'] + 1} epochs on all images"
+                return (
+                    f"{head}  finished: best epoch {event['best_epoch'] + 1}, accuracy "
+                    f"{scores['accuracy']:.3f}, macro-F1 {scores['macro_f1']:.3f}"
+                )
+            case "failed":
+                return f"{head}  failed: {event['cause']}"
+        words = zip(_COLUMNS[1:], self._cells(row)[1:], strict=True)
+        return f"{head}  " + "  ".join(f"{name} {cell}" for name, cell in words)
+
+    def _table(self) -> Table:
+        left = self._left()
+        caption = "about " + _minutes(left) + " left" if left else "starting the workers"
+        table = Table(caption=caption, caption_justify="left")
+        table.add_column(_COLUMNS[0])
+        for name in _COLUMNS[1:]:
+            table.add_column(name, justify="right")
+        for row in self._rows:
+            table.add_row(*self._cells(row))
+        return table
+
+    def _cells(self, row: _Row) -> list[str]:
+        total = total_epochs(self._stages)
+        if row.report is None:
+            return [row.name, row.state, *[""] * (len(_COLUMNS) - 2)]
+        report = row.report
+        left = row.seconds / row.epoch * (total - row.epoch) if row.state == "training" else 0.0
+        state = f"{report['stage'] + 1}/{len(self._stages)}"
+        return [
+            row.name,
+            state if row.state == "training" else row.state,
+            f"{row.epoch}/{total}",
+            f"{report['train_loss']:.3f}",
+            *(_known(report[f"val_{name}"]) for name in ("loss", "accuracy", "macro_f1")),
+            f"{report['images_per_second']:.0f}",
+            _minutes(left),
+        ]
+
+    def _left(self) -> float:
+        """Seconds until all folds are trained, from the mean time of an epoch so far."""
+        done = sum(row.epoch for row in self._rows)
+        total = total_epochs(self._stages)
+        ended = ("finished", "failed")
+        to_do = sum(total - row.epoch for row in self._rows if row.state not in ended)
+        spent = sum(row.seconds for row in self._rows)
+        return spent / done * to_do / self._lanes if done else 0.0
+
+
+_COLUMNS = ("fold", "stage", "epoch", "train loss", "val loss", "accuracy", "macro-F1",
+            "images/s", "left")  # fmt: skip
+
+
+def _known(score: float) -> str:
+    return "-" if math.isnan(score) else f"{score:.3f}"
+
+
+def _minutes(seconds: float) -> str:
+    return time.strftime("%H:%M:%S" if seconds >= 3600 else "%M:%S", time.gmtime(seconds))

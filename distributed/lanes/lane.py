@@ -1,0 +1,157 @@
+"""A lane: one Ray Train worker group through which folds flow one after another."""
+
+import socket
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import ray
+import torch
+import torch.distributed as dist
+from ray.actor import ActorHandle
+
+from distributed.data.localize import nearby
+from distributed.lanes.frozen_features import share_views
+from distributed.lanes.ledger import Claim
+from distributed.lanes.packing import pack
+from distributed.lanes.trainer import make_trainer
+from distributed.planning.plan import Plan
+from folds.errors import DivergenceError, UserError
+from folds.runtime.cpu import keep_memory
+from folds.runtime.device import Runtime
+from folds.runtime.workers import Team
+from folds.training.fit import fit_fold
+from folds.training.frozen import Shared
+from folds.training.problem import Problem
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What the workers of a lane are given.
+
+    Parameters
+    ----------
+    number : int
+        From 0.
+    problem : ObjectRef
+        Of a `folds.training.problem.Problem`, in the object store once a node.
+    ledger : ActorHandle
+        The `distributed.lanes.ledger.Ledger`.
+    plan : Plan
+        Device and threads.
+    runtime : Runtime
+        Precision, layout and compilation, the same for all folds.
+    """
+
+    number: int
+    problem: Any
+    ledger: ActorHandle
+    plan: Plan
+    runtime: Runtime
+
+
+def run_lane(lane: Lane, *, storage: str, name: str) -> None:
+    """Start the workers of a lane and wait until there are no folds left; blocks.
+
+    Parameters
+    ----------
+    storage : str
+        Folder for Ray Train's own small files.
+    name : str
+        Unique for each start, since Ray Train would go on from an older trainer of that name.
+
+    Raises
+    ------
+    Exception
+        What Ray raises when the workers cannot be kept alive.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+
+    trainer = make_trainer(
+        _work,
+        workers=lane.plan.workers,
+        backend="nccl" if lane.plan.device == "cuda" else "gloo",
+        # by reference: Ray Train's own processes need not read what only workers understand
+        train_loop_config={"lane": ray.put(lane)},
+        scaling_config=ScalingConfig(
+            num_workers=lane.plan.workers,
+            use_gpu=lane.plan.device == "cuda",
+            resources_per_worker=lane.plan.resources_per_worker,
+        ),
+        run_config=RunConfig(
+            name=name, storage_path=storage, failure_config=FailureConfig(max_failures=100)
+        ),
+    )
+    trainer.fit()
+
+
+def _work(config: dict[str, Any]) -> None:
+    """The loop of one worker; the ledger bounds how often a fold is tried."""
+    lane: Lane = ray.get(config["lane"])
+    keep_memory()
+    torch.set_num_threads(lane.plan.threads)
+    problem = nearby(ray.get(lane.problem))
+    team = Team.current()
+    shared = share_views(problem, lane.runtime, lane.ledger)
+    while (claim := _next_claim(lane, team)) is not None:
+        _train(lane, problem, claim, team, shared)
+
+
+def _next_claim(lane: Lane, team: Team) -> Claim | None:
+    """Rank 0 asks, the others hear."""
+    claim = ray.get(lane.ledger.claim.remote(lane.number)) if team.rank == 0 else None
+    if team.size == 1:
+        return claim
+    box = [claim]
+    try:
+        dist.broadcast_object_list(box, src=0)
+    except Exception as error:  # the first words between the workers: a broken network shows here
+        if claim is not None:
+            ray.get(lane.ledger.trouble.remote(claim.task, _cause(error)))
+        raise
+    return box[0]
+
+
+def _train(lane: Lane, problem: Problem, claim: Claim, team: Team, shared: Shared) -> None:
+    ledger, task, chief = lane.ledger, claim.task, team.rank == 0
+    torch.set_num_threads(lane.plan.threads_of(task))
+    try:
+        if chief:
+            _tell_start(lane, problem, claim)
+        result = fit_fold(
+            problem,
+            claim.repeat,
+            claim.fold,
+            runtime=lane.runtime,
+            team=team,
+            shared=shared,
+            whole=claim.whole,
+            checkpoint=ray.get(ledger.checkpoint.remote(task)),
+            on_epoch=lambda report: ledger.tell.remote("epoch", task, **asdict(report)),
+            on_checkpoint=lambda content: ledger.save_checkpoint.remote(task, content),
+        )
+    except (DivergenceError, UserError) as error:  # on all workers alike: all go to the next fold
+        if chief:
+            ray.get(ledger.fail.remote(lane.number, task, str(error)))
+    except Exception as error:
+        ray.get(ledger.trouble.remote(task, _cause(error)))
+        raise
+    else:
+        if chief:
+            files = pack(result, problem.card)
+            ray.get(ledger.finish.remote(lane.number, task, files))
+
+
+def _tell_start(lane: Lane, problem: Problem, claim: Claim) -> None:
+    train, held_out = problem.splits.parts(claim.repeat, claim.fold, problem.images.ids)
+    sizes = {"train": len(train), "held_out": len(held_out)}
+    where = {"lane": lane.number, "host": socket.gethostname(), "precision": lane.runtime.precision}
+    balance = problem.balance(train).facts(problem.images.class_names)
+    lane.ledger.tell.remote("started", claim.task, **sizes, **where, balance=balance)
+
+
+def _cause(error: Exception) -> str:
+    """One line for people, with the remedy where it is known."""
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"the GPU's memory is full ({reason}): lower --batch-size or --image-size"
+    return reason

@@ -1,0 +1,221 @@
+"""Who trains which fold, and what has happened: one actor beside the driver.
+
+Lanes ask it for their next fold and tell it everything; it writes to the run's folder, so no
+shared file system is needed and a restarted driver or worker goes on from there. Its process
+imports no torch: it is there at once and stays small.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from numpy.typing import NDArray
+
+from distributed.workspace import Workspace, write_whole
+from folds.training.frozen_view import View
+from folds.training.refit import Whole
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A range of images whose outputs of the frozen front a worker shall compute.
+
+    Parameters
+    ----------
+    view : View
+        In which view.
+    first, last : int
+        Rows ``first`` to ``last - 1``.
+    """
+
+    view: View
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A fold that a lane shall train now; with `whole`, all images."""
+
+    task: int
+    repeat: int
+    fold: int
+    whole: Whole | None = None
+
+
+class Ledger:
+    """The book of a run.
+
+    Parameters
+    ----------
+    folder : str
+        The workspace.
+    tasks : list of (repeat, fold)
+        What is to be trained; finished ones are known from the folder.
+    max_failures : int
+        How often a fold may lose its workers.
+    pieces : list of Piece
+        What is computed once for all folds, before the first of them.
+    refit : bool
+        Whether the last of the tasks trains on all images; it waits for all others.
+
+    Notes
+    -----
+    An event is in the journal once: (kind, fold, epoch) names it, so what a restarted worker
+    tells again is dropped.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        tasks: list[tuple[int, int]],
+        max_failures: int,
+        pieces: Sequence[Piece] = (),
+        *,
+        refit: bool = False,
+    ) -> None:
+        self._space = Workspace(Path(folder))
+        self._tasks, self._max_failures = tasks, max_failures
+        self._events = read_journal(self._space.events)
+        self._pending = [t for t in range(len(tasks)) if not self._space.finished(t)]
+        again = {_key({"kind": "failed", "task": task}) for task in self._pending}
+        self._keys = {_key(event) for event in self._events} - again
+        self._at: dict[int, int] = {}
+        self._losses: dict[int, int] = {}
+        self._trouble: dict[int, str] = {}
+        self._refit = len(tasks) - 1 if refit else None
+        self._waiting = list(pieces)
+        self._outputs: dict[Piece, Any] = {}
+        self._sharing = [0.0, 0.0]
+        self._mend()
+
+    def claim(self, lane: int) -> Claim | None:
+        """Give a lane its next fold, or None when none is left.
+
+        A lane that asks while it still has a fold has lost its workers, and gets it again.
+        """
+        if lane in self._at:
+            task = self._at[lane]
+            self._losses[task] = self._losses.get(task, 0) + 1
+            if self._losses[task] <= self._max_failures:
+                return self._claim(task)
+            cause = self._trouble.pop(task, "its workers were lost")
+            self.fail(lane, task, f"{cause} ({self._losses[task]} times)")
+        if not self._pending or (self._pending[0] == self._refit and not self._folds_are_there()):
+            return None
+        task = self._at[lane] = self._pending.pop(0)
+        return self._claim(task)
+
+    def _folds_are_there(self) -> bool:
+        """Whether all but the last task are finished: the lane that ends the last one sees it."""
+        return all(self._space.finished(task) for task in range(len(self._tasks) - 1))
+
+    def _claim(self, task: int) -> Claim:
+        if task != self._refit:
+            return Claim(task, *self._tasks[task])
+        found = [self._space.read_result(fold) for fold in range(task)]
+        best, averaged = zip(*((f["best_epoch"], f["averaged"]) for f in found), strict=True)
+        return Claim(task, *self._tasks[task], Whole.of(best, averaged))
+
+    def next_piece(self) -> Piece | None:
+        """Give a worker a piece, or None when all are there.
+
+        When every piece has been given, those not yet delivered are given again: the worker has
+        nothing else to do, and another may have been lost.
+        """
+        self._sharing[0] = self._sharing[0] or time.monotonic()
+        missing = [piece for piece in self._waiting if piece not in self._outputs]
+        if not missing:
+            return None
+        piece = missing[0]
+        self._waiting.remove(piece)
+        self._waiting.append(piece)
+        return piece
+
+    def deliver(self, piece: Piece, output: NDArray) -> None:
+        """Keep a piece in the object store, where it outlives the worker that computed it."""
+        if piece not in self._outputs:
+            self._outputs[piece] = ray.put(output)
+            self._sharing[1] = time.monotonic()
+
+    def sharing_seconds(self) -> float:
+        """From the first piece given to the last delivered."""
+        return max(0.0, self._sharing[1] - self._sharing[0])
+
+    def outputs(self) -> dict[Piece, Any]:
+        """References to all pieces that have been delivered."""
+        return dict(self._outputs)
+
+    def checkpoint(self, task: int) -> bytes | None:
+        """The last checkpoint of a fold."""
+        path = self._space.checkpoint(task)
+        return path.read_bytes() if path.exists() else None
+
+    def save_checkpoint(self, task: int, content: bytes) -> None:
+        """Keep a checkpoint."""
+        self._space.write_checkpoint(task, content)
+
+    def tell(self, kind: str, task: int, **facts: Any) -> None:
+        """Add an event to the journal."""
+        event = {"kind": kind, "task": task, "time": int(time.time() * 1000), **facts}
+        if _key(event) in self._keys:
+            return
+        with self._space.events.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
+        self._keys.add(_key(event))
+        self._events.append(event)
+
+    def trouble(self, task: int, cause: str) -> None:
+        """Remember why a worker is about to die."""
+        self._trouble.setdefault(task, cause)  # the first worker to complain has the reason
+
+    def finish(self, lane: int, task: int, files: dict[str, bytes]) -> None:
+        """Keep a finished fold, given as files."""
+        self._space.write_result(task, files)
+        self._at.pop(lane, None)
+        self._tell_finished(task)
+
+    def fail(self, lane: int, task: int, cause: str) -> None:
+        """Give a fold up."""
+        self._at.pop(lane, None)
+        self.tell("failed", task, cause=cause)
+
+    def _mend(self) -> None:
+        """Repair what a crash may have left: half a line, or a result whose event is missing."""
+        lines = "".join(json.dumps(event) + "\n" for event in self._events)
+        write_whole(self._space.events, lines.encode())
+        for task in range(len(self._tasks)):
+            if self._space.finished(task):
+                self._tell_finished(task)
+
+    def _tell_finished(self, task: int) -> None:
+        found = self._space.read_result(task)
+        beside = {
+            f"{view}_{name}": value
+            for view, scores in found["beside_scores"].items()
+            for name, value in scores.items()
+        }
+        scores = found["measured"] | beside
+        self.tell("finished", task, best_epoch=found["best_epoch"], scores=scores)
+
+    def events(self, first: int) -> list[Event]:
+        """The journal from an event on."""
+        return self._events[first:]
+
+
+def read_journal(path: Path) -> list[Event]:
+    """Read all whole lines of a journal; a line cut off by a crash is dropped."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+def _key(event: Event) -> tuple[Any, ...]:
+    return event["kind"], event["task"], event.get("epoch")

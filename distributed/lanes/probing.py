@@ -1,0 +1,93 @@
+"""Where the probe runs: on the kind of worker that will train, never in a driver that goes on."""
+
+import json
+
+import ray
+import torch
+
+from distributed.cluster import address_of
+from distributed.planning.plan import Plan
+from distributed.run import Run
+from distributed.workspace import write_whole
+from folds.errors import UserError
+from folds.prepare import Prepared
+from folds.runtime.device import Runtime
+from folds.runtime.probe import Probed, Rates, Trial, probe, remembered
+
+
+def settle(run: Run) -> None:
+    """Choose precision, layout and compilation once for all folds, and keep the choice.
+
+    A run that goes on keeps the choice it began with: its folds shall not differ.
+
+    Raises
+    ------
+    UserError
+        The device has not got what was asked for.
+    """
+    trial = trial_of(run.prepared, run.plan)
+    path = run.space.folder / "runtime.json"
+    if path.exists():
+        way = json.loads(path.read_text(encoding="utf-8"))
+        run.runtime = Runtime(torch.device(run.plan.device), **way)
+        return
+    joined = address_of(run.config.cluster.address) is not None
+    found = None if joined else _remembered_here(trial, run.plan)
+    if found is None:
+        run.notify("trying which precision and layout are fastest here (once for this machine)")
+        found = _on_a_worker(trial, run.plan)
+    run.runtime, run.rates = found.runtime, found.rates
+    write_whole(path, json.dumps(found.runtime.way).encode())
+
+
+def measure_rates(prepared: Prepared, plan: Plan) -> Rates:
+    """Rates for ``--plan``: of a worker of the joined cluster, or of this process, which ends."""
+    trial = trial_of(prepared, plan)
+    if address_of(prepared.problem.config.cluster.address) is not None:
+        return _on_a_worker(trial, plan).rates
+    return probe(trial, Runtime.choose(plan.device, trial.precision)).rates
+
+
+def trial_of(prepared: Prepared, plan: Plan) -> Trial:
+    """What the probe shall try for a run."""
+    problem = prepared.problem
+    config = problem.config
+    epochs = sum(stage.epochs for stage in problem.stages if stage.share > 0)
+    train, _ = problem.splits.parts(*prepared.folds[0], problem.images.ids)
+    return Trial(
+        backbone=config.model.backbone,
+        classes=len(problem.images.class_names),
+        size=problem.size,
+        batch_size=-(-config.train.batch_size // plan.workers),
+        frozen_norm=config.train.frozen_norm,
+        precision=config.train.precision,
+        compile=config.cluster.compile,
+        threads=plan.threads,
+        stages=sum(stage.share > 0 for stage in problem.stages),
+        images=problem.balance(train).images * epochs * plan.rounds,
+    )
+
+
+def _remembered_here(trial: Trial, plan: Plan) -> Probed | None:
+    if plan.device == "cuda":  # asking for its name would keep memory of the GPU for this process
+        return None
+    return remembered(trial, Runtime.choose("cpu", trial.precision))
+
+
+def _on_a_worker(trial: Trial, plan: Plan) -> Probed:
+    task = ray.remote(
+        num_cpus=plan.threads,
+        num_gpus=1 if plan.device == "cuda" else 0,
+        max_calls=1,  # its process ends, and frees what the device held
+    )(_probe)
+    found, refused = ray.get(task.remote(trial, plan.device))
+    if refused is not None:
+        raise UserError(refused)
+    return found
+
+
+def _probe(trial: Trial, device: str) -> tuple[Probed | None, str | None]:
+    try:
+        return probe(trial, Runtime.choose(device, trial.precision)), None
+    except UserError as error:  # Ray would wrap it into a traceback
+        return None, str(error)

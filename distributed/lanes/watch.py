@@ -1,0 +1,164 @@
+"""The middle of the main job: lanes at work, and their journal followed."""
+
+import threading
+import time
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from distributed.cluster import LANE_THREAD
+from distributed.lanes.display import Display
+from distributed.lanes.frozen_features import cut
+from distributed.lanes.lane import Lane, run_lane
+from distributed.lanes.ledger import Event, Ledger, Piece, read_journal
+from distributed.lanes.recording import Scribe
+from distributed.run import Run
+from folds.errors import RunError
+from folds.evaluation.metrics import odd_initial_loss
+from folds.training.frozen import shared_views
+
+POLL_S = 0.5
+
+
+def train(run: Run) -> None:
+    """Run the lanes until every fold has ended, showing and recording what happens.
+
+    Raises
+    ------
+    RunError
+        Folds have failed, or events could not be recorded.
+    """
+    to_do = {task for task in range(len(run.prepared.tasks)) if not run.space.finished(task)}
+    with run.phase("start"):
+        ledger = _start_ledger(run, to_do)
+        watch = _Watch(run, ledger, to_do)
+        lanes = _start_lanes(run, ledger, len(to_do))
+    with run.phase("training"):
+        failed = watch.follow(lanes)
+    run.seconds["shared features"] = ray.get(ledger.sharing_seconds.remote())
+    if failed:
+        raise RunError("; ".join(failed))
+
+
+def _start_ledger(run: Run, to_do: set[int]) -> Any:
+    """Put the ledger on this machine, where the run's folder is."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor = ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here)
+    return actor.remote(
+        str(run.space.folder.resolve()),
+        run.prepared.tasks,
+        run.config.cluster.max_failures,
+        _pieces(run, to_do),
+        refit=run.prepared.refit,
+    )
+
+
+def _pieces(run: Run, to_do: set[int]) -> list[Piece]:
+    """What is computed once for all folds: as much of the frozen front as the budget allows."""
+    problem, budget = run.prepared.problem, run.config.cluster.cache_budget
+    if budget == "auto":
+        budget = ray.cluster_resources().get("object_store_memory", 0) / 2e9
+    views = shared_views(problem, int(budget * 1e9))
+    events = read_journal(run.space.events)
+    begun = min((_epochs_done(run, task, events) for task in to_do), default=0)
+    last = max((view.epoch for view in views), default=-1)
+    return cut(views, len(problem.images)) if begun <= last else []
+
+
+def _epochs_done(run: Run, task: int, events: list[Event]) -> int:
+    """Epochs that a fold's checkpoint covers, at most."""
+    if not run.space.checkpoint(task).exists():
+        return 0
+    return sum(event["kind"] == "epoch" and event["task"] == task for event in events)
+
+
+def _start_lanes(run: Run, ledger: Any, to_do: int) -> "list[_LaneThread]":
+    problem = ray.put(run.prepared.problem)
+    storage = str((run.space.folder / "ray").resolve())
+    assert run.runtime is not None
+    lanes = [
+        Lane(n, problem, ledger, run.plan, run.runtime) for n in range(min(run.plan.lanes, to_do))
+    ]
+    threads = [_LaneThread(lane, storage) for lane in lanes]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+class _LaneThread(threading.Thread):
+    """Waits for one lane; `error` says why it ended early."""
+
+    def __init__(self, lane: Lane, storage: str) -> None:
+        super().__init__(name=f"{LANE_THREAD}{lane.number}", daemon=True)
+        self._lane, self._storage = lane, storage
+        self.error: str | None = None
+
+    def run(self) -> None:
+        """Start the lane."""
+        try:
+            name = f"lane-{self._lane.number}-{time.time_ns()}"
+            run_lane(self._lane, storage=self._storage, name=name)
+        except BaseException as error:  # Ray raises its own, its workers' and SystemExit
+            self.error = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+class _Watch:
+    """Reads the journal and passes each event to the screen and to the Recorder, once."""
+
+    def __init__(self, run: Run, ledger: Any, to_do: set[int]) -> None:
+        self._run, self._ledger, self._to_do = run, ledger, to_do
+        self._old = len(ray.get(ledger.events.remote(0)))  # from before this start
+        self._seen = 0
+        self._failed: list[str] = []
+
+    def follow(self, lanes: list[_LaneThread]) -> list[str]:
+        """Watch until all folds have ended; their workers' tear-down need not be waited for.
+
+        Returns
+        -------
+        list of str
+            Why folds have failed.
+        """
+        run = self._run
+        written = run.recorder.runs.written
+        scribe = Scribe(run.recorder, run.fold_files, run.notify)
+        names, stages = run.prepared.names, run.prepared.problem.stages
+        try:
+            with Display(run.console, names, stages, run.plan.lanes) as display:
+                going = True
+                while going:
+                    going = bool(self._to_do) and any(lane.is_alive() for lane in lanes)
+                    events = ray.get(self._ledger.events.remote(self._seen))
+                    scribe.take(events[max(0, written - self._seen) :])
+                    for event in events:
+                        self._take(event, display)
+                    time.sleep(POLL_S if going else 0)
+            scribe.close()
+        except BaseException:  # Ctrl-C, or Ray is gone: nobody else may write while runs are closed
+            scribe.stop()
+            raise
+        if self._to_do:
+            self._failed += [f"a lane ended early: {lane.error}" for lane in lanes if lane.error]
+            self._failed = self._failed or ["the lanes ended before all folds were trained"]
+        return self._failed
+
+    def _check_first(self, event: Event) -> None:
+        prepared = self._run.prepared
+        odd = odd_initial_loss(event["first_loss"], len(prepared.problem.images.class_names))
+        if odd is not None:
+            self._run.notify(f"{prepared.names[event['task']]}: {odd}")
+
+    def _take(self, event: Event, display: Display) -> None:
+        """Show an event; a failure from before this start is being mended."""
+        new = self._seen >= self._old
+        self._seen += 1
+        if event["kind"] == "failed" and not new:
+            return
+        display.show(event)
+        if event["kind"] == "epoch" and event["epoch"] == 0 and new:
+            self._check_first(event)
+        if event["kind"] == "failed":
+            self._failed.append(f"{self._run.prepared.names[event['task']]}: {event['cause']}")
+        if new and event["kind"] in ("failed", "finished"):
+            self._to_do.discard(event["task"])

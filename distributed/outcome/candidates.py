@@ -1,0 +1,182 @@
+"""Which models could be registered, what is known of each, and which it shall be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distributed.outcome.pooling import Pooled, Results
+from distributed.outcome.soup import Souped, make_soup
+from distributed.run import Run
+from folds.arrays import Floats
+from folds.config.selection import SelectBy
+from folds.model.bundle import bundle_files, ensemble, with_temperature
+from folds.training.validate import external_scores
+
+_OOF = "each image by the one model that had not seen it"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that could be registered.
+
+    Parameters
+    ----------
+    kind : str
+        best-fold, ensemble, soup or refit.
+    folders : sequence of Path
+        Bundles of its members.
+    measured : dict of str to float
+        Scores by the names of ``--select-by``.
+    evidence : str
+        What those of its validation are of.
+    external : dict of str to ndarray of float32, shape (E, C)
+        Probabilities of external images.
+    holdout : ndarray of float32, shape (H, C), optional
+    """
+
+    kind: str
+    folders: Sequence[Path]
+    measured: dict[str, float]
+    evidence: str
+    external: dict[str, Floats]
+    holdout: Floats | None
+
+    def write(self, target: Path, temperature: float) -> None:
+        """Write it as one bundle."""
+        if len(self.folders) == 1:
+            with_temperature(self.folders[0], target, temperature)
+        else:
+            ensemble(self.folders, target, temperature)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is registered, of all candidates.
+
+    Parameters
+    ----------
+    why : str
+        The end of a sentence.
+    best : int
+        The best fold's number, whatever is chosen.
+    """
+
+    candidates: Sequence[Candidate]
+    chosen: Candidate
+    why: str
+    best: int
+
+
+def choose(run: Run, results: Results, pooled: Pooled, pooled_shift: dict[str, float]) -> Choice:
+    """List the candidates and choose.
+
+    Parameters
+    ----------
+    pooled_shift : dict of str to float
+        Pooled scores under corruptions, by the names of ``--select-by``.
+
+    Notes
+    -----
+    No image can honestly tell the ensemble, a soup and a refit apart but those that no fold has
+    seen. Unless ``--select-by`` names external images the ensemble is taken: its out-of-fold score
+    is that of its members on average, which it rarely falls below. The best fold's score has been
+    chosen for being the best, so it does not count; external images that choose flatter, too.
+    """
+    select, asked = run.prepared.problem.select_by, run.config.tracking.candidate
+    best = max(range(len(results)), key=lambda task: select.value(results[task]["measured"]))
+    found = _Found(run, results, pooled, pooled.oof.scores | pooled_shift)
+    candidates = {"best-fold": found.best_fold(best)}
+    if len(results) > 1:
+        candidates["ensemble"] = found.ensemble()
+    if run.prepared.refit:
+        candidates["refit"] = found.refit()
+    if len(results) > 1 and (asked == "soup" or (asked == "auto" and select.externals)):
+        _add_soup(run, results, found, candidates)
+    kind, why = _kind(asked, select, candidates)
+    if asked not in ("auto", kind):
+        run.notify(f"--candidate {asked}: there is none; the {kind} is registered instead")
+    return Choice(list(candidates.values()), candidates[kind], why, best)
+
+
+def _add_soup(
+    run: Run, results: Results, found: "_Found", candidates: dict[str, Candidate]
+) -> None:
+    soup = make_soup(run, results)
+    if soup.good and len(soup.members) > 1:
+        candidates["soup"] = found.soup(soup)
+    else:
+        why = "it is best with one fold alone"
+        if not soup.good:
+            why = f"macro-F1 {soup.value:.3f} on images it knows, {soup.needed:.3f} out of fold"
+        run.notify(f"the soup is left out: {why}")
+
+
+def _kind(asked: str, select: SelectBy, candidates: dict[str, Candidate]) -> tuple[str, str]:
+    """The kind that is registered, and why."""
+    if asked in candidates:
+        return asked, f"--candidate {asked}"
+    if select.externals:
+        ranked = sorted(candidates, key=lambda kind: kind != "ensemble")  # it wins a draw
+        kind = max(ranked, key=lambda kind: select.elsewhere.value(candidates[kind].measured))
+        return kind, "it is worth most on the external images of --select-by"
+    if "ensemble" in candidates:
+        return "ensemble", "the mean of all folds' probabilities"
+    return "best-fold", "the only fold that was trained"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Makes candidates from what a run has found."""
+
+    run: Run
+    results: Results
+    pooled: Pooled
+    oof: dict[str, float]
+
+    def best_fold(self, best: int) -> Candidate:
+        result = self.results[best]
+        evidence = f"the validation part of {self.run.prepared.names[best]}, which it was chosen by"
+        return Candidate(
+            "best-fold", [self._bundle(best)], result["measured"], evidence,
+            {name: found.probabilities[best] for name, found in self.pooled.external.items()},
+            None if self.pooled.holdout is None else self.pooled.holdout.probabilities[best],
+        )  # fmt: skip
+
+    def ensemble(self) -> Candidate:
+        holdout = self.pooled.holdout
+        return self._like_the_folds(
+            "ensemble",
+            [self._bundle(task) for task in range(len(self.results))],
+            {
+                name: found.probabilities.mean(axis=0)
+                for name, found in self.pooled.external.items()
+            },
+            None if holdout is None else holdout.probabilities.mean(axis=0),
+        )
+
+    def refit(self) -> Candidate:
+        task = len(self.run.prepared.folds)
+        result = self.run.space.read_result(task)
+        external = {name: result[f"external_{name}"] for name in self.pooled.external}
+        return self._like_the_folds("refit", [self._bundle(task)], external, result["holdout"])
+
+    def soup(self, soup: Souped) -> Candidate:
+        folder = self.run.space.folder / "soup"
+        files = bundle_files(self.run.prepared.problem.card, {})
+        folder.mkdir(exist_ok=True)
+        (folder / "model.json").write_bytes(files["model.json"])
+        (folder / "model.safetensors").write_bytes(soup.weights)
+        return self._like_the_folds("soup", [folder], soup.external, soup.holdout)
+
+    def _bundle(self, task: int) -> Path:
+        return self.run.space.fold(task) / "bundle"
+
+    def _like_the_folds(
+        self, kind: str, folders: list[Path], external: dict[str, Floats], holdout: Floats | None
+    ) -> Candidate:
+        """A candidate whose own score no image can tell but the external ones."""
+        measured = dict(self.oof)
+        for other in self.run.prepared.problem.externals:
+            measured |= external_scores(other, external[other.name])
+        there = holdout if self.pooled.holdout is not None else None
+        return Candidate(kind, folders, measured, _OOF, external, there)

@@ -1,0 +1,99 @@
+"""What a finished run tells: on the screen, and as the description of its run in MLflow."""
+
+from rich.console import Console
+from rich.table import Table
+
+from tracking.mlflow_pages import SHOWN, Pages, figure, table
+from tracking.summary import Estimate, ScoredOn, Scores, Summary
+
+
+def print_summary(console: Console, summary: Summary, names: list[str], look: str) -> None:
+    """Show the folds, their mean, the pooled scores, and what to type next."""
+    table = Table(title="out-of-fold scores", title_justify="left")
+    table.add_column("fold")
+    for name in ("best epoch", *SHOWN.values()):
+        table.add_column(name, justify="right")
+    for name, fold in zip(names, summary.folds, strict=False):  # a refit has no scores
+        table.add_row(name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores))
+    table.add_section()
+    spread = [summary.over_folds.get(key) for key in SHOWN]
+    table.add_row("mean", "", *(f"{s.mean:.3f}" if s else "-" for s in spread))
+    table.add_row("std", "", *(f"{s.std:.3f}" if s else "-" for s in spread))
+    table.add_row("all pooled", "", *_row(summary.oof), style="bold")
+    for end in ("low", "high"):
+        ends = (getattr(summary.oof_intervals[key], end) for key in SHOWN)
+        table.add_row(f"95% {end}", "", *map(figure, ends))
+    for name, scores in _named_beside(summary):
+        table.add_row(name, "", *_row(scores))
+    console.print(table)
+    for line in _lines(summary):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    model = summary.registered
+    console.print(
+        f"look      {look}\n"
+        f"promote   python -m tracking.promote --model-name {model.name}\n"
+        f"predict   python -m tracking.predict --model models:/{model.name}@champion "
+        "--data SOURCE --out preds.csv",
+        highlight=False, soft_wrap=True, markup=False,
+    )  # fmt: skip
+
+
+def markdown(summary: Summary, names: list[str]) -> str:
+    """The parent run's description in the MLflow UI."""
+    pages = Pages(summary.mlflow.experiment_id, summary.mlflow.parent_run)
+    rows = [
+        ["**all pooled**", "", *_row(summary.oof)],
+        ["95% interval", "", *(_ends(summary.oof_intervals[key]) for key in SHOWN)],
+        *([name, "", *_row(scores)] for name, scores in _named_beside(summary)),
+    ]  # first, since MLflow folds what follows away
+    rows += [
+        [name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores)]
+        for name, fold in zip(names, summary.folds, strict=False)
+    ]
+    told = table(["fold", "best epoch", *SHOWN.values()], rows)
+    return "\n\n".join([pages.links, told, *_lines(summary)])
+
+
+def _lines(summary: Summary) -> list[str]:
+    """A line for each thing that is said beside the table."""
+    calibration, gap = summary.calibration, summary.gap
+    raw, mended = summary.oof.ece, calibration.scores["ece"].value
+    lines = [
+        f"trust     calibration error {raw:.3f}, {mended:.3f} at temperature "
+        f"{calibration.temperature:.2f}; choosing the best epoch gained {gap.best - gap.last:.4f} "
+        f"{summary.config['select_by']} over the last"
+    ]
+    if (shift := summary.oof_shift) is not None:
+        lines.append(
+            f"shift     {shift.images} images under {len({c.corruption for c in shift.cases})} "
+            f"corruptions: accuracy {shift.accuracy:.3f}, macro-F1 {shift.macro_f1:.3f}; worst "
+            f"{shift.worst.replace('_', ' ')}, {shift.worst_macro_f1:.3f}"
+        )
+    lines += [f"external  {name}, {_tested(found)}" for name, found in summary.external.items()]
+    if summary.holdout is not None:
+        lines.append(f"hold-out  {_tested(summary.holdout)}; never used for choosing")
+    model = summary.registered
+    lines.append(
+        f"model     {model.name} version {model.version} (alias {model.alias}) is the "
+        f"{model.kind.replace('-', ' ')}: {model.why}"
+    )
+    return lines
+
+
+def _tested(found: ScoredOn) -> str:
+    each = (f"{scores.accuracy:.3f} {kind}" for kind, scores in found.models.items())
+    return f"{found.images} images: accuracy {', '.join(each)}"
+
+
+def _named_beside(summary: Summary) -> list[tuple[str, Scores]]:
+    """Scores in other views, with names for people."""
+    names = {"tta": f"TTA {summary.config['tta']}", "augmented": "augmented"}
+    return [(names[view], scores) for view, scores in summary.oof_beside.items()]
+
+
+def _row(scores: Scores) -> list[str]:
+    return [figure(getattr(scores, key)) for key in SHOWN]
+
+
+def _ends(found: Estimate) -> str:
+    return f"{figure(found.low)} to {figure(found.high)}"

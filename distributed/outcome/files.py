@@ -1,0 +1,57 @@
+"""The files of a finished run, for ``--output`` and for the parent run in MLflow."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from distributed.outcome.candidates import Candidate
+from distributed.outcome.pooling import Pooled, shift_arrays
+from distributed.run import Run
+from folds.audit.tables import write_findings
+from tracking.summary import Summary
+
+
+def output_folder(run: Run) -> Path:
+    """Make the folder that files are written to: the output, or else in the workspace."""
+    folder = Path(run.config.tracking.output or run.space.folder / "output")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_files(
+    run: Run, folder: Path, summary: Summary, pooled: Pooled, candidates: Sequence[Candidate]
+) -> list[Path]:
+    """Write the summary, the splits and all arrays.
+
+    Returns
+    -------
+    list of Path
+        summary.json, splits.json, oof.npz; where there are such, shift.npz, holdout.npz,
+        external-NAME.npz and audit.csv.
+    """
+    problem = run.prepared.problem
+    text = json.dumps(summary.model_dump(mode="json"), indent=2)
+    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    problem.splits.write(folder / "splits.json")
+    groups = {other.name: other.images.groups for other in problem.externals}
+    arrays = {"oof": asdict(pooled.oof)}
+    if pooled.shift.shifted.cases:
+        arrays["shift"] = shift_arrays(run.prepared, pooled.shift)
+    if pooled.holdout is not None:
+        arrays["holdout"] = asdict(pooled.holdout)
+    for name, found in pooled.external.items():
+        arrays[f"external-{name}"] = asdict(found) | {
+            "groups": groups[name],
+            "candidates": np.array([candidate.kind for candidate in candidates]),
+            "candidate_probabilities": np.stack([c.external[name] for c in candidates]),
+        }
+    for name, content in arrays.items():
+        np.savez(folder / f"{name}.npz", **content)
+    names = ["summary.json", "splits.json", *(f"{n}.npz" for n in arrays)]
+    if (audit := run.prepared.audit) is not None:
+        write_findings(folder / "audit.csv", audit, audit.findings)
+        names.append("audit.csv")
+    return [folder / name for name in names]

@@ -1,0 +1,114 @@
+"""A soup of the folds' models, made and looked at by a worker, where the device is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import ray
+from safetensors.torch import load, save
+
+from distributed.data.localize import nearby
+from distributed.outcome.pooling import Results
+from distributed.run import Run
+from folds.arrays import Floats, Ints
+from folds.corruptions import keys_of
+from folds.evaluation.metrics import macro_f1
+from folds.model.backbone import Classifier
+from folds.model.soup import Weights, greedy, uniform
+from folds.runtime.device import Runtime
+from folds.runtime.workers import Team
+from folds.training.context import find_place
+from folds.training.frozen import nothing_shared
+from folds.training.predict import predicted
+from folds.training.problem import Problem
+from folds.training.validate import predict_external
+
+ENOUGH = 2000  # images that a soup is looked at on
+
+
+@dataclass(frozen=True)
+class Souped:
+    """A soup of the folds' models.
+
+    Parameters
+    ----------
+    weights : bytes
+        Of safetensors.
+    members : tuple of int
+        Numbers of the folds in it.
+    value, needed : float
+        Macro-F1 on some images of the folds, which most of its members have trained on, and that
+        of the out-of-fold predictions for them. A soup below that is broken: it is worse on images
+        that it knows than its members are on those that they do not.
+    external : dict of str to ndarray of float32, shape (E, C)
+    holdout : ndarray of float32, shape (H, C)
+    """
+
+    weights: bytes
+    members: tuple[int, ...]
+    value: float
+    needed: float
+    external: dict[str, Floats]
+    holdout: Floats
+
+    @property
+    def good(self) -> bool:
+        """Whether the out-of-fold predictions allow it."""
+        return self.value >= self.needed
+
+
+def make_soup(run: Run, results: Results) -> Souped:
+    """Make the better of the uniform and the greedy soup, on a worker like those of the lanes."""
+    assert run.runtime is not None
+    problem, resources = run.prepared.problem, run.plan.resources_per_worker
+    task = ray.remote(_cook).options(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0))
+    bundles = [run.space.fold(number) / "bundle" for number in range(len(results))]
+    models = [(bundle / "model.safetensors").read_bytes() for bundle in bundles]
+    worth = [problem.select_by.value(result["measured"]) for result in results]
+    order = sorted(range(len(worth)), key=lambda number: -worth[number])
+    rows, right = _looked_at(problem, results)
+    return ray.get(task.remote(problem, run.runtime, models, order, rows, right))
+
+
+def _looked_at(problem: Problem, results: Results) -> tuple[Ints, float]:
+    """Some images of the first repeat, and the macro-F1 of their out-of-fold predictions."""
+    rows = np.concatenate([result["rows"] for result in results])
+    found = np.concatenate([result["probabilities"] for result in results]).argmax(axis=1)
+    _, first = np.unique(rows, return_index=True)
+    keys = keys_of(problem.images.ids[rows[first]]).numpy()
+    some = first[np.argsort(keys, kind="stable")[:ENOUGH]]
+    return rows[some], macro_f1(problem.images.labels[rows[some]], found[some])
+
+
+def _cook(
+    problem: Problem,
+    runtime: Runtime,
+    models: Sequence[bytes],
+    order: Sequence[int],
+    rows: Ints,
+    needed: float,
+) -> Souped:
+    problem = nearby(problem)
+    place = find_place(problem, 0, problem.splits.folds, runtime, Team(), nothing_shared)
+    card, weights = problem.card, [load(model) for model in models]
+    classes = len(card.class_names)
+    network = Classifier(card.backbone, classes=classes, size=card.size, head=card.head)
+    runtime.place(network)
+
+    def score(found: Weights) -> float:
+        network.load_state_dict(found)
+        chosen = predicted(place, network, place.pixels, rows).argmax(axis=1)
+        return macro_f1(problem.images.labels[rows], chosen)
+
+    whole = uniform(weights)
+    value, best = score(whole), greedy(weights, order, score)
+    members, soup = (best.members, best.weights) if best.score > value else (tuple(order), whole)
+    network.load_state_dict(soup)
+    return Souped(
+        save({name: tensor.contiguous() for name, tensor in soup.items()}),
+        tuple(sorted(members)),
+        max(value, best.score),
+        needed,
+        {e.name: predict_external(place, network, e, card.tta) for e in problem.externals},
+        predicted(place, network, place.pixels, place.holdout, card.tta),
+    )

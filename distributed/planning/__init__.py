@@ -1,0 +1,1 @@
+"""How folds are laid over machines, and what that costs."""

@@ -1,1 +1,0 @@
-"""What can honestly be said of predictions: intervals, calibration, comparisons, a gate."""

@@ -1,0 +1,1 @@
+"""What can honestly be said of predictions: scores, intervals, calibration, comparisons, a gate."""

@@ -1,0 +1,130 @@
+"""Whether probabilities mean what they say, and the temperature that mends them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from folds.arrays import AnyFloats, Doubles, Ints
+
+BINS = 15
+_TEMPERATURES = (0.05, 20.0)
+_LEAST = 1e-12  # of a probability, where a logarithm is taken
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """A reliability diagram of the most probable class, in B bins of equal width.
+
+    Parameters
+    ----------
+    edges : ndarray of float64, shape (B + 1,)
+        From 0 to 1.
+    confidence, accuracy : ndarray of float64, shape (B,)
+        Means over the images of a bin; NaN where it is empty.
+    counts : ndarray of int64, shape (B,)
+    """
+
+    edges: Doubles
+    confidence: Doubles
+    accuracy: Doubles
+    counts: Ints
+
+
+def bins_of(confidence: AnyFloats, bins: int) -> Ints:
+    """Number of the bin ``(i/bins, (i+1)/bins]`` that each confidence is in."""
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+def reliability(labels: Ints, probabilities: AnyFloats, bins: int = BINS) -> Reliability:
+    """How often the most probable class is right, by its probability.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (N,)
+    probabilities : ndarray of float, shape (N, C)
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    hit = probabilities.argmax(axis=1) == labels
+    own = bins_of(confidence, bins)
+    counts = np.bincount(own, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        sure = np.bincount(own, confidence, bins) / counts
+        right = np.bincount(own, hit, bins) / counts
+    return Reliability(np.linspace(0, 1, bins + 1), sure, right, counts)
+
+
+def expected_calibration_error(labels: Ints, probabilities: AnyFloats, bins: int = BINS) -> float:
+    """Mean distance between confidence and accuracy, over bins of confidence, 0 to 1.
+
+    References
+    ----------
+    Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017.
+    """
+    found = reliability(labels, probabilities, bins)
+    gaps = np.abs(found.accuracy - found.confidence)
+    return float(np.nansum(gaps * found.counts) / len(labels))
+
+
+def brier_of_each(labels: Ints, probabilities: AnyFloats) -> Doubles:
+    """Squared distance (N,) of each row of probabilities (N, C) to the truth, 0 to 2."""
+    truth = np.eye(probabilities.shape[1])[labels]
+    return ((probabilities - truth) ** 2).sum(axis=1)
+
+
+def brier(labels: Ints, probabilities: AnyFloats) -> float:
+    """Brier score summed over classes, 0 (certain and right) to 2 (certain and wrong)."""
+    return float(brier_of_each(labels, probabilities).mean())
+
+
+def tempered(probabilities: AnyFloats, temperature: float) -> NDArray[np.float32]:
+    """Probabilities (N, C) whose logits are divided by a temperature; above 1 is less sure."""
+    found = softmax(_logits(probabilities) / temperature, axis=1)
+    return found.astype(np.float32)
+
+
+def fit_temperature(labels: Ints, probabilities: AnyFloats) -> float:
+    """The temperature, 0.05 to 20, of least log loss."""
+    logits = _logits(probabilities)
+    rows = np.arange(len(labels))
+
+    def loss(log_temperature: float) -> float:
+        found = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return -float(found[rows, labels].mean())
+
+    bounds = tuple(np.log(_TEMPERATURES))
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def out_of_fold_temperature(
+    labels: Ints, probabilities: AnyFloats, fold: Ints
+) -> tuple[NDArray[np.float32], float]:
+    """Calibrate each fold's rows by a temperature that the other folds' rows give.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (N,)
+    probabilities : ndarray of float, shape (N, C)
+    fold : ndarray of int64, shape (N,)
+        With repeats a number for each fold of each repeat, see `Predictions.folds`.
+
+    Returns
+    -------
+    calibrated : ndarray of float32, shape (N, C)
+        A single fold's are as they were.
+    temperature : float
+        Of all rows, for a model that is to be used.
+    """
+    calibrated = probabilities.astype(np.float32)
+    numbers = np.unique(fold)
+    for number in numbers if len(numbers) > 1 else ():
+        mine = fold == number
+        temperature = fit_temperature(labels[~mine], probabilities[~mine])
+        calibrated[mine] = tempered(probabilities[mine], temperature)
+    return calibrated, fit_temperature(labels, probabilities)
+
+
+def _logits(probabilities: AnyFloats) -> Doubles:
+    return np.log(np.maximum(probabilities.astype(np.float64), _LEAST))

@@ -1,0 +1,133 @@
+"""Whether a candidate may replace the champion: checks, each with its figures in one line."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from folds.config.selection import SelectBy, sign
+from folds.evaluation.gains import Rivals, gain
+from folds.evaluation.paired import shift_difference
+from folds.evaluation.predictions import Predictions, ShiftPredictions
+from folds.evaluation.replicates import tally
+
+_MOST_LOST_UNDER_SHIFT = 0.02
+
+
+@dataclass(frozen=True)
+class Check:
+    """A condition of promotion.
+
+    Parameters
+    ----------
+    name : str
+        Of the check.
+    passed : bool, optional
+        None where nothing was there to be checked.
+    text : str
+        One line with its figures.
+    """
+
+    name: str
+    passed: bool | None
+    text: str
+
+
+def beats(rivals: Rivals, select: SelectBy, confidence: float = 0.95) -> Check:
+    """Whether the candidate is better by more than noise.
+
+    Parameters
+    ----------
+    select : SelectBy
+        By what.
+
+    Raises
+    ------
+    ValueError
+        A score is not measured in both, or the rows or folds differ.
+
+    Notes
+    -----
+    Without folds (an external set) the bootstrap over groups decides: its one-sided bound must be
+    above 0. With folds the corrected t test over them must agree, since the bootstrap does not see
+    what training itself leaves to chance. A candidate that is as good as the champion passes at
+    most 6% of the time at a confidence of 0.95, given some hundred images.
+    """
+    found = gain(rivals, select, confidence)
+    passed = found.lower > 0
+    text = (
+        f"{select} {found.before:.4f} -> {found.after:.4f}: better by {found.value:+.4f}, "
+        f"at least {found.lower:+.4f} at {confidence:.0%}"
+    )
+    if found.folds:
+        test = found.over_folds(rivals.pooled[0].test_share, confidence)
+        passed = passed and test.p_greater < 1 - confidence
+        text += f"; corrected t test over folds p = {test.p_greater:.3f}"
+    return Check("beats", passed, text)
+
+
+def no_worse_under_shift(
+    champion: ShiftPredictions, candidate: ShiftPredictions, confidence: float = 0.95
+) -> Check:
+    """Whether mean corruption macro-F1 is not lower by more than noise, nor by 2 points.
+
+    Raises
+    ------
+    ValueError
+        The rows or corruptions differ.
+    """
+    if not np.array_equal(champion.corruptions, candidate.corruptions):
+        raise ValueError("the two sets of predictions are not of the same corruptions")
+    found = shift_difference(champion, candidate, confidence=confidence)["shift.macro_f1"]
+    passed = found.upper >= 0 and found.value >= -_MOST_LOST_UNDER_SHIFT
+    text = (
+        f"mean corruption macro-F1 changes by {found.value:+.4f}, at most {found.upper:+.4f} "
+        f"at {confidence:.0%}; may lose {_MOST_LOST_UNDER_SHIFT} at most and no more than noise"
+    )
+    return Check("no worse under shift", passed, text)
+
+
+def no_class_drops(
+    champion: Predictions,
+    candidate: Predictions,
+    class_names: Sequence[str],
+    max_class_drop: float,
+) -> Check:
+    """Whether no class loses more of its recall than is allowed, noise or not.
+
+    Parameters
+    ----------
+    max_class_drop : float
+        Of a recall, 0 to 1.
+    """
+    before, after = (tally(p).once().per_class["recall"][:, 0] for p in (champion, candidate))
+    change = np.nan_to_num(after - before)
+    worst = int(change.argmin())
+    what = "greatest loss of recall" if change[worst] < 0 else "no recall falls; least gain"
+    text = (
+        f"{what}: {class_names[worst]} {before[worst]:.3f} -> {after[worst]:.3f} "
+        f"({change[worst]:+.3f}), allowed {-max_class_drop:+.3f}"
+    )
+    tolerance = 1e-9  # of rounding: a drop of exactly as much is allowed
+    return Check("no class drops", bool(change[worst] >= -max_class_drop - tolerance), text)
+
+
+def floors(scores: Mapping[str, float], least: Mapping[str, float]) -> Check:
+    """Whether scores reach their floors; of a loss, stay below its ceiling.
+
+    Parameters
+    ----------
+    scores : mapping of str to float
+        By the names of ``--select-by``; one that is missing or NaN does not pass.
+    least : mapping of str to float
+        By name.
+    """
+    parts, passed = [], True
+    for name, limit in least.items():
+        value, loss = scores.get(name, float("nan")), sign(name) < 0
+        reached = value <= limit if loss else value >= limit
+        passed = passed and reached
+        word = "at most" if loss else "at least"
+        found = f"{value:.4f}" if name in scores else "not measured"
+        parts.append(f"{name} {found} ({word} {limit:g}{'' if reached else ': missed'})")
+    return Check("floors", passed if least else None, ", ".join(parts) or "none asked for")

@@ -1,0 +1,175 @@
+"""Scores of predictions: of an epoch, of a fold, of all folds pooled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    recall_score,
+    roc_auc_score,
+)
+
+from folds.arrays import Floats, Ints
+from folds.evaluation.calibration import brier, expected_calibration_error
+
+
+def softmax(logits: Floats) -> Floats:
+    """Probabilities (N, C) of logits (N, C), in float64 inside."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def quick_scores(labels: Ints, logits: Floats) -> dict[str, float]:
+    """The scores of every epoch: accuracy, macro_f1 and loss (cross-entropy, no smoothing).
+
+    They are not a number where there is no image.
+    """
+    if not len(labels):
+        return dict.fromkeys(("accuracy", "macro_f1", "loss"), float("nan"))
+    predicted = logits.argmax(axis=1)
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    chosen = shifted[np.arange(len(labels)), labels]
+    return {
+        "accuracy": float((predicted == labels).mean()),
+        "macro_f1": macro_f1(labels, predicted),
+        "loss": float((np.log(np.exp(shifted).sum(axis=1)) - chosen).mean()),
+    }
+
+
+def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
+    """All scores of a set of predictions.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (N,)
+    probabilities : ndarray of float32, shape (N, C)
+        Rows sum to 1.
+
+    Returns
+    -------
+    dict
+        accuracy, balanced_accuracy (mean recall), macro_f1, roc_auc (one against rest), these
+        three as means over the classes that are there; log_loss, brier (summed over classes, 0
+        to 2), ece (expected calibration error, 15 bins).
+    """
+    predicted = probabilities.argmax(axis=1)
+    classes = probabilities.shape[1]
+    sure = probabilities.astype(np.float64)
+    return {
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "balanced_accuracy": float(
+            recall_score(
+                labels, predicted, labels=np.unique(labels), average="macro", zero_division=0.0
+            )
+        ),
+        "macro_f1": macro_f1(labels, predicted),
+        "roc_auc": _roc_auc(labels, sure),
+        "log_loss": float(
+            log_loss(labels, sure / sure.sum(axis=1, keepdims=True), labels=range(classes))
+        ),
+        "brier": brier(labels, sure),
+        "ece": expected_calibration_error(labels, sure),
+    }
+
+
+def confusion(labels: Ints, probabilities: Floats) -> Ints:
+    """Counts (C, C): rows are the true classes, columns the predicted ones."""
+    classes = range(probabilities.shape[1])
+    counts: Ints = confusion_matrix(labels, probabilities.argmax(axis=1), labels=classes)
+    return counts
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Predictions for images that the predicting model had not seen.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (M,)
+        M = images times repeats.
+    labels, fold, repeat : ndarray of int64, shape (M,)
+    probabilities : ndarray of float32, shape (M, C)
+    groups : ndarray of str, shape (M,)
+        Images of one group (patient, slide) are alike.
+    """
+
+    ids: NDArray[np.str_]
+    labels: Ints
+    fold: Ints
+    repeat: Ints
+    probabilities: Floats
+    groups: NDArray[np.str_]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """`scores` of all predictions pooled."""
+        return scores(self.labels, self.probabilities)
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """Predictions of every fold's model for images that none of them has trained on.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (H,)
+    labels : ndarray of int64, shape (H,)
+    probabilities : ndarray of float32, shape (F, H, C)
+        Of each of F models.
+    """
+
+    ids: NDArray[np.str_]
+    labels: Ints
+    probabilities: Floats
+
+    def of_model(self, number: int) -> dict[str, float]:
+        """`scores` of one model."""
+        return scores(self.labels, self.probabilities[number])
+
+    @property
+    def of_ensemble(self) -> dict[str, float]:
+        """`scores` of the models' mean probabilities."""
+        return scores(self.labels, self.probabilities.mean(axis=0))
+
+
+def odd_initial_loss(first_loss: float, classes: int) -> str | None:
+    """Check the first loss of a fresh head: it should be near log(classes), knowing nothing yet.
+
+    Returns
+    -------
+    str or None
+        What is odd about it, if it is more than a fifth off.
+    """
+    expected = float(np.log(classes))
+    if abs(first_loss - expected) <= 0.2 * expected:
+        return None
+    return (
+        f"the first loss is {first_loss:.3g}, a fresh head over {classes} classes should give "
+        f"about {expected:.3g}: check the weights and that the images are what you expect"
+    )
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation (0 for a single value)."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def macro_f1(labels: Ints, predicted: Ints) -> float:
+    """Mean F1 of the classes that are among the labels."""
+    there = np.unique(labels)
+    return float(f1_score(labels, predicted, labels=there, average="macro", zero_division=0.0))
+
+
+def _roc_auc(labels: Ints, probabilities: NDArray[np.float64]) -> float:
+    present = np.unique(labels)
+    each = [
+        roc_auc_score(labels == label, probabilities[:, label])
+        for label in present
+        if 0 < (labels == label).sum() < len(labels)
+    ]
+    return float(np.mean(each)) if each else float("nan")

@@ -1,0 +1,120 @@
+"""Predictions to be judged, as arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from folds.arrays import AnyFloats, Ints
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of M rows; an image has one row for each repeat.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (M,)
+    probabilities : ndarray of float, shape (M, C)
+        Rows sum to 1.
+    groups : ndarray of str or int, shape (M,)
+        Rows of one group are not independent; an image without a group is its own, so its
+        repeats are one.
+    fold, repeat : ndarray of int64, shape (M,), optional
+        Absent for images that no fold trained on.
+    """
+
+    labels: Ints
+    probabilities: AnyFloats
+    groups: NDArray
+    fold: Ints | None = None
+    repeat: Ints | None = None
+
+    @property
+    def clusters(self) -> Ints:
+        """The groups as numbers from 0, shape (M,)."""
+        return clusters(self.groups)
+
+    @property
+    def folds(self) -> Ints:
+        """Fold and repeat as one number from 0, shape (M,).
+
+        Raises
+        ------
+        ValueError
+            These predictions have no folds.
+        """
+        return clusters(np.stack(self._of_folds(), axis=1))
+
+    @property
+    def test_share(self) -> float:
+        """Share of the images that is in the test part of a fold, on average.
+
+        Raises
+        ------
+        ValueError
+            These predictions have no folds.
+        """
+        repeats = int(clusters(self._of_folds()[0]).max()) + 1
+        return repeats / (int(self.folds.max()) + 1)
+
+    def take(self, rows: NDArray) -> "Predictions":
+        """Some of the rows."""
+        return Predictions(
+            self.labels[rows],
+            self.probabilities[rows],
+            self.groups[rows],
+            None if self.fold is None else self.fold[rows],
+            None if self.repeat is None else self.repeat[rows],
+        )
+
+    def _of_folds(self) -> tuple[Ints, Ints]:
+        if self.fold is None or self.repeat is None:
+            raise ValueError("these predictions have no folds")
+        return self.repeat, self.fold
+
+
+@dataclass(frozen=True)
+class ShiftPredictions:
+    """Predicted classes of S rows under each of K corruptions.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (S,)
+    predicted : ndarray of int64, shape (K, S)
+    corruptions : ndarray of str, shape (K,)
+        Names; a name occurs once for each severity.
+    groups : ndarray of str or int, shape (S,)
+    classes : int
+    fold : ndarray of int64, shape (S,), optional
+        A number for each fold of each repeat.
+    """
+
+    labels: Ints
+    predicted: Ints
+    corruptions: NDArray[np.str_]
+    groups: NDArray
+    classes: int
+    fold: Ints | None = None
+
+    @property
+    def clusters(self) -> Ints:
+        """The groups as numbers from 0, shape (S,)."""
+        return clusters(self.groups)
+
+    def take(self, rows: NDArray) -> "ShiftPredictions":
+        """Some of the rows."""
+        return ShiftPredictions(
+            self.labels[rows],
+            self.predicted[:, rows],
+            self.corruptions,
+            self.groups[rows],
+            self.classes,
+            None if self.fold is None else self.fold[rows],
+        )
+
+
+def clusters(values: NDArray) -> Ints:
+    """Distinct values (of the first axis) as numbers from 0, in their order."""
+    codes: Ints = np.unique(values, axis=0, return_inverse=True)[1].reshape(-1)
+    return codes

@@ -1,0 +1,284 @@
+"""The network: a timm backbone without its classifier, and a fresh head (`folds.model.head`)."""
+
+import importlib
+import warnings
+from collections.abc import Iterator
+from typing import Any, cast
+
+import timm
+import torch
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from folds.config.head import PLAIN_HEAD, HeadShape
+from folds.errors import UserError
+from folds.model.head import Head, fixed_pool
+from folds.model.weights import State
+
+
+class Classifier(nn.Module):
+    """Normalisation of the input, backbone and head.
+
+    Parameters
+    ----------
+    backbone : str
+        A timm model.
+    classes : int
+        C, the number of classes.
+    size : int
+        Side of the input in pixels.
+    dropout : float
+        Probability that a feature is dropped before the head while training.
+    head : HeadShape
+        What the head is made of.
+
+    Notes
+    -----
+    - running the parts of `chain` one after another is running all that comes before the head:
+      the backbone, and its pooling unless that has parameters (attention, which is the head's).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: str,
+        *,
+        classes: int,
+        size: int,
+        dropout: float = 0.0,
+        head: HeadShape = PLAIN_HEAD,
+    ) -> None:
+        super().__init__()
+        network: Any = create_backbone(backbone, size, pooled=head.pool == "auto")
+        self.backbone = network
+        settings = timm.data.resolve_model_data_config(network)
+        for name in ("mean", "std"):
+            value = torch.tensor(settings[name]).view(1, 3, 1, 1)
+            self.register_buffer(name, value, persistent=False)
+        self.pool = fixed_pool(head.pool, network)
+        pool = () if self.pool is None else (self.pool,)
+        self.chain = chain(network, size) + pool  # a tuple: does not register its parts again
+        self.layout = torch.channels_last
+        self.head = Head(network, classes, head, dropout)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        rows: Tensor | None = None,
+        seed: int = 0,
+        start: int = 0,
+        with_features: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits of images, or of what `front` gave for them.
+
+        Parameters
+        ----------
+        inputs : Tensor of float32, shape (B, 3, size, size)
+            Images in [0, 1]; with `start` above 0 the output of ``front(images, start)``.
+        rows : Tensor of int64, shape (B,), optional
+            Numbers of the images, or of their draws; with them features are dropped.
+        seed : int
+            Seed of the dropout, another one each epoch.
+        start : int
+            Parts of the chain that are already done.
+        with_features : bool
+            Give the pooled features as well.
+
+        Returns
+        -------
+        Tensor, shape (B, C), or a pair of this and a Tensor, shape (B, F)
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone_trains):
+            output = self._rest(inputs, start) if start else self._whole(inputs)
+        pooled = self.head.pool(output)
+        logits = self.head(pooled, rows, seed)
+        return (logits, pooled) if with_features else logits
+
+    def front(self, image: Tensor, depth: int) -> Tensor:
+        """Output of the first `depth` parts of the chain, at least one, for images in [0, 1]."""
+        output = self._norm(image)
+        for part in self.chain[:depth]:
+            output = part(output)
+        return output
+
+    def _whole(self, image: Tensor) -> Tensor:
+        output = self.backbone(self._norm(image))
+        return output if self.pool is None else self.pool(output)
+
+    def _rest(self, output: Tensor, start: int) -> Tensor:
+        if output.ndim == 4:
+            output = output.contiguous(memory_format=self.layout)
+        for part in self.chain[start:]:
+            output = part(output)
+        return output
+
+    def _norm(self, image: Tensor) -> Tensor:
+        return ((image - self.mean) / self.std).contiguous(memory_format=self.layout)
+
+    @property
+    def backbone_trains(self) -> bool:
+        """Whether any layer of the backbone is unfrozen."""
+        return any(parameter.requires_grad for parameter in self.backbone.parameters())
+
+
+def chain(network: nn.Module, size: int) -> tuple[nn.Module, ...]:
+    """Cut a backbone into parts that, one after another, are the backbone.
+
+    Returns
+    -------
+    tuple of Module
+        The finest parts that were seen to give the same output; the backbone as the only part
+        where its forward pass is no chain of its children (vision transformers).
+    """
+    parts = tuple(_links(network))
+    was_training = network.training
+    network.eval()
+    probe = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
+    try:
+        with torch.inference_mode():
+            output = probe
+            for part in parts:
+                output = part(output)
+            same = torch.equal(output, network(probe))
+    except Exception:  # whatever a part may raise that got another part's input
+        same = False
+    network.train(was_training)
+    return parts if same else (network,)
+
+
+def _links(module: nn.Module) -> Iterator[nn.Module]:
+    for child in module.children():
+        if type(child) is nn.Sequential:
+            yield from _links(child)
+        else:
+            yield child
+
+
+def create_backbone(name: str, size: int, *, pooled: bool = True) -> nn.Module:
+    """Make a timm model without classifier for a size of input, and without its pooling if asked.
+
+    What comes behind the pooling but the classifier stays, and is then applied to each place.
+    """
+    options: dict[str, Any] = {"pretrained": False, "num_classes": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # timm's notes on renamed models
+        if fixed_input(name):
+            options["img_size"] = size
+        network: Any = timm.create_model(name, **options)
+    if not pooled:
+        network.reset_classifier(0, "")
+    _silence_dropout(network)
+    return cast(nn.Module, network)
+
+
+def _silence_dropout(network: nn.Module) -> None:
+    """Switch off a model's own dropout and stochastic depth.
+
+    They draw from torch's global generator, so their masks would change with workers, lanes and
+    interruptions; `keep` is the only randomness in a forward pass.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+        for name in ("drop_prob", "drop_rate"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
+def fixed_input(name: str) -> bool:
+    """Whether a model is built for one size of input (vision transformers)."""
+    return bool(_settings(name).get("fixed_input_size", False))
+
+
+def native_size(name: str) -> int:
+    """Side in pixels that timm's configuration gives for a model."""
+    return int(_settings(name)["input_size"][-1])
+
+
+def input_size(name: str, requested: int | str, images_side: int) -> int:
+    """Side of the network's input: as requested, or the images' own but at most the backbone's."""
+    if requested != "auto":
+        return int(requested)
+    return native_size(name) if fixed_input(name) else min(images_side, native_size(name))
+
+
+def _settings(name: str) -> dict[str, Any]:
+    found = timm.get_pretrained_cfg(name) or timm.get_pretrained_cfg(name.split(".")[0])
+    return found.to_dict() if found is not None else {"input_size": (3, 224, 224)}
+
+
+def check_size(name: str, size: int, head: HeadShape = PLAIN_HEAD) -> int:
+    """Try a model on one image of a size, as a fold would use it.
+
+    Returns
+    -------
+    int
+        Number of the backbone's layer groups.
+
+    Raises
+    ------
+    UserError
+        It fails: the image is too small for it, or not a multiple of its patches; or its output
+        cannot be pooled in another way.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            model = Classifier(name, classes=2, size=size, head=head).eval()
+            groups = layer_groups(model.backbone)
+            model(torch.zeros(1, 3, size, size))
+    except Exception as error:  # whatever a model of a thousand may raise
+        if head.pool != "auto":
+            check_size(name, size)
+            raise UserError(
+                f"--pool {head.pool}: {name} gives no map to pool; use --pool auto"
+            ) from None
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(
+            f"--backbone {name}: does not work on images of {size} px ({reason}); set --image-size "
+            f"{native_size(name)}, or take another backbone"
+        ) from None
+    return len(groups)
+
+
+def build(
+    backbone: str,
+    *,
+    classes: int,
+    size: int,
+    dropout: float,
+    pretrained: State | None,
+    seed: int,
+    head: HeadShape = PLAIN_HEAD,
+) -> Classifier:
+    """Make the network of a fold, its random parts drawn from a seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Classifier(backbone, classes=classes, size=size, dropout=dropout, head=head)
+    if pretrained is not None:
+        model.backbone.load_state_dict(resized(pretrained, model.backbone))
+    return model
+
+
+def resized(state: State, backbone: nn.Module) -> State:
+    """Adapt position embeddings to another input size by the model's own filter, if it has one.
+
+    What the backbone has not got (a pooling with weights that was replaced) is left out.
+    """
+    wanted = backbone.state_dict()
+    state = {name: tensor for name, tensor in state.items() if name in wanted}
+    if all(state[name].shape == tensor.shape for name, tensor in wanted.items()):
+        return state
+    module = importlib.import_module(type(backbone).__module__)
+    return dict(module.checkpoint_filter_fn(dict(state), backbone))
+
+
+def layer_groups(backbone: nn.Module) -> list[list[nn.Parameter]]:
+    """A timm model's parameters in its layer groups, from the input to the classifier."""
+    network: Any = backbone
+    numbers = group_parameters(network, network.group_matcher(coarse=False), reverse=True)
+    groups: dict[int, list[nn.Parameter]] = {}
+    for name, parameter in backbone.named_parameters():
+        groups.setdefault(numbers[name], []).append(parameter)
+    return [groups[number] for number in sorted(groups)]

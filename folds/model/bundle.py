@@ -1,0 +1,220 @@
+"""Trained models as safetensors and JSON, and the predictor made from them.
+
+::
+
+    model.json           what the weights are of, see `ModelCard`
+    model.safetensors    the weights; of an ensemble model-0.safetensors, model-1.safetensors, ...
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from folds.augment import to_input
+from folds.config.head import PLAIN_HEAD, HeadShape
+from folds.model.backbone import Classifier
+from folds.model.ensemble import Ensemble
+from folds.model.inputs import ANYWHERE, Pixels, batches
+
+FORMAT = "crossfold-model/3"
+_READ = (FORMAT, "crossfold-model/2", "crossfold-model/1")  # 2: one member; 1: the plain head alone
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is needed to use the weights.
+
+    Parameters
+    ----------
+    backbone : str
+        A timm model.
+    class_names : tuple of str
+        In the order of the probabilities.
+    size : int
+        Side of the network's input in pixels.
+    head : HeadShape
+        What the head is made of.
+    tta : str
+        Test-time augmentation, see `folds.augment.tta.views`.
+    members : int
+        How many networks there are, whose probabilities are averaged.
+    temperature : float
+        Of each member, see `folds.model.ensemble.tempered`.
+
+    Raises
+    ------
+    ValueError
+        No member, or a temperature that is not above 0.
+    """
+
+    backbone: str
+    class_names: tuple[str, ...]
+    size: int
+    head: HeadShape = PLAIN_HEAD
+    tta: str = "none"
+    members: int = 1
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.members < 1 or not 0 < self.temperature < float("inf"):
+            raise ValueError(f"{self.members} members at temperature {self.temperature}")
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the members' files."""
+        if self.members == 1:
+            return ["model.safetensors"]
+        return [f"model-{number}.safetensors" for number in range(self.members)]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read ``model.json``, also of a format before.
+
+        Raises
+        ------
+        ValueError
+            It has another format.
+        """
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") not in _READ:
+            raise ValueError(f"{path.parent}: not a {FORMAT} bundle")
+        head = content.pop("head", asdict(PLAIN_HEAD))
+        head["layers"] = tuple(head["layers"])
+        names = tuple(content.pop("class_names"))
+        return cls(**content, class_names=names, head=HeadShape(**head))
+
+
+def bundle_files(card: ModelCard, weights: dict[str, Tensor]) -> dict[str, bytes]:
+    """Contents of the files of a bundle of one member, by name."""
+    (name,) = card.files
+    return {
+        name: save({n: t.contiguous() for n, t in weights.items()}),
+        "model.json": _written(card),
+    }
+
+
+def write_bundle(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> None:
+    """Write a bundle of one member into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in bundle_files(card, weights).items():
+        (folder / name).write_bytes(content)
+
+
+def with_temperature(folder: Path, target: Path, temperature: float) -> None:
+    """Copy a bundle, of any number of members, with another temperature."""
+    card = replace(ModelCard.read(folder / "model.json"), temperature=temperature)
+    _assemble(target, card, [folder / name for name in card.files])
+
+
+def ensemble(folders: Sequence[Path], target: Path, temperature: float) -> None:
+    """Make one bundle of several models.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Bundles of one member each, alike but for their weights and temperatures.
+    target : Path
+        Folder to write.
+    temperature : float
+        Of each member.
+
+    Raises
+    ------
+    ValueError
+        The models differ in more than their weights, or there are none.
+
+    Notes
+    -----
+    It predicts the mean of what the bundles predict that `with_temperature` makes.
+    """
+    cards = [ModelCard.read(folder / "model.json") for folder in folders]
+    kinds = {replace(card, temperature=temperature) for card in cards}
+    if len(kinds) != 1 or kinds != {replace(kind, members=1) for kind in kinds}:
+        raise ValueError(f"an ensemble needs models of one kind; these are {len(kinds)} kinds")
+    card = replace(kinds.pop(), members=len(folders))
+    _assemble(target, card, [folder / cards[0].files[0] for folder in folders])
+
+
+def _assemble(target: Path, card: ModelCard, weights: Sequence[Path]) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for name, source in zip(card.files, weights, strict=True):
+        shutil.copyfile(source, target / name)
+    (target / "model.json").write_bytes(_written(card))
+
+
+def _written(card: ModelCard) -> bytes:
+    return json.dumps({"format": FORMAT, **asdict(card)}, indent=2).encode()
+
+
+class Predictor:
+    """Class probabilities of images of any size, on any machine.
+
+    Parameters
+    ----------
+    folder : Path
+        A bundle.
+    device : str, optional
+        Default: the GPU if there is one.
+    """
+
+    def __init__(self, folder: Path, device: str | None = None) -> None:
+        self.card = ModelCard.read(folder / "model.json")
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        members = [self._member(folder / name) for name in self.card.files]
+        model = Ensemble(members, self.card.size, self.card.tta, self.card.temperature)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
+
+    def _member(self, file: Path) -> Classifier:
+        card = self.card
+        classes = len(card.class_names)
+        member = Classifier(card.backbone, classes=classes, size=card.size, head=card.head)
+        member.load_state_dict(load_file(file))
+        return member
+
+    @torch.inference_mode()
+    def predict(
+        self, images: Any, *, batch: int = 128, folder: Path | None = ANYWHERE
+    ) -> NDArray[np.float32]:
+        """Class probabilities, looked at and tempered as they were scored.
+
+        Parameters
+        ----------
+        images : ndarray of integers, shape (N, H, W, 3), DataFrame, dict or list of dicts
+            RGB, or a table, see `folds.model.inputs.batches`; reduced or enlarged to the network's
+            input as they were for training.
+        batch : int
+            Images at a time.
+        folder : Path, optional
+            Where a table's paths may lie; None: nowhere.
+
+        Returns
+        -------
+        ndarray of float32, shape (N, C)
+            Rows sum to 1.
+
+        Raises
+        ------
+        ValueError
+            Something else, or an image that cannot be read.
+        """
+        parts = [np.zeros((0, len(self.card.class_names)), np.float32)]
+        fewer = max(batch // len(self.model.views), 1)  # each image is seen in all views at once
+        for block in batches(images, size=self.card.size, batch=fewer, folder=folder):
+            parts.append(self.model.of_inputs(self._inputs(block)).cpu().numpy())
+        return np.concatenate(parts)
+
+    def _inputs(self, block: Sequence[Pixels]) -> Tensor:
+        """Bring images of one size and another to the network's, in their order."""
+        runs = [np.stack(list(run)) for _, run in groupby(block, np.shape)]
+        pixels = [torch.from_numpy(run).to(self.device) for run in runs]
+        return torch.cat([to_input(run, self.card.size) for run in pixels])

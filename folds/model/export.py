@@ -1,0 +1,127 @@
+"""A bundle as one file that runs without crossfold: ONNX, or torch's pt2."""
+
+import importlib.util
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from folds.errors import RunError, UserError
+from folds.files import replacing
+from folds.model.bundle import Predictor
+
+Target = Literal["onnx", "pt2"]
+TOLERANCE = 1e-4
+_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+_LARGEST = 2**31 - 2**20  # bytes of weights in one ONNX file
+
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def check_target(target: Target) -> None:
+    """Refuse a kind of file whose packages are not there.
+
+    Raises
+    ------
+    UserError
+        Names them and the remedy.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if target == "onnx" and missing:
+        raise UserError(
+            f"--to onnx: needs {', '.join(missing)}; pip install 'crossfold[export]', "
+            "or use --to pt2"
+        )
+
+
+def export(bundle: Path, target: Target, path: Path) -> float:
+    """Write a bundle as one file, and compare what it says with the bundle.
+
+    Parameters
+    ----------
+    bundle : Path
+        See `folds.model.bundle`.
+    target : {"onnx", "pt2"}
+    path : Path
+        Replaced if it is there.
+
+    Returns
+    -------
+    float
+        The greatest difference of a probability between the file and the bundle.
+
+    Raises
+    ------
+    UserError
+        ONNX: a package is missing, or the weights are too many for one file.
+    RunError
+        The network cannot be exported, the difference is above `TOLERANCE`, or the file cannot be
+        written.
+
+    Notes
+    -----
+    The file takes uint8 images (N, size, size, 3), any N, and gives float32 probabilities (N, C);
+    normalisation, views, members and temperature are in it. What is in ``model.json`` goes with it:
+    in ONNX as metadata, all but texts as JSON; in pt2 as the extra file ``model.json``.
+    """
+    check_target(target)
+    predictor, about = Predictor(bundle, "cpu"), (bundle / "model.json").read_text()
+    rng, size = np.random.default_rng(0), predictor.card.size
+    images = rng.integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+    content, run = (_onnx if target == "onnx" else _pt2)(_program(predictor), about)
+    difference = float(np.abs(run(images) - predictor.predict(images)).max())
+    if not difference <= TOLERANCE:
+        raise RunError(f"--to {target}: its probabilities are off by {difference:.2g}; use another")
+    with replacing(path) as scratch:
+        scratch.write_bytes(content)
+    return difference
+
+
+def _program(predictor: Predictor) -> torch.export.ExportedProgram:
+    side, backbone = predictor.card.size, predictor.card.backbone
+    pixels = torch.zeros(2, side, side, 3, dtype=torch.uint8)
+    model = predictor.model.to(memory_format=torch.contiguous_format)
+    try:
+        with torch.no_grad():
+            return torch.export.export(
+                model, (pixels,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)
+            )
+    except Exception as error:  # whatever a model of a thousand may raise
+        raise RunError(f"{backbone}: torch.export cannot export it ({_reason(error)})") from None
+
+
+def _pt2(program: torch.export.ExportedProgram, about: str) -> tuple[bytes, Run]:
+    file = io.BytesIO()
+    torch.export.save(program, file, extra_files={"model.json": about})
+    module: Any = torch.export.load(io.BytesIO(file.getvalue())).module()
+    return file.getvalue(), lambda images: module(torch.from_numpy(images)).detach().numpy()
+
+
+def _onnx(program: torch.export.ExportedProgram, about: str) -> tuple[bytes, Run]:
+    import onnxruntime
+
+    bulk = sum(tensor.nbytes for tensor in program.state_dict.values())
+    if bulk > _LARGEST:
+        raise UserError(
+            f"--to onnx: {bulk / 2**30:.1f} GiB of weights are too many for one ONNX file; "
+            "use --to pt2"
+        )
+    names: dict[str, Any] = {"input_names": ["images"], "output_names": ["probabilities"]}
+    try:
+        made: Any = torch.onnx.export(program, verbose=False, **names)
+    except Exception as error:  # an operation that ONNX has not got
+        raise RunError(f"--to onnx: {_reason(error)}; use --to pt2") from None
+    for name, value in json.loads(about).items():
+        made.model.metadata_props[name] = value if isinstance(value, str) else json.dumps(value)
+    content = made.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return content, lambda images: session.run(None, {"images": images})[0]
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

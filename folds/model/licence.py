@@ -1,0 +1,25 @@
+"""Under which licence the weights are that a run began with."""
+
+import timm
+
+
+def licence_of(backbone: str, source: str) -> str | None:
+    """Licence that timm's configuration states for weights from the hub.
+
+    Parameters
+    ----------
+    backbone : str
+        A timm model.
+    source : str
+        As `folds.model.weights.Pretrained` has it.
+
+    Returns
+    -------
+    str or None
+        Such as ``apache-2.0``; None where nothing is stated, as for files, or where nothing was
+        pretrained.
+    """
+    if not source.startswith("hub:"):
+        return None
+    found = timm.get_pretrained_cfg(backbone)
+    return None if found is None else found.license

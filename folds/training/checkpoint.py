@@ -1,0 +1,114 @@
+"""A fold's state while it is trained, and the same as bytes."""
+
+import io
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor
+from torch.amp import GradScaler
+
+from folds.model.backbone import Classifier
+from folds.training.ema import Average
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch of a fold gave.
+
+    Parameters
+    ----------
+    epoch, stage : int
+        From 0.
+    train_loss, first_loss : float
+        Mean over the epoch, and of its first batch (with label smoothing and class weights, on
+        augmented images).
+    val_loss, val_accuracy, val_macro_f1 : float
+        On the validation part in its plain view.
+    ema_loss, ema_accuracy, ema_macro_f1 : float, optional
+        The same of the averaged weights, with ``--ema``.
+    learning_rate : float
+        Of the first step.
+    images_per_second : float
+        Training alone, all workers of the fold together.
+    seconds : float
+        Training and validation.
+    score : float
+        Value of ``--select-by``, larger being better: that of the weights or of their average,
+        whichever is greater.
+    averaged : bool
+        Whether it is that of the average.
+    """
+
+    epoch: int
+    stage: int
+    train_loss: float
+    first_loss: float
+    val_loss: float
+    val_accuracy: float
+    val_macro_f1: float
+    learning_rate: float
+    images_per_second: float
+    seconds: float
+    score: float
+    averaged: bool = False
+    ema_loss: float | None = None
+    ema_accuracy: float | None = None
+    ema_macro_f1: float | None = None
+
+
+def _no_scaler() -> GradScaler:
+    return GradScaler("cpu", enabled=False)
+
+
+@dataclass
+class FoldState:
+    """What changes while a fold is trained; `epoch` is the next one.
+
+    `average` holds the moving average of the weights, if there is one; `scaler` the factor of
+    float16's gradients, and does nothing in other precisions.
+    """
+
+    model: Classifier
+    optimizer: torch.optim.Optimizer
+    average: Average | None = None
+    scaler: GradScaler = field(default_factory=_no_scaler)
+    epoch: int = 0
+    best_epoch: int = -1
+    best_score: float | None = None
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best_logits: Tensor | None = None
+    history: list[EpochReport] = field(default_factory=list)
+
+
+def dump(state: FoldState) -> bytes:
+    """Write a state as bytes that hold tensors and plain values only."""
+    buffer = io.BytesIO()
+    content = {
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "average": state.average,
+        "scaler": state.scaler.state_dict(),
+        "epoch": state.epoch,
+        "best_epoch": state.best_epoch,
+        "best_score": state.best_score,
+        "best_weights": state.best_weights,
+        "best_logits": state.best_logits,
+        "history": [asdict(report) for report in state.history],
+    }
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def restore(state: FoldState, content: bytes) -> None:
+    """Put what `dump` wrote into a fresh state; nothing in it is executed."""
+    saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    state.model.load_state_dict(saved["model"])
+    state.optimizer.load_state_dict(saved["optimizer"])
+    for name, tensor in (state.average or {}).items():
+        tensor.copy_(saved["average"][name])
+    state.scaler.load_state_dict(saved["scaler"])
+    state.epoch, state.best_epoch = saved["epoch"], saved["best_epoch"]
+    state.best_score = saved["best_score"]
+    state.best_weights = saved["best_weights"]
+    state.best_logits = saved["best_logits"]
+    state.history = [EpochReport(**report) for report in saved["history"]]

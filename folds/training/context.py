@@ -1,0 +1,56 @@
+"""What stays the same while one fold is trained."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from folds.arrays import Ints
+from folds.runtime.device import Runtime, as_tensor
+from folds.runtime.workers import Team
+from folds.training.balance import Balance
+from folds.training.frozen import Shared
+from folds.training.loader import Gather
+from folds.training.problem import Problem
+
+
+@dataclass(frozen=True)
+class Place:
+    """The fixed surroundings of one fold's training.
+
+    Rows `train` and `held_out` are the fold's training and validation parts; `holdout` is the test
+    part that no fold trains on or chooses by. `elsewhere` has the pixels of external images, by
+    their sets' names.
+    """
+
+    problem: Problem
+    repeat: int
+    number: int
+    runtime: Runtime
+    team: Team
+    pixels: Gather
+    labels: Tensor
+    train: Ints
+    held_out: Ints
+    holdout: Ints
+    balance: Balance
+    weights: Tensor  # (C,), those of `balance` on the device
+    shared: Shared
+    elsewhere: dict[str, Gather]
+
+
+def find_place(
+    problem: Problem, repeat: int, fold: int, runtime: Runtime, team: Team, shared: Shared
+) -> Place:
+    """Divide the images for a fold and put them on its device."""
+    train, held_out = problem.splits.parts(repeat, fold, problem.images.ids)
+    pixels = Gather(problem.images.pixels, runtime.device)
+    labels = as_tensor(problem.images.labels).to(runtime.device)
+    holdout = problem.splits.holdout(problem.images.ids)
+    balance = problem.balance(train)
+    weights = torch.from_numpy(balance.weights).float().to(runtime.device)
+    elsewhere = {e.name: Gather(e.images.pixels, runtime.device) for e in problem.externals}
+    return Place(
+        problem, repeat, fold, runtime, team, pixels, labels, train, held_out, holdout, balance,
+        weights, shared, elsewhere,
+    )  # fmt: skip

@@ -1,0 +1,155 @@
+"""The frozen front of a backbone: while it does not change, its outputs can be kept and shared.
+
+In every fold the front gives the same output for image i in the view of epoch e, because the
+view is a function of row i of the epoch's table (`folds.sampling`). So it is computed once for all
+folds, and they train what comes behind it. Exact up to rounding, not an approximation.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from folds.arrays import Floats
+from folds.augment import augment, to_input
+from folds.config.stages import Stage
+from folds.model.backbone import Classifier, build
+from folds.model.layer_groups import BatchNorm, trained_groups
+from folds.runtime.device import Runtime, as_tensor
+from folds.sampling import uniform_table
+from folds.training.frozen_view import PLAIN, View
+from folds.training.problem import Problem
+
+WIDER = 2  # batches without gradients, as multiple of training's; more is slower on a CPU
+Shared = Callable[[View], Tensor | None]
+
+
+def nothing_shared(view: View) -> None:
+    """Share no view: each fold passes its images through the whole network."""
+
+
+def front_depth(model: Classifier, stages: Sequence[Stage], index: int, frozen_norm: str) -> int:
+    """Parts of the chain that no stage up to one has trained or trains.
+
+    Parameters
+    ----------
+    index : int
+        The stage, from 0.
+    frozen_norm : {"frozen", "train"}
+        With ``train``, or in a stage that has it so, a part with batch norm changes though it is
+        frozen.
+    """
+    so_far = stages[: index + 1]
+    follows = any((stage.norm or frozen_norm) == "train" for stage in so_far)
+    longest = max(so_far, key=lambda stage: stage.share)
+    trained = {id(p) for group in trained_groups(model, longest) for p in group}
+    for depth, part in enumerate(model.chain):
+        moves = follows and any(isinstance(module, BatchNorm) for module in part.modules())
+        if moves or any(id(parameter) in trained for parameter in part.parameters()):
+            return depth
+    return len(model.chain)
+
+
+def shared_views(problem: Problem, budget: int) -> list[View]:
+    """List the views to be shared, the most useful first, as many as fit a budget.
+
+    Parameters
+    ----------
+    budget : int
+        Bytes for the outputs of all images in all these views.
+
+    Returns
+    -------
+    list of View
+        Without any where nothing is frozen, or where random weights differ between the folds.
+    """
+    if problem.pretrained is None:
+        return []
+    model = fresh_model(problem)
+    views: list[View] = []
+    first = 0
+    for index, stage in enumerate(problem.stages):
+        depth = front_depth(model, problem.stages, index, problem.config.train.frozen_norm)
+        if depth:
+            each = _bytes(model, depth, problem.size) * len(problem.images)
+            wanted = [View(PLAIN, depth)]
+            if not problem.mixes(stage):
+                wanted += [View(first + epoch, depth) for epoch in range(stage.epochs)]
+            new = [view for view in wanted if view not in views][: budget // each]
+            budget -= each * len(new)
+            views += new
+        first += stage.epochs
+    return views
+
+
+def _bytes(model: Classifier, depth: int, size: int) -> int:
+    """Bytes of one image's output, in float32."""
+    with torch.inference_mode():
+        return model.eval().front(torch.zeros(1, 3, size, size), depth).numel() * 4
+
+
+def fresh_model(problem: Problem, runtime: Runtime | None = None) -> Classifier:
+    """The network before any training; its head means nothing."""
+    model = build(
+        problem.config.model.backbone,
+        classes=len(problem.images.class_names),
+        size=problem.size,
+        dropout=0.0,
+        pretrained=problem.pretrained,
+        seed=0,
+        head=problem.config.model.head,
+    )
+    if runtime is not None:
+        runtime.place(model)
+    return model.eval()
+
+
+class Front:
+    """Computes views, a piece of the images at a time.
+
+    Parameters
+    ----------
+    problem : Problem
+        What the folds share.
+    runtime : Runtime
+        Device and precision.
+    """
+
+    def __init__(self, problem: Problem, runtime: Runtime) -> None:
+        self._problem, self._runtime = problem, runtime
+        self._model = fresh_model(problem, runtime)
+
+    @torch.no_grad()
+    def outputs(self, view: View, first: int, last: int) -> Tensor:
+        """Outputs of the front for a range of images, on the CPU.
+
+        Parameters
+        ----------
+        first, last : int
+            Rows ``first`` to ``last - 1``.
+
+        Returns
+        -------
+        Tensor, shape (last - first, ...)
+        """
+        problem, device = self._problem, self._runtime.device
+        batch = WIDER * problem.config.train.batch_size
+        numbers = self._numbers(view, first, last)
+        parts = []
+        for rows in torch.split(torch.arange(first, last), batch):
+            pixels = as_tensor(problem.images.pixels[rows.numpy()]).to(device)
+            if numbers is None:
+                image = to_input(pixels, problem.size)
+            else:
+                drawn = numbers[rows.numpy() - first]
+                image = augment(pixels, drawn, problem.policy, problem.size)
+            with self._runtime.autocast():
+                parts.append(self._model.front(image, view.depth).cpu())
+        return torch.cat(parts)
+
+    def _numbers(self, view: View, first: int, last: int) -> Floats | None:
+        """Rows of the epoch's table; none for the plain view."""
+        if view.epoch == PLAIN:
+            return None
+        columns = self._problem.policy.columns
+        return uniform_table(self._problem.config.split.seed, view.epoch, last, columns)[first:]

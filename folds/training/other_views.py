@@ -1,0 +1,46 @@
+"""What a finished fold predicts for its validation part in other views, beside the plain one."""
+
+import torch
+
+from folds.arrays import Floats
+from folds.augment import augment, make_policy
+from folds.model.backbone import Classifier
+from folds.sampling import uniform_table
+from folds.training.context import Place
+from folds.training.predict import gathered, predicted, seen, without_gradients
+
+_EPOCH = 2**31  # of the table that augments validation images: no training epoch has this number
+
+
+def predict_beside(place: Place, model: Classifier) -> dict[str, Floats]:
+    """Probabilities (V, C) of the validation part in the views that were asked for.
+
+    Returns
+    -------
+    dict
+        ``tta``: averaged over the views of ``--tta``; ``augmented``: of each image as
+        ``--val-augment`` makes it, the same in every fold and epoch.
+    """
+    config = place.problem.config
+    model.eval()
+    found = {}
+    if config.model.tta != "none":
+        found["tta"] = predicted(place, model, place.pixels, place.held_out, config.model.tta)
+    if config.train.val_augment != "none":
+        found["augmented"] = _augmented(place, model, config.train.val_augment)
+    return found
+
+
+@torch.inference_mode()
+def _augmented(place: Place, model: Classifier, text: str) -> Floats:
+    problem, policy = place.problem, make_policy(text)
+    seed, count = problem.config.split.seed, len(problem.images)
+    table = uniform_table(seed, _EPOCH, count, policy.columns)
+    parts = without_gradients(place, place.held_out)
+    images = (
+        augment(pixels, table[part], policy, problem.size)
+        for part, (_, pixels) in zip(parts, place.pixels.batches(parts), strict=True)
+    )
+    see = seen(place, model)
+    found = (see(image).float().softmax(dim=1) for image in images)
+    return gathered(place, found, len(place.held_out)).numpy()

@@ -1,0 +1,108 @@
+"""What all folds of a run share, settled once before the first of them starts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from folds.arrays import Ints
+from folds.augment import Policy, make_policy
+from folds.config import Config
+from folds.config.selection import SelectBy
+from folds.config.stages import Stage
+from folds.errors import UserError
+from folds.images import ImageSet
+from folds.images.external import External
+from folds.model.bundle import ModelCard
+from folds.splits.manifest import HOLDOUT, SplitManifest
+from folds.training.balance import Balance, balanced
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything a fold's result depends on (law 1).
+
+    Parameters
+    ----------
+    config : Config
+        Of which only ``config.science`` may matter.
+    images : ImageSet
+        All images; a fold sees rows of them.
+    splits : SplitManifest
+        Who is validated where.
+    size : int
+        Side of the network's input in pixels.
+    stages : tuple of Stage
+        The schedule that is trained: the configured one, or one stage without pretrained weights.
+    pretrained : dict of str to Tensor, or None
+        State of the backbone before training; None: random.
+    externals : tuple of External
+        Images from elsewhere, that each fold's model is scored on.
+
+    Raises
+    ------
+    UserError
+        The batch is larger than what an epoch takes of the smallest training part, it has fewer
+        images than parts, or a class that was given a weight is unknown.
+    """
+
+    config: Config
+    images: ImageSet
+    splits: SplitManifest
+    size: int
+    stages: tuple[Stage, ...]
+    pretrained: dict[str, Tensor] | None
+    externals: tuple[External, ...] = ()
+
+    @property
+    def card(self) -> ModelCard:
+        """What a model needs beside its weights."""
+        network = self.config.model
+        names = self.images.class_names
+        return ModelCard(network.backbone, names, self.size, network.head, network.tta)
+
+    @property
+    def select_by(self) -> SelectBy:
+        """What models are chosen by."""
+        return SelectBy.parse(self.config.evaluation.select_by)
+
+    @property
+    def policy(self) -> Policy:
+        """What training images are augmented by."""
+        return make_policy(self.config.train.augment)
+
+    def mixes(self, stage: Stage) -> bool:
+        """Whether images are mixed in a stage: where some of the backbone trains.
+
+        Outputs of a frozen front are those of single images. So nothing is mixed while the
+        backbone is frozen, and nothing is shared where images are mixed.
+        """
+        return self.policy.mixes and stage.share > 0
+
+    def balance(self, train: Ints) -> Balance:
+        """What is done about unequal classes in a training part of these rows."""
+        labels, settings = self.images.labels[train], self.config.train
+        names = self.images.class_names
+        return balanced(labels, names, settings.balance, settings.class_weights)
+
+    def __post_init__(self) -> None:
+        numbers = self.splits.of(self.images.ids)
+        trains = (
+            np.flatnonzero((number != fold) & (number != HOLDOUT))
+            for number in numbers
+            for fold in range(self.splits.folds)
+        )
+        smallest = min(self.balance(train).images for train in trains)
+        batch, method = self.config.train.batch_size, self.config.train.balance
+        if batch > smallest:
+            after = "" if method == "none" else f" after --balance {method}"
+            raise UserError(
+                f"--batch-size {batch}: larger than the smallest training part{after}, {smallest} "
+                f"images; lower it to {smallest} or less"
+            )
+        parts = self.config.optim.accumulate
+        if parts > batch:
+            raise UserError(
+                f"--accumulate {parts}: larger than --batch-size {batch}; lower it to {batch} or "
+                "less"
+            )

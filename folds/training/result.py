@@ -1,0 +1,126 @@
+"""What is left of a fold when it is finished: the best epoch's model, and what it predicts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from folds.arrays import Floats, Ints
+from folds.config.stages import moment
+from folds.evaluation.metrics import scores, softmax
+from folds.training.checkpoint import EpochReport, FoldState
+from folds.training.context import Place
+from folds.training.epoch import predict
+from folds.training.other_views import predict_beside
+from folds.training.predict import features_of, predicted
+from folds.training.validate import Shifted, external_scores, final_shift, predict_external
+
+MAPPED = 1000  # images
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """A finished fold.
+
+    One that trains on all images has no validation part: V is 0, and there are no scores of it.
+
+    Parameters
+    ----------
+    repeat, fold : int
+        Which one.
+    rows : ndarray of int64, shape (V,)
+        Images of the validation part.
+    probabilities : ndarray of float32, shape (V, C)
+        Of the best epoch's model.
+    weights : dict of str to Tensor
+        The best epoch's model, on the CPU.
+    history : tuple of EpochReport
+        All epochs, in order.
+    best_epoch : int
+        From 0.
+    averaged : bool
+        Whether the best model is the moving average of the weights (``--ema``).
+    scores : dict
+        `folds.evaluation.metrics.scores` of the probabilities.
+    holdout : ndarray of float32, shape (H, C)
+        Probabilities of the test part (as ``--tta`` says), by the best epoch's model; H is 0
+        without one.
+    beside : dict of str to ndarray of float32, shape (V, C)
+        As `probabilities`, of other views: ``tta`` averaged over those of ``--tta``, ``augmented``
+        of the images as ``--val-augment`` makes them; empty without both.
+    beside_scores : dict of str to dict
+        Their scores.
+    shift : Shifted
+        What the best epoch's model makes of corrupted validation images (``--shift``).
+    external : dict of str to ndarray of float32, shape (E, C)
+        Its probabilities of external images (as ``--tta`` says), by their sets' names.
+    measured : dict of str to float
+        `scores`, and those of corrupted and of external images, by the names of ``--select-by``.
+    features : ndarray of float32, shape (min(V, MAPPED), F)
+        Pooled features of the first of `rows`, for a map.
+    """
+
+    repeat: int
+    fold: int
+    rows: Ints
+    probabilities: Floats
+    weights: dict[str, Tensor]
+    history: tuple[EpochReport, ...]
+    best_epoch: int
+    averaged: bool
+    scores: dict[str, float]
+    holdout: Floats
+    beside: dict[str, Floats]
+    beside_scores: dict[str, dict[str, float]]
+    shift: Shifted
+    external: dict[str, Floats]
+    measured: dict[str, float]
+    features: Floats
+
+
+def fold_result(place: Place, state: FoldState) -> FoldResult:
+    """Score the best epoch's model in every way that was asked for."""
+    assert state.best_logits is not None, "a schedule has at least one epoch"
+    probabilities = softmax(state.best_logits.numpy())
+    best = state.history[state.best_epoch]
+    everyone = place.problem.images.labels
+    labels = everyone[place.held_out]
+    state.model.load_state_dict(state.best_weights)
+    beside = predict_beside(place, state.model) if len(labels) else {}
+    shift = final_shift(place, state.model)
+    others = place.problem.externals
+    tta = place.problem.config.model.tta
+    external = {e.name: predict_external(place, state.model, e, tta) for e in others}
+    found = scores(labels, probabilities) if len(labels) else {}
+    measured = found | shift.scores(everyone)
+    for other in others:
+        measured |= external_scores(other, external[other.name])
+    return FoldResult(
+        repeat=place.repeat,
+        fold=place.number,
+        rows=place.held_out,
+        probabilities=probabilities,
+        weights=state.best_weights,
+        history=tuple(state.history),
+        best_epoch=state.best_epoch,
+        averaged=best.averaged,
+        scores=found,
+        holdout=_holdout(place, state),
+        beside=beside,
+        beside_scores={name: scores(labels, seen) for name, seen in beside.items()},
+        shift=shift,
+        external=external,
+        measured=measured,
+        features=features_of(place, state.model, place.held_out[:MAPPED]),
+    )
+
+
+def _holdout(place: Place, state: FoldState) -> Floats:
+    """Probabilities of the test part, once, when nothing is left to choose."""
+    if not len(place.holdout):
+        return np.zeros((0, len(place.problem.images.class_names)), np.float32)
+    tta = place.problem.config.model.tta
+    if tta != "none":
+        return predicted(place, state.model, place.pixels, place.holdout, tta)
+    now = moment(place.problem.stages, state.best_epoch)
+    return softmax(predict(place, state, now, place.holdout))

@@ -1,0 +1,77 @@
+"""The learning rate of each step: a function of the stage, the step and past validation scores."""
+
+import math
+from collections.abc import Sequence
+
+from folds.config.optim import OptimConfig
+from folds.config.stages import Moment
+
+RISE = 0.3  # share of a one-cycle stage in which the rate goes up
+LOW, LOWEST = 1 / 25, 1 / 250_000  # rates at the ends of a one-cycle stage, as torch's OneCycleLR
+
+
+def epoch_rates(
+    settings: OptimConfig, now: Moment, steps: int, scores: Sequence[float]
+) -> list[float]:
+    """Learning rates of an epoch's steps.
+
+    Parameters
+    ----------
+    now : Moment
+        The epoch's place in the stages.
+    steps : int
+        Steps an epoch.
+    scores : sequence of float
+        Values of ``--select-by`` of the stage's earlier epochs, which ``plateau`` looks at.
+
+    Returns
+    -------
+    list of float, length steps
+
+    References
+    ----------
+    Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017.
+    Smith and Topin, Super-Convergence, 2018.
+    """
+    top, epochs = now.stage.learning_rate, now.stage.epochs
+    match settings.schedule:
+        case "constant":
+            return [top] * steps
+        case "plateau":
+            return [top * settings.plateau_factor ** reductions(settings, scores)] * steps
+        case "onecycle":
+            return [top * _one_cycle(d) for d in _done(now.epoch, epochs, steps)]
+        case "restarts":
+            period = min(settings.restart_epochs, epochs)
+            return [_cosine(top, d) for d in _done(now.epoch % period, period, steps)]
+        case _:
+            return [_cosine(top, d) for d in _done(now.epoch, epochs, steps)]
+
+
+def reductions(settings: OptimConfig, scores: Sequence[float]) -> int:
+    """How often a plateau has been reached in the epochs of a stage with these scores."""
+    best, waited, found = None, 0, 0
+    for score in scores:
+        waited += 1
+        if best is None or score > best:
+            best, waited = score, 0
+        elif waited == settings.plateau_patience:
+            waited, found = 0, found + 1
+    return found
+
+
+def _done(epoch: int, epochs: int, steps: int) -> list[float]:
+    """Share of some epochs that is done before each step of one of them."""
+    return [(epoch * steps + step) / (epochs * steps) for step in range(steps)]
+
+
+def _cosine(top: float, done: float) -> float:
+    """From `top` towards 0."""
+    return top * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _one_cycle(done: float) -> float:
+    """From `LOW` up to 1 and down towards `LOWEST`, each half a cosine."""
+    if done < RISE:
+        return 1 - _cosine(1 - LOW, done / RISE)
+    return LOWEST + _cosine(1 - LOWEST, (done - RISE) / (1 - RISE))

@@ -1,0 +1,139 @@
+"""What models are chosen by, measured: on the validation part, under corruptions, elsewhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from folds.arrays import Floats, Ints
+from folds.augment import to_input
+from folds.config.corruptions import Case, Shift, suite
+from folds.config.stages import Stage
+from folds.corruptions import corrupt, keys_of
+from folds.evaluation.metrics import quick_scores, scores, softmax
+from folds.evaluation.shift import ShiftScores, shift_scores
+from folds.images.external import External
+from folds.model.backbone import Classifier
+from folds.training.context import Place
+from folds.training.predict import gathered, predicted, seen, without_gradients
+
+ENOUGH = 8  # epochs of training beside which the fast suite may see every validation image
+EACH_EPOCH = 0.2  # share of them that it sees after an epoch, where models are chosen by it
+FEWEST = 100  # images
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """What a model makes of corrupted images.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (S,)
+        Images, some or all of the validation part.
+    cases : tuple of (str, int)
+        K corruptions and severities.
+    predicted : ndarray of int64, shape (K, S)
+        Classes.
+    """
+
+    rows: Ints
+    cases: tuple[Case, ...]
+    predicted: Ints
+
+    def scores(self, labels: Ints) -> dict[str, float]:
+        """Scores by the names of ``--select-by``; `labels` are those of all images."""
+        found = self.judged(labels)
+        return {} if found is None else found.flat()
+
+    def judged(self, labels: Ints) -> ShiftScores | None:
+        """All scores, if there are any predictions."""
+        if not self.predicted.size:
+            return None
+        by_case = dict(zip(self.cases, self.predicted, strict=True))
+        return shift_scores(labels[self.rows], by_case)
+
+
+def chosen_by(place: Place, model: Classifier, logits: Floats) -> float:
+    """Value of ``--select-by`` after an epoch; larger is better.
+
+    Parameters
+    ----------
+    logits : ndarray of float32, shape (V, C)
+        Of the validation part, by this model.
+    """
+    problem = place.problem
+    select, labels = problem.select_by, problem.images.labels
+    found = quick_scores(labels[place.held_out], logits)
+    found["log_loss"] = found["loss"]
+    if not found.keys() >= {name for name in select.names if "." not in name}:
+        found |= scores(labels[place.held_out], softmax(logits))
+    if select.corruptions:
+        cases = [case for case in suite("fast") if case[0] in select.corruptions]
+        found |= shifted(place, model, cases, EACH_EPOCH).scores(labels)
+    for external in problem.externals:
+        if external.name in select.externals:
+            found |= external_scores(external, predict_external(place, model, external))
+    return select.value(found)
+
+
+def final_shift(place: Place, model: Classifier) -> Shifted:
+    """What a finished fold makes of ``--shift``."""
+    kind = place.problem.config.evaluation.shift
+    return shifted(place, model, suite(kind), shift_share(kind, place.problem.stages))
+
+
+def shift_share(kind: Shift, stages: Sequence[Stage]) -> float:
+    """Share of the validation images that the suite sees: ``fast`` for a fifth of a run's time.
+
+    Nineteen views of each cost about as much as an epoch of training; a frozen epoch counts a
+    quarter. The share is found by counting, not by a clock: results depend on no machine.
+    """
+    if kind == "full":
+        return 1.0
+    trained = sum(stage.epochs * (1.0 if stage.share > 0 else 0.25) for stage in stages)
+    return min(1.0, trained / ENOUGH)
+
+
+@torch.inference_mode()
+def shifted(place: Place, model: Classifier, cases: Sequence[Case], share: float) -> Shifted:
+    """Predict some of the validation part, under each corruption.
+
+    Notes
+    -----
+    Which images these are depends on their ids alone.
+    """
+    problem = place.problem
+    rows = _some(place, share) if cases else place.held_out[:0]
+    model.eval()
+    see = seen(place, model)
+    parts = without_gradients(place, rows)
+    outputs = []
+    for part, (_, pixels) in zip(parts, place.pixels.batches(parts), strict=True):
+        images, keys = to_input(pixels, problem.size), keys_of(problem.images.ids[part])
+        views = (corrupt(images, keys, *case) for case in cases)
+        outputs.append(torch.stack([see(view).argmax(dim=1) for view in views], dim=1))
+    found = gathered(place, outputs, len(rows), max(len(cases), 1))
+    return Shifted(rows, tuple(cases), found.to(torch.int64).numpy().T[: len(cases)])
+
+
+def _some(place: Place, share: float) -> Ints:
+    """A share of the validation part, those whose ids have the lowest keys; in their order."""
+    rows = place.held_out
+    count = min(len(rows), max(round(share * len(rows)), FEWEST))
+    keys = keys_of(place.problem.images.ids[rows]).numpy()
+    return rows[np.sort(np.argsort(keys, kind="stable")[:count])]
+
+
+def predict_external(
+    place: Place, model: Classifier, external: External, tta: str = "none"
+) -> Floats:
+    """Probabilities (E, C) of external images, averaged over the views of `folds.augment.tta`."""
+    rows = np.arange(len(external.images))
+    return predicted(place, model, place.elsewhere[external.name], rows, tta)
+
+
+def external_scores(external: External, probabilities: Floats) -> dict[str, float]:
+    """Scores by the names of ``--select-by``."""
+    found = scores(external.images.labels, probabilities)
+    return {f"external.{external.name}.{name}": value for name, value in found.items()}

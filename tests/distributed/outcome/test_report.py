@@ -1,0 +1,180 @@
+"""What a page tells; how it looks is tested where it is drawn."""
+
+import shlex
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from distributed import cv
+from distributed.outcome.assessment import assess
+from distributed.outcome.candidates import choose
+from distributed.outcome.pooling import pool
+from distributed.outcome.report import page_facts, reproduce
+from distributed.outcome.summarise import summarise
+from folds.cli import config_parser
+from folds.config import Config
+from tests.distributed.finished import finished_run, fold_of, problem_of
+
+
+def read(command):
+    """The configuration that a command line means."""
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "distributed.cv"]
+    return config_parser(Config(), cv.Command, words[3:], prog="cv", description="")[0]
+
+
+words = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]), min_size=1)
+texts = words.filter(lambda text: text != "None")  # which tyro takes for none
+names = st.from_regex(r"[A-Za-z]\w*", fullmatch=True)
+shares = st.floats(0, 0.9)
+classes = st.text("ab-_ .", min_size=1).filter(lambda name: name == name.strip())
+stages = st.builds(
+    "{}:{}:{}{}".format,
+    st.one_of(st.floats(0, 1), st.integers(1, 9).map("{}blocks".format)),
+    st.integers(1, 99),
+    st.floats(1e-9, 1e9),
+    st.sampled_from(["", ":bn=frozen", ":bn=train"]),
+)
+policies = st.one_of(
+    st.sampled_from(["none", "light+cutmix", "strong"]),
+    st.lists(
+        st.one_of(
+            st.fixed_dictionaries({"op": st.just("rotate"), "p": st.floats(0, 1)}),
+            st.just({"op": "rand"}),
+        ),
+        max_size=3,
+    ),
+)
+configs = st.fixed_dictionaries(
+    {},
+    optional={
+        "data": texts,
+        "limit": st.integers(1, 10**9),
+        "skip_broken": st.booleans(),
+        "group_regex": st.sampled_from([r"-(p\d+)", "(?P<group>[^/ ]+)'\""]),
+        "image_size": st.sampled_from(["auto", 96]),
+        "repeats": st.integers(1, 9),
+        "only_folds": st.lists(st.integers(0, 9), min_size=1, max_size=3),
+        "splits": texts,
+        "holdout": st.floats(0, 0.5),
+        "head_layers": st.lists(st.integers(1, 512), max_size=3),
+        "tta": st.sampled_from(["none", "d4", "8"]),
+        "stages": st.lists(stages, min_size=1, max_size=3),
+        "weight_decay": st.floats(0, 1e9),
+        "class_weights": st.dictionaries(classes, st.floats(1e-9, 1e9), max_size=3),
+        "augment": policies,
+        "val_augment": policies,
+        "ema": shares,
+        "shift": st.sampled_from(["fast", "full"]),
+        "select_by": st.sampled_from(["ece", "0.5*macro_f1 + 1e-3*shift.worst"]),
+        "external": st.lists(
+            st.builds("{}={}".format, names, words), max_size=3,
+            unique_by=lambda one: one.partition("=")[0],
+        ),
+        "workers_per_fold": st.sampled_from(["auto", 2]),
+        "sync_bn": st.booleans(),
+        "cache_budget": st.one_of(st.just("auto"), st.floats(0, 99)),
+        "experiment": texts,
+        "candidate": st.sampled_from(["auto", "soup"]),
+        "refit": st.booleans(),
+        "output": texts,
+    },
+)  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None)
+@given(values=configs)
+def test_the_command_of_a_page_reads_back_as_the_same_configuration(values):
+    config = Config.from_flat(values)
+    assert read(reproduce(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "command"),
+    [
+        ({}, ""),
+        ({"refit": True, "only_folds": [0, 2]}, " --only-folds 0 2 --refit"),
+        ({"head_layers": [24, 12]}, " --head-layers 24,12"),
+        ({"class_weights": {"-a": 2, "b,c": 0.5}}, " --class-weights=-a=2.0,b,c=0.5"),
+        ({"external": ["a=x y", "b=-z"]}, " --external 'a=x y' --external b=-z"),
+        ({"data": "--resume", "output": "-v"}, " --data=--resume --output=-v"),
+        ({"stages": ["3blocks:1:1e-3:bn=train"]}, " --stages 3blocks:1:0.001:bn=train"),
+    ],
+)
+def test_commands_are_short_and_can_be_pasted(values, command):
+    config = Config.from_flat(values)
+    assert reproduce(config) == "python -m distributed.cv" + command
+    assert read(reproduce(config)) == config
+
+
+def told(folder, problem, **kind):
+    """What the page of a finished run tells."""
+    run, results = finished_run(folder, problem, **kind)
+    images, pooled = problem.images, pool(run.prepared, results)
+    said, shift = assess(images, pooled, results), pooled.shift.shifted.judged(images.labels)
+    choice = choose(run, results, pooled, {} if shift is None else shift.flat())
+    summary = summarise(run, results, pooled, shift, said, choice)
+    found = page_facts(run, results, pooled, said, choice, summary, folder / "sheet.png")
+    return pooled, choice, found
+
+
+def test_a_page_tells_what_was_found(tmp_path):
+    problem = problem_of(
+        folds=3, repeats=2, shift="full", tta="flips", holdout=0.1, externals=("lab2",), refit=True
+    )
+    pooled, choice, found = told(tmp_path, problem)
+    oof, images = pooled.oof, problem.images
+    assert (found.run.scored, found.run.folds) == (len(images) - len(pooled.holdout.ids), 3)
+    assert [fold.name for fold in found.folds][:4] == [
+        "repeat 1 fold 1", "repeat 1 fold 2", "repeat 1 fold 3", "repeat 2 fold 1"
+    ]  # fmt: skip
+    assert found.confusion.sum() == len(oof.labels)
+    assert sum(row.support for row in found.classes) == len(oof.labels)
+    assert len(found.shift.cases) == 19 * 5
+    clean = pooled.shift.clean == images.labels[pooled.shift.shifted.rows]
+    assert found.shift.clean["accuracy"] == pytest.approx(clean.mean())
+    assert [(row.name, row.model) for row in found.elsewhere] == [
+        ("out of fold, TTA", "the folds"),
+        *((test, kind) for test in ("lab2", "hold-out") for kind in ("best fold", "ensemble",
+                                                                     "refit")),
+    ]  # fmt: skip
+    assert [row.kind for row in found.candidates] == ["best-fold", "ensemble", "refit"]
+    before = found.calibration.before
+    sure = pooled.beside["tta"].max(axis=1)
+    assert before.counts.sum() == len(sure)
+    assert (before.counts * np.nan_to_num(before.confidence)).sum() == pytest.approx(sure.sum())
+    assert "--external lab2=there" in found.origin.command
+    best = _rows(problem, choice.best)
+    np.testing.assert_array_equal(found.map.labels, images.labels[best])
+    mine = 3 * oof.repeat + oof.fold == choice.best
+    wrong = oof.probabilities[mine].argmax(axis=1) != oof.labels[mine]
+    np.testing.assert_array_equal(found.map.wrong, wrong)
+
+
+def _rows(problem, best):
+    return problem.splits.parts(*divmod(best, 3), problem.images.ids)[1]
+
+
+def test_a_model_without_mistakes_and_shift_has_a_page(tmp_path):
+    def perfect(problem, repeat, number):
+        return fold_of(problem, repeat, number, skill=1.1)
+
+    _, _, found = told(tmp_path, problem_of(), fold=perfect)
+    assert (found.mistakes.total, list(found.mistakes.tiles)) == (0, [])
+    assert len(found.unsure.tiles) > 0
+    assert found.shift is None
+
+
+def test_the_gap_of_a_loss_is_in_the_loss_itself(tmp_path):
+    """Its value of --select-by is its negative, which the page would take for a gain lost."""
+    for metric, turn in (("log_loss", -1), ("macro_f1", 1)):
+        folder = tmp_path / metric
+        folder.mkdir()
+        problem = problem_of(folds=2, select_by=metric)
+        run, results = finished_run(folder, problem)
+        said = assess(problem.images, pool(run.prepared, results), results)
+        _, _, found = told(tmp_path / f"{metric} again", problem)
+        assert found.gap.best == turn * said.best != 0
+        assert found.gap.last == turn * said.last

@@ -1,0 +1,132 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from folds.audit import Findings
+from folds.audit.apply import summary, together, trusted
+from folds.audit.clusters import disagree, duplicates
+from folds.audit.store import audited
+from folds.config import Config, SplitConfig
+from folds.errors import UserError
+from folds.images.pixelfile import PixelFile, PixelWriter
+from folds.prepare import prepare
+from folds.splits.make import make_splits
+
+
+def findings(cluster, *, junk=(), exact=()):
+    """Findings without pairs."""
+    rows = np.arange(len(cluster))
+    return Findings(
+        np.where(np.isin(rows, junk), 2.0, 0.5).astype(np.float32),
+        tuple("unlike every class" if row in junk else "" for row in rows),
+        np.array(cluster),
+        np.isin(rows, exact),
+        np.zeros((0, 2), np.int64),
+        np.zeros(0, np.float32),
+        np.zeros((len(rows), 3), np.float32),
+    )
+
+
+@pytest.fixture
+def images(make_images):
+    return make_images((5, 5))
+
+
+PLAIN = list(range(10))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30)), min_size=1, max_size=30))
+def test_neither_groups_nor_clusters_are_cut_and_others_not_joined(drawn):
+    groups = np.array([f"g{group}" for group, _ in drawn])
+    cluster = np.array([min(pointer, row) for row, (_, pointer) in enumerate(drawn)])
+    cluster = np.array([row if cluster[c] != c else c for row, c in enumerate(cluster)])
+    joined = together(groups, cluster)
+    for row, first in enumerate(cluster):
+        assert joined[row] == joined[first]
+        assert len(set(joined[groups == groups[row]])) == 1
+    assert set(joined) <= set(groups)
+    if (cluster == np.arange(len(cluster))).all():
+        np.testing.assert_array_equal(joined, groups)
+
+
+def test_near_duplicates_share_a_fold(images):
+    cluster = [0, 1, 2, 3, 0, 5, 6, 1, 8, 9]
+    safe = trusted(images, findings(cluster), drop=False)
+    fold = make_splits(safe, SplitConfig(folds=2))
+    for train, held_out in (fold.parts(0, number, safe.ids) for number in (0, 1)):
+        assert not set(np.array(cluster)[train]) & set(np.array(cluster)[held_out])
+
+
+def test_drop_leaves_out_junk_and_copies_and_nothing_else(images):
+    found = findings([0, 1, 2, 3, 0, 0, 6, 7, 8, 9], junk=[2], exact=[4])
+    rest = trusted(images, found, drop=True)
+    assert rest.ids.tolist() == np.delete(images.ids, [2, 4]).tolist()
+    assert rest.groups[0] == rest.groups[3] == images.ids[0]  # row 5 is a near-duplicate
+    np.testing.assert_array_equal(rest.pixels, np.delete(images.pixels, [2, 4], axis=0))
+
+
+def test_drop_keeps_images_that_are_in_a_file_there(images, tmp_path):
+    with PixelWriter(tmp_path / "pixels.npy", images.pixels.shape) as writer:
+        writer.write(np.arange(10), images.pixels)
+        filed = dataclasses.replace(images, pixels=writer.finish())
+    found = findings(PLAIN, junk=[2, 3])
+    rest = trusted(filed, found, drop=True)
+    assert isinstance(rest.pixels, PixelFile)
+    assert rest.digest == trusted(images, found, drop=True).digest
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_drop_may_not_empty_a_class(images):
+    junk = np.flatnonzero(images.labels == 1)
+    with pytest.raises(UserError, match="--audit drop: would leave out every image of class 'cl"):
+        trusted(images, findings(PLAIN, junk=junk), drop=True)
+
+
+def test_the_summary_counts_each_thing_once(images):
+    cluster = [0, 1, 2, 3, 0, 0, 6, 6, 8, 9]
+    found = findings(cluster, junk=[8], exact=[4])
+    (line,) = summary(images, found, drop=False)
+    assert "1 images that look like no class (junk), kept; 1 exact copies" in line
+    assert "2 near-duplicates" in line
+    assert summary(images, findings(PLAIN), drop=False) == ()
+    clash = sum(disagree(images, rows) for rows in duplicates(images, found))
+    assert ("different labels" in line) == bool(clash)
+    assert f"{clash} clusters" in line or not clash
+
+
+class TestMemory:
+    def test_is_read_and_gives_the_same(self, images, monkeypatch):
+        first = audited(images)
+        monkeypatch.setattr("folds.audit.store.audit", lambda _: pytest.fail("audited again"))
+        again = audited(images)
+        for field in dataclasses.fields(first):
+            np.testing.assert_array_equal(getattr(again, field.name), getattr(first, field.name))
+
+    def test_is_mended_when_damaged(self, images, monkeypatch, tmp_path):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        audited(images)
+        (file,) = (tmp_path / "crossfold" / "audit").iterdir()
+        file.write_bytes(file.read_bytes()[:100])
+        assert not audited(images).junk.any()
+        assert len(file.read_bytes()) > 100
+
+    def test_is_done_without_where_nothing_can_be_written(self, images, monkeypatch, tmp_path):
+        (tmp_path / "crossfold").touch()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert not audited(images).junk.any()
+
+
+@pytest.mark.parametrize(("mode", "count"), [("off", 130), ("report", 130), ("drop", 100)])
+def test_a_run_is_prepared_with_what_was_found(make_images, tmp_path, mode, count):
+    images = make_images((50, 50))
+    rows = np.r_[np.arange(100), np.arange(30)]
+    path = tmp_path / "images.npz"
+    np.savez(path, images=images.pixels[rows], labels=images.labels[rows])
+    settings = {"data": str(path), "audit": mode, "backbone": "test_vit", "weights": "none"}
+    prepared = prepare(Config.from_flat(settings))
+    assert len(prepared.problem.images) == count
+    assert len(np.unique(prepared.problem.images.groups)) == (130 if mode == "off" else 100)
+    assert any("30 exact copies" in notice for notice in prepared.notices) == (mode != "off")

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import log_loss
+
+from folds.evaluation.calibration import (
+    brier,
+    expected_calibration_error,
+    fit_temperature,
+    out_of_fold_temperature,
+    reliability,
+    tempered,
+)
+from tests.folds.evaluation.synthetic import synthetic
+
+PREDICTIONS = synthetic(600, seed=0)
+LABELS, PROBABILITIES = PREDICTIONS.labels, PREDICTIONS.probabilities
+
+
+class TestScores:
+    def test_brier_is_from_0_to_2(self):
+        certain = np.eye(3)[[0, 1, 1, 2]]
+        assert brier(np.array([0, 1, 1, 2]), certain) == 0
+        assert brier(np.array([1, 0, 2, 0]), certain) == 2
+        assert brier(np.array([0]), np.float32([[0.5, 0.3, 0.2]])) == pytest.approx(0.38)
+
+    def test_calibration_error_by_hand(self):
+        sure = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
+        labels = np.array([0, 1, 1, 1])
+        assert expected_calibration_error(labels, sure) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
+
+    @given(st.integers(1, 40))
+    def test_bins_hold_every_image_once(self, bins):
+        found = reliability(LABELS, PROBABILITIES, bins)
+        assert found.counts.sum() == len(LABELS)
+        full = found.counts > 0
+        inside = found.confidence[full]
+        assert (inside >= found.edges[:-1][full] - 1e-6).all()
+        assert (inside <= found.edges[1:][full] + 1e-6).all()
+        accuracy = (PROBABILITIES.argmax(axis=1) == LABELS).mean()
+        assert (found.accuracy[full] * found.counts[full]).sum() / len(LABELS) == pytest.approx(
+            accuracy
+        )
+
+
+class TestTemperature:
+    @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+    def test_undoes_a_temperature(self, temperature):
+        right = fit_temperature(LABELS, PROBABILITIES)
+        spoilt = tempered(PROBABILITIES, temperature)
+        assert fit_temperature(LABELS, spoilt) * temperature == pytest.approx(right, rel=0.01)
+
+    def test_is_of_least_log_loss(self):
+        best = fit_temperature(LABELS, PROBABILITIES)
+        losses = [log_loss(LABELS, tempered(PROBABILITIES, best * f)) for f in (0.9, 1, 1.1)]
+        assert losses[1] == min(losses)
+
+    def test_of_one_changes_nothing(self):
+        np.testing.assert_allclose(tempered(PROBABILITIES, 1.0), PROBABILITIES, atol=1e-6)
+
+    @pytest.mark.parametrize("wrong", [0, 1, 4])
+    def test_of_certainties_stays_within_bounds(self, wrong):
+        labels = np.array([0, 0, 1, 1])
+        certain = np.eye(2, dtype=np.float32)[np.r_[1 - labels[:wrong], labels[wrong:]]]
+        found = fit_temperature(labels, certain)
+        assert 0.05 <= found <= 20
+        if wrong == 4:
+            assert found == pytest.approx(20, rel=0.01)
+        assert np.isfinite(tempered(certain, found)).all()
+
+
+class TestOutOfFold:
+    FOLD = np.arange(600) % 5
+
+    def test_a_folds_temperature_is_of_the_others(self):
+        found, temperature = out_of_fold_temperature(LABELS, PROBABILITIES, self.FOLD)
+        assert temperature == fit_temperature(LABELS, PROBABILITIES)
+        mine = self.FOLD == 2
+        own = fit_temperature(LABELS[~mine], PROBABILITIES[~mine])
+        np.testing.assert_array_equal(found[mine], tempered(PROBABILITIES[mine], own))
+
+    def test_own_labels_have_no_say(self):
+        changed = np.where(self.FOLD == 1, (LABELS + 1) % 8, LABELS)
+        before, _ = out_of_fold_temperature(LABELS, PROBABILITIES, self.FOLD)
+        after, _ = out_of_fold_temperature(changed, PROBABILITIES, self.FOLD)
+        np.testing.assert_array_equal(before[self.FOLD == 1], after[self.FOLD == 1])
+        assert (before[self.FOLD == 0] != after[self.FOLD == 0]).any()
+
+    def test_calibrates(self):
+        found, _ = out_of_fold_temperature(LABELS, PROBABILITIES, self.FOLD)
+        before, after = (expected_calibration_error(LABELS, p) for p in (PROBABILITIES, found))
+        assert after < before
+
+    def test_a_single_fold_is_left_as_it_is(self):
+        found, _ = out_of_fold_temperature(LABELS, PROBABILITIES, np.zeros(600, int))
+        np.testing.assert_array_equal(found, PROBABILITIES)

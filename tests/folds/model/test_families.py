@@ -1,0 +1,110 @@
+"""One network of each family that people fine-tune, through everything a fold does with it."""
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from folds.config import Config
+from folds.config.head import HeadShape
+from folds.config.stages import Stage
+from folds.model.backbone import build, check_size, create_backbone, layer_groups, native_size
+from folds.model.layer_groups import forget_frozen, parameter_groups, train_mode, unfreeze
+from folds.model.weights import load_pretrained
+from folds.training.frozen import front_depth
+
+STAGES = [Stage.parse(text) for text in ("0:1:1e-3", "1block:1:1e-3", "0.5:1:1e-3", "1:1:1e-3")]
+SMALL = [
+    ("resnet18", 48),
+    ("mobilenetv1_100", 48),
+    ("mobilenetv3_small_050", 48),
+    ("efficientnet_b0", 48),
+    ("convnext_atto", 48),
+    ("vit_tiny_patch16_224", 48),
+]
+BIG = [
+    ("vgg11", 48),
+    ("inception_v3", 96),
+    ("inception_v4", 96),
+    ("legacy_xception", 48),
+    ("xception41", 48),
+    ("nasnetalarge", 64),
+    ("tf_efficientnetv2_b0", 48),
+    ("swin_tiny_patch4_window7_224", 224),
+]
+FAMILIES = [pytest.param(one, id=one[0]) for one in SMALL] + [
+    pytest.param(one, id=one[0], marks=pytest.mark.slow) for one in BIG
+]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request):
+    """Name and side of the input."""
+    return request.param
+
+
+def make(name, size, **options):
+    return build(name, classes=4, size=size, dropout=0.0, pretrained=None, seed=0, **options)
+
+
+def test_trains_stage_by_stage(family):
+    """Each stage trains more than the one before, and what it trains it moves."""
+    name, size = family
+    model, image = make(name, size), torch.rand(2, 3, size, size)
+    optimizer = torch.optim.SGD(parameter_groups(model, Config()), lr=0.1)
+    counts = []
+    for stage in STAGES:
+        counts.append(unfreeze(model, stage))
+        forget_frozen(optimizer)
+        train_mode(model, stage, "frozen")
+        before = {n: p.detach().clone() for n, p in model.named_parameters()}
+        optimizer.zero_grad(set_to_none=True)
+        loss = torch.nn.functional.cross_entropy(model(image), torch.tensor([1, 2]))
+        loss.backward()
+        optimizer.step()
+        assert torch.isfinite(loss)
+        for parameter_name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                assert torch.equal(parameter, before[parameter_name])
+            else:
+                assert parameter.grad is not None, parameter_name
+    assert counts == sorted(set(counts))
+    assert counts[-1] == sum(p.numel() for p in model.parameters())
+
+
+def test_front_is_exact(family):
+    name, size = family
+    model, image = make(name, size).eval(), torch.rand(2, 3, size, size)
+    with torch.inference_mode():
+        whole = model(image)
+        for index in range(len(STAGES)):
+            depth = front_depth(model, STAGES, index, "frozen")
+            if depth:
+                assert torch.equal(model(model.front(image, depth), start=depth), whole)
+    assert front_depth(model, STAGES, 0, "frozen") == len(model.chain)
+
+
+def test_can_be_pooled_in_another_way(family):
+    name, size = family
+    image = torch.rand(2, 3, size, size)
+    state = make(name, size).backbone.state_dict()
+    for pool in ("avgmax", "attention"):
+        head = HeadShape(pool)
+        assert check_size(name, size, head) == len(layer_groups(make(name, size).backbone))
+        model = build(
+            name, classes=4, size=size, dropout=0.0, pretrained=state, seed=0, head=head
+        ).eval()
+        with torch.inference_mode():
+            features = model.front(image, len(model.chain))
+            assert torch.equal(model(features, start=len(model.chain)), model(image))
+
+
+def test_takes_a_file_of_the_whole_classifier(family, tmp_path):
+    name, _ = family
+    options = {"aux_logits": True} if name == "inception_v3" else {}
+    whole = timm.create_model(name, num_classes=7, **options).state_dict()
+    file = tmp_path / "whole.safetensors"
+    save_file({key: tensor.contiguous() for key, tensor in whole.items()}, file)
+    state = load_pretrained(name, str(file)).state
+    assert state.keys() == create_backbone(name, native_size(name)).state_dict().keys()
+    assert all(torch.equal(tensor, whole[key]) for key, tensor in state.items())

@@ -1,0 +1,154 @@
+"""What a finished fold is measured by: corrupted images and images from elsewhere."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from folds.augment import to_input
+from folds.config import DataConfig
+from folds.config.corruptions import suite
+from folds.config.stages import Stage
+from folds.corruptions import corrupt, keys_of
+from folds.errors import UserError
+from folds.evaluation.metrics import quick_scores
+from folds.images.external import External, load_externals, overlap
+from folds.model.backbone import Classifier
+from folds.model.bundle import ModelCard, Predictor, write_bundle
+from folds.runtime.device import Runtime
+from folds.training import validate
+from folds.training.fit import fit_fold
+
+CPU = Runtime.choose("cpu", "fp32")
+
+
+def train(problem, **options):
+    return fit_fold(problem, 0, 0, runtime=CPU, **options)
+
+
+def with_externals(problem, images, name="lab2"):
+    return dataclasses.replace(problem, externals=(External(name, "there", images),))
+
+
+class TestShift:
+    def test_is_what_the_kept_model_predicts_for_corrupted_images(self, make_problem):
+        problem = make_problem(shift="full", stages=["1:2:1e-3"])
+        result = train(problem)
+        model = Classifier("test_vit", classes=3, size=32).eval()
+        model.load_state_dict(result.weights)
+        rows = result.shift.rows
+        images = to_input(torch.from_numpy(problem.images.pixels[rows]), 32)
+        keys = keys_of(problem.images.ids[rows])
+        assert result.shift.cases == tuple(suite("full"))
+        for case in (("jpeg", 5), ("gaussian_noise", 1), ("rotation", 3)):
+            with torch.inference_mode():
+                expected = model(corrupt(images, keys, *case)).argmax(dim=1).numpy()
+            found = result.shift.predicted[result.shift.cases.index(case)]
+            assert (found == expected).mean() > 0.95
+
+    def test_does_not_touch_the_training(self, make_problem):
+        plain, other = train(make_problem()), train(make_problem(shift="fast"))
+        assert all(torch.equal(tensor, other.weights[n]) for n, tensor in plain.weights.items())
+        assert plain.scores == other.scores
+        assert plain.shift.predicted.shape == (0, 0)
+
+    def test_is_among_what_is_measured(self, make_problem):
+        result = train(make_problem(shift="fast"))
+        assert len(result.shift.predicted) == 19
+        assert 0 <= result.measured["shift.worst"] <= result.measured["shift.macro_f1"] <= 1
+        assert result.measured["accuracy"] == result.scores["accuracy"]
+
+    def test_fast_sees_fewer_images_where_training_is_short(self, make_images, make_problem):
+        images = make_images((300, 300))
+        problem = make_problem(images, shift="fast", stages=["1:2:1e-3"], batch_size=64)
+        rows = train(problem).shift.rows
+        assert len(rows) == validate.FEWEST
+        assert len(set(rows)) == len(rows)
+        assert validate.shift_share("fast", (Stage(1, 8, 1e-3),)) == 1
+        assert validate.shift_share("fast", (Stage(0, 4, 1e-3), Stage(1, 3, 1e-3))) == 0.5
+
+    def test_chooses_the_epoch_where_it_is_asked_to(self, make_problem, monkeypatch):
+        """An epoch is worth what its model makes of corrupted images."""
+        seen = []
+        monkeypatch.setattr(validate, "corrupt", lambda images, keys, name, severity: (
+            seen.append(name), images * 0 + 0.5)[1])  # fmt: skip
+        result = train(make_problem(select_by="shift.hue", shift="fast", stages=["1:3:1e-3"]))
+        assert seen[:3] == ["hue"] * 3
+        assert result.best_epoch == int(np.argmax([r.score for r in result.history]))
+        assert [report.score for report in result.history] != [
+            report.val_macro_f1 for report in result.history
+        ]
+
+
+class TestExternal:
+    def test_is_what_the_kept_model_predicts(self, make_problem, make_images, tmp_path):
+        others = make_images((5, 6, 7), side=40, seed=5)
+        problem = with_externals(make_problem(select_by="log_loss"), others)
+        result = train(problem)
+        write_bundle(
+            tmp_path, ModelCard("test_vit", problem.images.class_names, 32), result.weights
+        )
+        found = Predictor(tmp_path, "cpu").predict(others.pixels)
+        assert result.external["lab2"].shape == (18, 3)
+        np.testing.assert_allclose(result.external["lab2"], found, atol=0.02)  # resized differently
+        right = (result.external["lab2"].argmax(axis=1) == others.labels).mean()
+        assert result.measured["external.lab2.accuracy"] == right
+
+    def test_chooses_the_epoch_where_it_is_asked_to(self, make_problem, make_images):
+        problem = make_problem(
+            select_by="external.lab2.log_loss", external=["lab2=there"], stages=["1:3:1e-2"]
+        )
+        result = train(with_externals(problem, make_images((9, 9, 9), seed=5)))
+        scores = [report.score for report in result.history]
+        assert -result.measured["external.lab2.log_loss"] == pytest.approx(max(scores))
+
+    def test_does_not_touch_the_training(self, make_problem, make_images):
+        plain, other = (
+            train(problem)
+            for problem in (make_problem(), with_externals(make_problem(), make_images()))
+        )
+        assert all(torch.equal(tensor, other.weights[n]) for n, tensor in plain.weights.items())
+
+    def test_labels_become_those_of_the_classes_trained_on(self, tmp_path, make_images):
+        save(tmp_path / "there.npz", make_images((3, 4)), ["b", "c"])
+        config = DataConfig()
+        (found,) = load_externals(
+            {"lab2": str(tmp_path / "there.npz")}, ("a", "b", "c"), config, largest=32
+        )
+        assert found.images.class_names == ("a", "b", "c")
+        assert found.images.counts == {"a": 0, "b": 3, "c": 4}
+
+    def test_an_unknown_class_is_refused(self, tmp_path, make_images):
+        save(tmp_path / "there.npz", make_images((3, 4)), ["b", "basofil"])
+        with pytest.raises(UserError, match=r"--external lab2=.*'basofil' is none.*basophil"):
+            load_externals(
+                {"lab2": str(tmp_path / "there.npz")}, ("b", "basophil"), DataConfig(),
+                largest=32,
+            )  # fmt: skip
+
+    def test_a_missing_source_is_told_by_its_flag(self):
+        with pytest.raises(UserError, match=r"^--external lab2=nowhere: no such file"):
+            load_externals({"lab2": "nowhere"}, ("a", "b"), DataConfig(), largest=32)
+
+    def test_images_that_are_trained_on_are_told(self, make_images):
+        images, others = make_images((5, 6)), make_images((5, 6), seed=1)
+        assert overlap(images, (External("lab2", "x", others),)) == []
+        (notice,) = overlap(images, (External("lab2", "x", images.take(np.array([2, 3, 4]))),))
+        assert "3 of its 3 images" in notice
+
+
+def test_epochs_are_worth_the_named_score(make_problem):
+    result = train(make_problem(select_by="roc_auc"))
+    assert result.history[result.best_epoch].score == pytest.approx(result.scores["roc_auc"])
+
+
+def test_scores_of_a_quick_kind_agree_with_the_whole(make_problem):
+    result = train(make_problem())
+    logits = np.log(result.probabilities)
+    quick = quick_scores(make_problem().images.labels[result.rows], logits)
+    assert quick["macro_f1"] == pytest.approx(result.measured["macro_f1"])
+
+
+def save(path, images, names):
+    np.savez(path, images=images.pixels, labels=images.labels, class_names=np.array(names))

@@ -1,0 +1,412 @@
+import json
+import shutil
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from folds.cli import run
+from folds.evaluation.predictions import Predictions, ShiftPredictions
+from tests.folds.evaluation.synthetic import rivals
+from tests.tracking.test_compare import NAMES, Runs
+from tracking import promote as command
+from tracking import store as tracking_store
+from tracking.comparison.evidence import Evidence, ExternalEvidence
+from tracking.promotion.gate import Conditions, Side, judge
+
+FORCE = '--force "REASON" promotes it all the same\n'
+
+
+class Versions(Runs):
+    """Synthetic runs, and versions of the model `cells` made of them."""
+
+    def __init__(self, folder, root):
+        super().__init__(folder, root)
+        self.client.create_registered_model("cells")
+
+    def register(self, run_id, kind="ensemble", **tags):
+        own = {"crossfold.run": run_id, "crossfold.candidate": kind} if run_id else {}
+        made = self.client.create_model_version("cells", f"file:{run_id}", tags=own | tags)
+        self.client.set_registered_model_alias("cells", "candidate", made.version)
+        return str(made.version)
+
+    def add(self, predictions, **about):
+        return self.register(self.log("run", predictions, **about))
+
+    def external(self, run_id, name, ids="image", **candidates):
+        """What candidates of a run made of other images, by their kinds."""
+        first = next(iter(candidates.values()))
+        kinds = [kind.replace("_", "-") for kind in candidates]
+        order = np.random.default_rng(len(kinds)).permutation(len(first.labels))
+        path = self.folder / f"external-{name}.npz"
+        each = np.stack([one.probabilities for one in candidates.values()])[:, order]
+        np.savez(
+            path, ids=np.array([f"{ids}{row:04d}" for row in order]), labels=first.labels[order],
+            groups=first.groups[order].astype(str), candidates=np.array(kinds),
+            candidate_probabilities=each, probabilities=each,
+        )  # fmt: skip
+        self.client.log_artifact(run_id, str(path))
+
+    @property
+    def champion(self):
+        aliases = self.client.get_registered_model("cells").aliases
+        return str(aliases["champion"]) if "champion" in aliases else None
+
+    def tags(self, version):
+        tags = self.client.get_model_version("cells", version).tags
+        gate = json.loads(tags.get("crossfold.gate", "[]"))
+        own = {n: tags.get(f"crossfold.{n}") for n in ("gate_against", "forced")}
+        return {check["name"]: check["passed"] for check in gate}, *own.values()
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """An empty store; making one takes seconds, copying it does not."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    tracking_store.connect(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def versions(empty, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(empty, tmp_path)
+    store = tracking_store.connect(f"sqlite:///{tmp_path}/mlflow.db")
+    (tmp_path / "files").mkdir()
+    return Versions(tmp_path / "files", store.artifact_root)
+
+
+@pytest.fixture
+def promote(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def done(*words):
+        monkeypatch.setattr(sys, "argv", ["promote", "--model-name", "cells", *words])
+        status = run(command.main)
+        out, err = capsys.readouterr()
+        assert max(map(len, out.splitlines()), default=0) <= 80
+        assert err.count("\n") <= 1
+        return status, " ".join(out.split()), err
+
+    return done
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """A model and a much better one."""
+    return rivals(600, seed=0, training=0.1, gain=1.0)
+
+
+class TestFirst:
+    def test_is_promoted_and_told_that_nothing_was_asked(self, versions, promote, pair):
+        versions.add(pair[0])
+        status, out, _ = promote()
+        assert status == 0
+        assert "there is no champion yet" in out
+        assert "skip floors none asked for" in out
+        assert out.endswith("champion of cells is version 1: models:/cells@champion")
+        assert versions.tags("1") == ({"floors": None}, "none", None)
+
+    def test_needs_no_run_unless_floors_are_asked_for(self, versions, promote):
+        versions.register(None)
+        status, _, err = promote("--min", "macro_f1=0.5")
+        assert status == 1
+        assert "what version 1 predicted cannot be read" in err
+        assert promote()[0] == 0
+
+    @pytest.mark.parametrize(
+        ("floors", "words"),
+        [
+            (["macro_f1=0.5", "shift.macro_f1=0.5", "log_loss=2"], ""),
+            (["external.lab.accuracy=0.5", "shift.worst=0.5"], ""),
+            (["macro_f1=0.99"], "macro_f1 0.7"),
+            (["shift.macro_f1=0.9"], "shift.macro_f1 0."),
+            (["external.lab.log_loss=0.01"], "(at most 0.01: missed)"),
+            (["macro_f1=0.5", "external.attic.accuracy=0.5"], "external.attic.accuracy not meas"),
+        ],
+    )
+    def test_must_reach_floors(self, versions, promote, pair, floors, words):
+        made = versions.log("run", pair[0], shift=0.2)
+        versions.external(made, "lab", ensemble=pair[1])
+        versions.register(made)
+        status, out, err = promote(*(word for floor in floors for word in ("--min", floor)))
+        assert status == bool(words)
+        assert words in out
+        assert versions.champion == (None if words else "1")
+        if words:
+            assert err.endswith("version 1 of cells is not promoted: failed 'floors'; " + FORCE)
+
+
+class TestSameSplits:
+    def test_a_better_one_is_promoted_and_the_checks_are_kept(self, versions, promote, pair):
+        for one in pair:
+            versions.add(one, shift=0.2)
+        promote("--version", "1")
+        status, out, _ = promote()
+        assert status == 0
+        assert "against the champion, version 1, by out-of-fold predictions of the same 600" in out
+        assert "pass beats macro_f1 0.7" in out
+        assert out.endswith("is version 2, before it version 1: models:/cells@champion")
+        passed = {"beats": True, "no worse under shift": True, "no class drops": True}
+        assert versions.tags("2") == (passed, "1", None)
+
+    def test_an_equal_one_is_refused(self, versions, promote, pair):
+        versions.add(pair[0]), promote(), versions.add(pair[0])
+        status, out, err = promote()
+        assert status == 1
+        assert "FAIL beats" in out
+        assert err == "failed: version 2 of cells is not promoted: failed 'beats'; " + FORCE
+        assert versions.champion == "1"
+        assert versions.tags("2") == ({}, None, None)
+
+    def test_force_is_recorded_until_the_checks_are_passed(self, versions, promote, pair):
+        for one in (pair[0], pair[1], pair[0]):
+            versions.add(one)
+        promote("--version", "2")
+        status, out, _ = promote("--version", "1", "--force", "the other leaks")
+        assert status == 0
+        assert "FAIL beats" in out
+        assert versions.champion == "1"
+        checks, against, reason = versions.tags("1")
+        assert (checks["beats"], against, reason) == (False, "2", "the other leaks")
+        promote("--version", "2")
+        promote("--version", "3", "--force", "to try")
+        assert versions.tags("2")[1:] == ("1", None)
+        assert "--force was not needed" in promote("--version", "2", "--force", "needless")[1]
+        assert versions.tags("2")[1:] == ("3", None)
+
+    def test_no_class_may_drop(self, versions, promote, pair):
+        versions.add(pair[0]), promote()
+        labels, chances = pair[1].labels, pair[1].probabilities.copy()
+        chances[(labels == 3).nonzero()[0][:60]] = np.eye(4)[0]
+        versions.add(replace(pair[1], probabilities=chances))
+        _, out, _ = promote("--select-by", "roc_auc")
+        assert "FAIL no class drops greatest loss of recall: immature granulocyte 0." in out
+        assert "pass no class drops" in promote("--max-class-drop", "1")[1]
+
+    def test_floors_hold_beside_the_champion(self, versions, promote, pair):
+        versions.add(pair[0]), promote(), versions.add(pair[1])
+        assert promote("--min", "accuracy=0.999")[2].count("failed 'floors'")
+        assert promote("--min", "accuracy=0.5")[0] == 0
+
+
+class TestShift:
+    @pytest.mark.parametrize(
+        ("champion", "candidate", "words", "status"),
+        [
+            (0.2, 0.1, "pass no worse under shift mean corruption macro-F1 changes by +0.", 0),
+            (0.1, 0.3, "FAIL no worse under shift mean corruption macro-F1 changes by -0.", 1),
+            (0.0, 0.3, "skip no worse under shift not measured in the champion's run", 0),
+            (0.2, 0.0, "FAIL no worse under shift not measured; train with --shift fast", 1),
+        ],
+    )
+    def test_is_checked_where_it_was_measured(
+        self, versions, promote, pair, champion, candidate, words, status
+    ):
+        versions.add(pair[0], shift=champion), promote(), versions.add(pair[1], shift=candidate)
+        found, out, _ = promote()
+        assert found == status
+        assert words in out
+
+    def test_images_that_both_saw_corrupted_are_compared(self, pair):
+        """A run of fewer epochs corrupts fewer of them."""
+        champion, candidate = (side(one) for one in pair)
+        few = np.arange(0, 600, 3)
+        champion, candidate = shifted(champion, np.arange(600)), shifted(candidate, few)
+        found = next(
+            c for c in judge(candidate, champion, Conditions()).checks if "shift" in c.name
+        )
+        assert found.passed
+        assert found.text.endswith("of 200 images")
+        assert "by +0.0000" in found.text
+
+    def test_other_corruptions_do_not_count(self, pair):
+        champion, candidate = (shifted(side(one), np.arange(600)) for one in pair)
+        shift = replace(champion.evidence.shift, corruptions=np.array(["blur", "blur"]))
+        champion = replace(champion, evidence=replace(champion.evidence, shift=shift))
+        found = judge(candidate, champion, Conditions()).checks[1]
+        assert found.passed is False
+        assert "train with --shift full" in found.text
+
+
+class TestExternal:
+    def test_is_used_where_splits_differ(self, versions, promote, pair):
+        for number, one in enumerate(pair):
+            made = versions.log("run", pair[0], splits=f"splits-{number}")
+            versions.external(made, "lab", best_fold=pair[0], ensemble=one)
+            versions.register(made), promote()
+        assert versions.champion == "2"
+        versions.add(pair[1], splits="splits-2")
+        status, out, err = promote()
+        assert (status, out) == (1, "")
+        assert "different splits (splits-1, splits-2), and no external images in common" in err
+        assert "train both with the same --external NAME=SOURCE, or train with --splits" in err
+        assert err.endswith(FORCE)
+
+    def test_tells_candidates_of_one_run_apart(self, versions, promote, pair):
+        made = versions.log("run", pair[0], shift=0.2)
+        versions.register(made, "best-fold"), promote()
+        versions.register(made, "ensemble")
+        status, _, err = promote()
+        assert status == 1
+        assert "both are of one run" in err
+        assert "--splits" not in err
+        versions.external(made, "lab", ensemble=pair[1], best_fold=pair[0])
+        status, out, _ = promote()
+        assert status == 0
+        assert "external images lab (both are of one run" in out
+        assert "over folds" not in out
+        assert "skip no worse under shift not told apart" in out
+
+    def test_may_be_asked_for_and_must_be_named_where_there_are_two(self, versions, promote, pair):
+        for number, one in enumerate(pair):
+            made = versions.log("run", one, splits=f"splits-{number}")
+            versions.external(made, "lab", ensemble=one)
+            versions.external(made, "other", ensemble=pair[1 - number])
+            versions.register(made)
+        promote("--version", "1")
+        assert "name one set with --external: lab, other" in promote()[2]
+        assert promote("--external", "other")[0] == 1
+        assert promote("--external", "lab")[0] == 0
+
+    @pytest.mark.parametrize(
+        ("ids", "kind", "words"),
+        [
+            ("picture", "ensemble", "the images of lab or their labels were others"),
+            ("image", "soup", "version 2 was not scored on lab; train it with --external lab="),
+        ],
+    )
+    def test_other_images_are_not_compared(self, versions, promote, pair, ids, kind, words):
+        made = versions.log("run", pair[0])
+        versions.external(made, "lab", ensemble=pair[0])
+        versions.register(made), promote()
+        made = versions.log("run", pair[1])
+        versions.external(made, "lab", ids, **{kind: pair[1]})
+        versions.register(made)
+        assert words in promote("--external", "lab")[2]
+        assert promote()[0] == 0
+
+    def test_unknown_ones_are_bad_input(self, versions, promote, pair):
+        for one in pair:
+            made = versions.log("run", one)
+            versions.external(made, "lab", ensemble=one)
+            versions.register(made)
+        promote("--version", "1")
+        status, out, err = promote("--external", "labs", "--force", "typo")
+        assert (status, out) == (2, "")
+        assert err == "error: --external labs: neither run has scored such images; nearest: lab\n"
+
+
+class TestMissing:
+    @pytest.mark.parametrize("lack", ["run", "tags", "file", "damaged", "external", "classes"])
+    def test_evidence_is_one_line_and_can_be_forced(self, versions, promote, pair, lack):
+        versions.add(pair[0]), promote()
+        if lack == "run":
+            versions.register("0" * 32)
+        elif lack == "tags":
+            versions.register(None)
+        elif lack == "external":
+            made = versions.log("run", pair[1])
+            np.savez(versions.folder / "external-lab.npz", ids=np.arange(3), labels=np.arange(2))
+            versions.client.log_artifact(made, str(versions.folder / "external-lab.npz"))
+            versions.register(made)
+        elif lack == "classes":
+            versions.add(pair[1], names=("a", *NAMES[1:]))
+        else:
+            versions.add(pair[1], drop=("oof.npz" if lack == "file" else "labels",))
+        status, out, err = promote()
+        assert (status, out) == (1, "")
+        assert err.startswith("failed: version 2 of cells is not promoted: ")
+        assert err.endswith(FORCE)
+        status, out, _ = promote("--force", "it is known to be good")
+        assert status == 0
+        assert "FAIL evidence" in out
+        assert versions.tags("2") == ({"evidence": False}, "1", "it is known to be good")
+
+    def test_an_older_version_is_known_by_its_folds_run(self, versions, promote, pair):
+        versions.add(pair[0]), promote()
+        tags = {"mlflow.parentRunId": versions.log("run", pair[1]), "crossfold.kind": "fold"}
+        fold = versions.client.create_run(versions.experiment, tags=tags).info.run_id
+        versions.client.create_model_version("cells", "file:fold", fold)
+        assert promote("--version", "2")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--select-by macrof1", "--select-by macrof1: no score 'macrof1'; nearest: macro_f1"),
+        ("--confidence 95", "--confidence 95.0: must be between 0.5 and 1"),
+        ("--max-class-drop 5", "--max-class-drop 5.0: must be 0 to 1"),
+        ("--min macro_f1", "--min macro_f1: must be METRIC=VALUE"),
+        ("--min macro_f1=much", "--min macro_f1=much: must be METRIC=VALUE"),
+        ("--min macro_f1=nan", "--min macro_f1=nan: must be METRIC=VALUE"),
+        ("--min macrof1=0.9", "no score 'macrof1'; nearest: macro_f1"),
+        ("--min 2*macro_f1=0.9", "takes one score, without a weight"),
+        ("--min =0.9", "is no sum of scores"),
+        ("--force=", "--force: needs a reason"),
+        ("--rollback --force x", "--rollback: takes no --version, --min, --external or --force"),
+        ("--rollback --version 1", "--rollback: takes no --version"),
+        ("--version 9", "--version 9: cells has no such version; it has 1"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(versions, promote, words, message):
+    versions.register(None)
+    status, out, err = promote(*words.split())
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+
+
+def side(predictions, *, external=False):
+    """A version of a run of its own; `external` leaves only other images to compare on."""
+    ids = np.array([f"image{row:04d}" for row in range(len(predictions.labels))])
+    digest = str(np.random.default_rng().integers(10**9)) if external else "the same"
+    rows = Predictions(predictions.labels, predictions.probabilities, predictions.groups)
+    none = (np.empty(0, np.str_), np.empty(0, np.int64), None)
+    evidence = Evidence(
+        str(id(predictions)), "run", "", digest, "macro_f1", NAMES, ids, predictions, *none
+    )
+    return Side("1", "soup", evidence, {"lab": ExternalEvidence(ids, {"soup": rows})})
+
+
+def shifted(one, rows, *, spoilt=0.0, seed=0):
+    """With predictions under two corruptions of some of the images, wrong in a share of cases."""
+    oof, wrong = one.evidence.oof, np.random.default_rng(seed).random((2, len(rows))) < spoilt
+    predicted = np.where(wrong, (oof.labels[rows] + 1) % 4, oof.labels[rows])
+    names, groups = np.array(["blur", "noise"]), oof.groups[rows]
+    found = ShiftPredictions(oof.labels[rows], predicted, names, groups, 4)
+    ids = one.evidence.ids[rows]
+    evidence = replace(
+        one.evidence, shift_ids=ids, shift_repeats=np.zeros(len(ids), np.int64), shift=found
+    )
+    return replace(one, evidence=evidence)
+
+
+def promoted(trials, *, external=False, **kind):
+    """Share of `trials` in which a rival passes the whole gate."""
+    passed = []
+    for seed in range(trials):
+        champion, candidate = (
+            shifted(side(one, external=external), np.arange(len(one.labels)), spoilt=0.2, seed=n)
+            for n, one in enumerate(rivals(seed=seed, **kind))
+        )
+        verdict = judge(candidate, champion, Conditions())
+        assert ("external" in verdict.ground) is external
+        passed.append(not verdict.failed)
+    return float(np.mean(passed))
+
+
+class TestSimulated:
+    @pytest.mark.parametrize("external", [False, True])
+    def test_equal_ones_rarely_pass_and_better_ones_do(self, external):
+        """60 trials of at most 6%: more than 10 has a chance of 0.2%."""
+        training = 0 if external else 0.1
+        assert promoted(60, count=300, training=training, external=external) <= 10 / 60
+        assert promoted(20, count=600, training=training, external=external, gain=1.0) >= 0.8
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("training", "external"), [(0.0, False), (0.3, False), (0.0, True)])
+    def test_equal_ones_pass_in_at_most_6_percent(self, training, external):
+        assert promoted(1000, count=600, training=training, external=external) <= 0.06

@@ -1,0 +1,1 @@
+"""From candidate to champion: the gate, the common images, the aliases and their lock."""

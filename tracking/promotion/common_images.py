@@ -1,0 +1,156 @@
+"""What two versions can be compared on: predictions of both for the same images."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from folds.errors import UserError, nearest
+from folds.evaluation.predictions import Predictions, ShiftPredictions
+from folds.evaluation.replicates import tally
+from folds.evaluation.shifted import shift_tally
+from tracking.comparison.compare import same_groups, why_unpaired
+from tracking.comparison.evidence import Evidence, ExternalEvidence
+
+
+@dataclass(frozen=True)
+class Side:
+    """A version and what its run predicted.
+
+    Parameters
+    ----------
+    version : str
+    kind : str
+        best-fold, ensemble, soup or refit.
+    evidence : Evidence
+    externals : dict of str to ExternalEvidence
+        By the names of ``--external``.
+    """
+
+    version: str
+    kind: str
+    evidence: Evidence
+    externals: dict[str, ExternalEvidence]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """By the names of ``--select-by``."""
+        found = pooled_scores("", self.evidence.oof)
+        for name, external in self.externals.items():
+            if self.kind in external.candidates:
+                found |= pooled_scores(f"external.{name}.", external.candidates[self.kind])
+        if self.evidence.shift is not None:
+            found |= shift_tally(self.evidence.shift).once()
+        return found
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Predictions of both for the same images."""
+
+    text: str
+    champion: Predictions
+    candidate: Predictions
+
+
+class MissingEvidenceError(Exception):
+    """What would be needed to judge is not there; the message says it, and the remedy."""
+
+
+def find_ground(candidate: Side, champion: Side, external: str | None) -> Ground:
+    """Out-of-fold predictions where they are of the same splits, else the same external images."""
+    common = [n for n in candidate.externals if n in champion.externals]
+    common = [n for n in common if same_images(candidate, champion, n)]
+    if external is not None:
+        _check_external(candidate, champion, external, common)
+        return on_external(candidate, champion, external, "")
+    why = _why_not_out_of_fold(candidate.evidence, champion.evidence)
+    if not why:
+        before, after = same_groups(champion.evidence.oof, candidate.evidence.oof)
+        count = len(np.unique(candidate.evidence.ids))
+        return Ground(f"out-of-fold predictions of the same {count} images", before, after)
+    if len(common) == 1:
+        return on_external(candidate, champion, common[0], f" ({why})")
+    if common:
+        raise MissingEvidenceError(f"{why}; name one set with --external: {', '.join(common)}")
+    splits = "" if why.startswith("both") else ", or train with --splits of the champion's run"
+    raise MissingEvidenceError(
+        f"{why}, and no external images in common; train both with the same "
+        f"--external NAME=SOURCE{splits}"
+    )
+
+
+def _why_not_out_of_fold(candidate: Evidence, champion: Evidence) -> str:
+    if candidate.run == champion.run:
+        return "both are of one run, whose out-of-fold predictions are those of both"
+    return why_unpaired(champion, candidate)
+
+
+def same_images(candidate: Side, champion: Side, name: str) -> bool:
+    """Whether both versions have predicted the same external images with the same labels."""
+    a, b = candidate.externals[name], champion.externals[name]
+    if candidate.kind not in a.candidates or champion.kind not in b.candidates:
+        return False
+    labels = a.candidates[candidate.kind].labels, b.candidates[champion.kind].labels
+    return np.array_equal(a.ids, b.ids) and np.array_equal(*labels)
+
+
+def _check_external(candidate: Side, champion: Side, name: str, common: list[str]) -> None:
+    known = sorted({*candidate.externals, *champion.externals})
+    if name not in known:
+        near = nearest(name, known) or (f"; there are: {', '.join(known)}" if known else "")
+        raise UserError(f"--external {name}: neither run has scored such images{near}")
+    for side in (candidate, champion):
+        if name not in side.externals or side.kind not in side.externals[name].candidates:
+            raise MissingEvidenceError(
+                f"version {side.version} was not scored on {name}; train it with "
+                f"--external {name}=SOURCE"
+            )
+    if name not in common:
+        raise MissingEvidenceError(
+            f"the images of {name} or their labels were others in the champion's run; train with "
+            f"the same --external {name}=SOURCE"
+        )
+
+
+def on_external(candidate: Side, champion: Side, name: str, why: str) -> Ground:
+    """The external images of a name, which both have predicted; `why` not out of fold."""
+    before, after = (side.externals[name].candidates[side.kind] for side in (champion, candidate))
+    text = f"predictions of the same {len(before.labels)} external images {name}{why}"
+    return Ground(text, *same_groups(before, after))
+
+
+def corrupted_by_both(
+    champion: Evidence, candidate: Evidence
+) -> tuple[ShiftPredictions, ShiftPredictions] | None:
+    """Predictions of both for the images that both have corrupted alike, if there are such."""
+    a, b = champion.shift, candidate.shift
+    if a is None or b is None or not np.array_equal(a.corruptions, b.corruptions):
+        return None
+    rows_a, rows_b = _common(_keys(champion), _keys(candidate))
+    if not len(rows_a) or not np.array_equal(a.labels[rows_a], b.labels[rows_b]):
+        return None
+    before, after = a.take(rows_a), b.take(rows_b)
+    same = champion.splits_digest == candidate.splits_digest
+    fold = before.fold if same else None
+    return replace(before, fold=fold), replace(after, groups=before.groups, fold=fold)
+
+
+def _keys(evidence: Evidence) -> list[tuple[int, str]]:
+    return list(zip(evidence.shift_repeats.tolist(), evidence.shift_ids.tolist(), strict=True))
+
+
+def _common(a: list[tuple[int, str]], b: list[tuple[int, str]]) -> tuple[NDArray, NDArray]:
+    """Rows of both that have the same key; runs of fewer epochs corrupt fewer images."""
+    rows = {key: row for row, key in enumerate(b)}
+    pairs = [(row, rows[key]) for row, key in enumerate(a) if key in rows]
+    both = np.array(pairs, np.int64).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
+def pooled_scores(prefix: str, predictions: Predictions) -> dict[str, float]:
+    """All pooled scores, their names behind a prefix."""
+    return {
+        f"{prefix}{name}": float(value[0])
+        for name, value in tally(predictions).once().pooled.items()
+    }
