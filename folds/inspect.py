@@ -60,14 +60,14 @@ def main() -> None:
     """Look, tell, write."""
     options = parse(Options, sys.argv[1:], prog="python -m folds.inspect", description=__doc__)
     _check(options)
-    from folds.audit.suspects import find_suspects, match, read_opinions
+    from folds.audit.suspects import find_suspects, match, read_predictions
     from folds.audit.tables import write_suspects
 
-    opinions = read_opinions(options.oof) if options.oof else None
+    predictions = read_predictions(options.oof) if options.oof else None
     with _images(options) as images:
-        if opinions and images:
-            opinions = match(opinions, images)
-        suspects = find_suspects(opinions) if opinions else None
+        if predictions and images:
+            predictions = match(predictions, images)
+        suspects = find_suspects(predictions) if predictions else None
         if images:
             _audit(options, images, suspects)
     if suspects is not None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from folds.audit.apply import Audited, trusted
+from folds.audit.apply import Audited, apply_findings
 from folds.audit.store import audited
 from folds.config import Config, DataConfig
 from folds.config.stages import Stage, without_pretraining
@@ -149,7 +149,7 @@ def _audit(images: ImageSet, config: Config) -> tuple[ImageSet, Audited | None]:
         return images, None
     found = audited(images)
     given = config.split.splits is not None
-    safe = trusted(images, found, drop=config.data.audit == "drop", group=not given)
+    safe = apply_findings(images, found, drop=config.data.audit == "drop", group=not given)
     return safe, Audited(images.ids, images.labels, images.class_names, found)
 
 

@@ -84,10 +84,10 @@ def _promote(options: Options, asked: "Conditions") -> "Move":
 
     name = options.model_name
     candidate, champion = registry.contenders(name, options.version)
-    verdict = gate.hold(candidate, champion, asked)
+    verdict = gate.check(candidate, champion, asked)
     version, against = str(candidate.version), champion and str(champion.version)
     if verdict.failed and options.force is None:
-        if verdict.ground:
+        if verdict.compared_on:
             _show(name, version, against, verdict)
         raise RunError(_refusal(f"version {version} of {name}", verdict))
     _show(name, version, against, verdict)
@@ -104,7 +104,7 @@ def _promote(options: Options, asked: "Conditions") -> "Move":
 def _refusal(who: str, verdict: "Verdict") -> str:
     failed = verdict.failed
     names = " and ".join(f"'{check.name}'" for check in failed)
-    why = f"failed {names}" if verdict.ground else failed[0].text
+    why = f"failed {names}" if verdict.compared_on else failed[0].text
     return f'{who} is not promoted: {why}; --force "REASON" promotes it all the same'
 
 
@@ -116,8 +116,8 @@ def _show(name: str, version: str, champion: str | None, verdict: "Verdict") -> 
 
     console = Console()
     against = f" against the champion, version {champion}" if champion else ""
-    ground = f", by {verdict.ground}" if verdict.ground else ""
-    console.print(f"{name} version {version}{against}{ground}", markup=False, highlight=False)
+    compared_on = f", by {verdict.compared_on}" if verdict.compared_on else ""
+    console.print(f"{name} version {version}{against}{compared_on}", markup=False, highlight=False)
     table = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(2):
         table.add_column(no_wrap=True)

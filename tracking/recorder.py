@@ -23,7 +23,7 @@ from folds.evaluation.metrics import confusion, odd_initial_loss
 from tracking.figures import confusion_figure, curves_figure
 from tracking.mlflow_pages import Pages, fold_note
 from tracking.models import log_model
-from tracking.promotion.registry import Described, register
+from tracking.promotion.registry import VersionNotes, register
 from tracking.store import Store
 
 Event = Mapping[str, Any]
@@ -162,7 +162,7 @@ class Recorder:
         self._client.log_figure(self.runs.parent, figure, "confusion.png")
         self._client.set_tag(self.runs.parent, "mlflow.note.content", note)
 
-    def register(self, bundle: Path, kind: str, name: str, about: Described) -> str:
+    def register(self, bundle: Path, kind: str, name: str, about: VersionNotes) -> str:
         """Log a bundle in the parent run and make it the newest version and the candidate; once.
 
         Parameters

@@ -51,7 +51,7 @@ class FoldSummary(_Part):
         description="Training images a second, median of the last stage's epochs."
     )
     scores: Scores = Field(description="Of the best epoch, on the fold's validation part.")
-    beside: dict[str, Scores] = Field(
+    other_views: dict[str, Scores] = Field(
         description="The same in other views: tta with --tta, augmented with --val-augment."
     )
     measured: dict[str, float | None] = Field(
@@ -187,7 +187,7 @@ class Summary(_Part):
     classes: list[ClassSummary]
     calibration: Calibration
     gap: Gap
-    oof_beside: dict[str, Scores] = Field(
+    oof_other_views: dict[str, Scores] = Field(
         description="The same in other views: tta with --tta, augmented with --val-augment."
     )
     oof_shift: ShiftSummary | None = Field(

@@ -35,7 +35,7 @@ def _here() -> str:
     return ray.get_runtime_context().get_node_id()
 
 
-def nearby(problem: Problem) -> Problem:
+def localize(problem: Problem) -> Problem:
     """The problem with its images on this machine; fetches them if this is the first to ask.
 
     Raises

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from distributed.lanes.ledger import Piece
 from folds.runtime.device import Runtime, as_tensor
-from folds.training.frozen import Front, Shared, nothing_shared
+from folds.training.frozen import FrozenFeatureExtractor, FrozenFeatures, no_frozen_features
 from folds.training.frozen_view import View
 from folds.training.problem import Problem
 
@@ -27,19 +27,21 @@ def cut(views: Sequence[View], images: int) -> list[Piece]:
     ]
 
 
-def share_views(problem: Problem, runtime: Runtime, ledger: ActorHandle) -> Shared:
+def compute_frozen_features(
+    problem: Problem, runtime: Runtime, ledger: ActorHandle
+) -> FrozenFeatures:
     """Compute pieces until all are there, then give access to all.
 
     Every worker of every lane calls this before its first fold.
     """
-    front: Front | None = None
+    extractor: FrozenFeatureExtractor | None = None
     piece: Piece | None
     while (piece := ray.get(ledger.next_piece.remote())) is not None:
-        front = front or Front(problem, runtime)
-        output = front.outputs(piece.view, piece.first, piece.last)
+        extractor = extractor or FrozenFeatureExtractor(problem, runtime)
+        output = extractor.outputs(piece.view, piece.first, piece.last)
         ray.get(ledger.deliver.remote(piece, _to_array(output)))
     outputs = ray.get(ledger.outputs.remote())
-    return _Outputs(outputs) if outputs else nothing_shared
+    return _Outputs(outputs) if outputs else no_frozen_features
 
 
 class _Outputs:

@@ -9,8 +9,8 @@ import torch
 import torch.distributed as dist
 from ray.actor import ActorHandle
 
-from distributed.data.localize import nearby
-from distributed.lanes.frozen_features import share_views
+from distributed.data.localize import localize
+from distributed.lanes.frozen_features import compute_frozen_features
 from distributed.lanes.ledger import Claim
 from distributed.lanes.packing import pack
 from distributed.lanes.trainer import make_trainer
@@ -18,9 +18,9 @@ from distributed.planning.plan import Plan
 from folds.errors import DivergenceError, UserError
 from folds.runtime.cpu import keep_memory
 from folds.runtime.device import Runtime
-from folds.runtime.workers import Team
+from folds.runtime.workers import Workers
 from folds.training.fit import fit_fold
-from folds.training.frozen import Shared
+from folds.training.frozen import FrozenFeatures
 from folds.training.problem import Problem
 
 
@@ -89,17 +89,17 @@ def _work(config: dict[str, Any]) -> None:
     lane: Lane = ray.get(config["lane"])
     keep_memory()
     torch.set_num_threads(lane.plan.threads)
-    problem = nearby(ray.get(lane.problem))
-    team = Team.current()
-    shared = share_views(problem, lane.runtime, lane.ledger)
-    while (claim := _next_claim(lane, team)) is not None:
-        _train(lane, problem, claim, team, shared)
+    problem = localize(ray.get(lane.problem))
+    workers = Workers.current()
+    frozen_features = compute_frozen_features(problem, lane.runtime, lane.ledger)
+    while (claim := _next_claim(lane, workers)) is not None:
+        _train(lane, problem, claim, workers, frozen_features)
 
 
-def _next_claim(lane: Lane, team: Team) -> Claim | None:
+def _next_claim(lane: Lane, workers: Workers) -> Claim | None:
     """Rank 0 asks, the others hear."""
-    claim = ray.get(lane.ledger.claim.remote(lane.number)) if team.rank == 0 else None
-    if team.size == 1:
+    claim = ray.get(lane.ledger.claim.remote(lane.number)) if workers.rank == 0 else None
+    if workers.size == 1:
         return claim
     box = [claim]
     try:
@@ -111,8 +111,10 @@ def _next_claim(lane: Lane, team: Team) -> Claim | None:
     return box[0]
 
 
-def _train(lane: Lane, problem: Problem, claim: Claim, team: Team, shared: Shared) -> None:
-    ledger, task, chief = lane.ledger, claim.task, team.rank == 0
+def _train(
+    lane: Lane, problem: Problem, claim: Claim, workers: Workers, frozen_features: FrozenFeatures
+) -> None:
+    ledger, task, chief = lane.ledger, claim.task, workers.rank == 0
     torch.set_num_threads(lane.plan.threads_of(task))
     try:
         if chief:
@@ -122,9 +124,9 @@ def _train(lane: Lane, problem: Problem, claim: Claim, team: Team, shared: Share
             claim.repeat,
             claim.fold,
             runtime=lane.runtime,
-            team=team,
-            shared=shared,
-            whole=claim.whole,
+            workers=workers,
+            frozen_features=frozen_features,
+            refit=claim.refit,
             checkpoint=ray.get(ledger.checkpoint.remote(task)),
             on_epoch=lambda report: ledger.tell.remote("epoch", task, **asdict(report)),
             on_checkpoint=lambda content: ledger.save_checkpoint.remote(task, content),

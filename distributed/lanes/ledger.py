@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from distributed.workspace import Workspace, write_whole
 from folds.training.frozen_view import View
-from folds.training.refit import Whole
+from folds.training.refit import RefitPlan
 
 Event = dict[str, Any]
 
@@ -41,12 +41,12 @@ class Piece:
 
 @dataclass(frozen=True)
 class Claim:
-    """A fold that a lane shall train now; with `whole`, all images."""
+    """A fold that a lane shall train now; with `refit`, all images."""
 
     task: int
     repeat: int
     fold: int
-    whole: Whole | None = None
+    refit: RefitPlan | None = None
 
 
 class Ledger:
@@ -121,7 +121,7 @@ class Ledger:
             return Claim(task, *self._tasks[task])
         found = [self._space.read_result(fold) for fold in range(task)]
         best, averaged = zip(*((f["best_epoch"], f["averaged"]) for f in found), strict=True)
-        return Claim(task, *self._tasks[task], Whole.of(best, averaged))
+        return Claim(task, *self._tasks[task], RefitPlan.of(best, averaged))
 
     def next_piece(self) -> Piece | None:
         """Give a worker a piece, or None when all are there.
@@ -196,12 +196,12 @@ class Ledger:
 
     def _tell_finished(self, task: int) -> None:
         found = self._space.read_result(task)
-        beside = {
+        other_views = {
             f"{view}_{name}": value
-            for view, scores in found["beside_scores"].items()
+            for view, scores in found["other_view_scores"].items()
             for name, value in scores.items()
         }
-        scores = found["measured"] | beside
+        scores = found["measured"] | other_views
         self.tell("finished", task, best_epoch=found["best_epoch"], scores=scores)
 
     def events(self, first: int) -> list[Event]:

@@ -17,7 +17,7 @@ def pack(result: FoldResult, card: ModelCard) -> dict[str, bytes]:
     arrays = io.BytesIO()
     names = ("rows", "probabilities", "holdout", "features")
     values: dict[str, Any] = {name: getattr(result, name) for name in names}
-    values |= {f"beside_{name}": found for name, found in result.beside.items()}
+    values |= {f"other_view_{name}": found for name, found in result.other_views.items()}
     values |= {f"external_{name}": found for name, found in result.external.items()}
     values |= {"shift_rows": result.shift.rows, "shift_predicted": result.shift.predicted}
     np.savez(arrays, **values)
@@ -25,7 +25,7 @@ def pack(result: FoldResult, card: ModelCard) -> dict[str, bytes]:
         "best_epoch": result.best_epoch,
         "averaged": result.averaged,
         "scores": result.scores,
-        "beside_scores": result.beside_scores,
+        "other_view_scores": result.other_view_scores,
         "measured": result.measured,
         "history": [asdict(report) for report in result.history],
     }

@@ -37,7 +37,7 @@ def settle(run: Run) -> None:
         run.notify("trying which precision and layout are fastest here (once for this machine)")
         found = _on_a_worker(trial, run.plan)
     run.runtime, run.rates = found.runtime, found.rates
-    write_whole(path, json.dumps(found.runtime.way).encode())
+    write_whole(path, json.dumps(found.runtime.settings).encode())
 
 
 def measure_rates(prepared: Prepared, plan: Plan) -> Rates:

@@ -14,7 +14,7 @@ PATIENCE_S = 60.0
 STOP_S = 20.0
 
 
-class Scribe:
+class RecorderThread:
     """A thread beside the driver, so that neither training nor the screen waits for MLflow.
 
     Parameters

@@ -12,11 +12,11 @@ from distributed.lanes.display import Display
 from distributed.lanes.frozen_features import cut
 from distributed.lanes.lane import Lane, run_lane
 from distributed.lanes.ledger import Event, Ledger, Piece, read_journal
-from distributed.lanes.recording import Scribe
+from distributed.lanes.recording import RecorderThread
 from distributed.run import Run
 from folds.errors import RunError
 from folds.evaluation.metrics import odd_initial_loss
-from folds.training.frozen import shared_views
+from folds.training.frozen import shareable_views
 
 POLL_S = 0.5
 
@@ -59,7 +59,7 @@ def _pieces(run: Run, to_do: set[int]) -> list[Piece]:
     problem, budget = run.prepared.problem, run.config.cluster.cache_budget
     if budget == "auto":
         budget = ray.cluster_resources().get("object_store_memory", 0) / 2e9
-    views = shared_views(problem, int(budget * 1e9))
+    views = shareable_views(problem, int(budget * 1e9))
     events = read_journal(run.space.events)
     begun = min((_epochs_done(run, task, events) for task in to_do), default=0)
     last = max((view.epoch for view in views), default=-1)
@@ -122,7 +122,7 @@ class _Watch:
         """
         run = self._run
         written = run.recorder.runs.written
-        scribe = Scribe(run.recorder, run.fold_files, run.notify)
+        recorder_thread = RecorderThread(run.recorder, run.fold_files, run.notify)
         names, stages = run.prepared.names, run.prepared.problem.stages
         try:
             with Display(run.console, names, stages, run.plan.lanes) as display:
@@ -130,13 +130,13 @@ class _Watch:
                 while going:
                     going = bool(self._to_do) and any(lane.is_alive() for lane in lanes)
                     events = ray.get(self._ledger.events.remote(self._seen))
-                    scribe.take(events[max(0, written - self._seen) :])
+                    recorder_thread.take(events[max(0, written - self._seen) :])
                     for event in events:
                         self._take(event, display)
                     time.sleep(POLL_S if going else 0)
-            scribe.close()
+            recorder_thread.close()
         except BaseException:  # Ctrl-C, or Ray is gone: nobody else may write while runs are closed
-            scribe.stop()
+            recorder_thread.stop()
             raise
         if self._to_do:
             self._failed += [f"a lane ended early: {lane.error}" for lane in lanes if lane.error]

@@ -54,7 +54,7 @@ def assess(images: ImageSet, pooled: Pooled, results: Results) -> Assessment:
     """
     oof = pooled.oof
     plain = Predictions(oof.labels, oof.probabilities, oof.groups, oof.fold, oof.repeat)
-    served = pooled.beside.get("tta", oof.probabilities)
+    served = pooled.other_views.get("tta", oof.probabilities)
     calibrated, temperature = out_of_fold_temperature(oof.labels, served, plain.folds)
     histories = [result["history"] for result in results]
     best = [h[r["best_epoch"]]["score"] for h, r in zip(histories, results, strict=True)]

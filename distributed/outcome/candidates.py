@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distributed.outcome.pooling import Pooled, Results
-from distributed.outcome.soup import Souped, make_soup
+from distributed.outcome.soup import Soup, make_soup
 from distributed.run import Run
 from folds.arrays import Floats
 from folds.config.selection import SelectBy
@@ -160,7 +160,7 @@ class _Found:
         external = {name: result[f"external_{name}"] for name in self.pooled.external}
         return self._like_the_folds("refit", [self._bundle(task)], external, result["holdout"])
 
-    def soup(self, soup: Souped) -> Candidate:
+    def soup(self, soup: Soup) -> Candidate:
         folder = self.run.space.folder / "soup"
         files = bundle_files(self.run.prepared.problem.card, {})
         folder.mkdir(exist_ok=True)

@@ -88,7 +88,7 @@ def _tested(found: ScoredOn) -> str:
 def _named_beside(summary: Summary) -> list[tuple[str, Scores]]:
     """Scores in other views, with names for people."""
     names = {"tta": f"TTA {summary.config['tta']}", "augmented": "augmented"}
-    return [(names[view], scores) for view, scores in summary.oof_beside.items()]
+    return [(names[view], scores) for view, scores in summary.oof_other_views.items()]
 
 
 def _row(scores: Scores) -> list[str]:

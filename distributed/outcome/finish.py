@@ -19,7 +19,7 @@ from folds.files import check_folder
 from folds.model.bundle import ModelCard
 from folds.model.licence import licence_of
 from tracking.figures import confusion_figure
-from tracking.promotion.registry import Described
+from tracking.promotion.registry import VersionNotes
 from tracking.report import Report, write_report
 from tracking.report.card import FILE, CardFacts, model_card
 from tracking.summary import Summary
@@ -96,14 +96,14 @@ def _register(
         **{f"crossfold.{name}": value for name, value in digests.items()},
     }
     name = run.config.tracking.model_name
-    return run.recorder.register(folder, chosen.kind, name, Described(tags, text))
+    return run.recorder.register(folder, chosen.kind, name, VersionNotes(tags, text))
 
 
 def _metrics(summary: Summary) -> dict[str, float]:
     """The parent run's metrics."""
     found: dict[str, float | None] = {f"oof_{n}": v for n, v in summary.oof}
-    for view, beside in summary.oof_beside.items():
-        found |= {f"oof_{view}_{name}": value for name, value in beside}
+    for view, other_views in summary.oof_other_views.items():
+        found |= {f"oof_{view}_{name}": value for name, value in other_views}
     for name, after in summary.calibration.scores.items():
         found[f"oof_calibrated_{name}"] = after.value
     found["temperature"] = summary.calibration.temperature

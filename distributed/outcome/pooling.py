@@ -42,7 +42,7 @@ class Pooled:
     ----------
     oof : OutOfFold
         Of each image, by the models that had not seen it.
-    beside : dict of str to ndarray of float32, shape (M, C)
+    other_views : dict of str to ndarray of float32, shape (M, C)
         The same in other views, by their names; rows as those of `oof`.
     shift : PooledShift
         Under corruptions; without any where ``--shift off`` was said.
@@ -53,7 +53,7 @@ class Pooled:
     """
 
     oof: OutOfFold
-    beside: dict[str, Floats]
+    other_views: dict[str, Floats]
     shift: PooledShift
     holdout: HoldOut | None
     external: dict[str, HoldOut]
@@ -74,7 +74,7 @@ def pool(prepared: Prepared, results: Results) -> Pooled:
         images.ids[rows], images.labels[rows], fold, repeat, joined("probabilities"),
         images.groups[rows],
     )  # fmt: skip
-    beside = {view: joined(f"beside_{view}") for view in results[0]["beside_scores"]}
+    other_views = {view: joined(f"other_view_{view}") for view in results[0]["other_view_scores"]}
     external = {
         other.name: HoldOut(
             other.images.ids,
@@ -83,7 +83,9 @@ def pool(prepared: Prepared, results: Results) -> Pooled:
         )
         for other in problem.externals
     }
-    return Pooled(oof, beside, _shift(prepared, results), _holdout(prepared, results), external)
+    return Pooled(
+        oof, other_views, _shift(prepared, results), _holdout(prepared, results), external
+    )
 
 
 def _where(prepared: Prepared, parts: list[Ints]) -> tuple[Ints, Ints, Ints]:

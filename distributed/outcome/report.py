@@ -21,7 +21,7 @@ from folds.config.selection import LOSSES
 from folds.evaluation.calibration import reliability
 from folds.evaluation.metrics import confusion, macro_f1
 from tracking import summary as told
-from tracking.report import confident_mistakes, facts, least_certain, opinions
+from tracking.report import average_by_image, confident_mistakes, facts, least_certain
 from tracking.summary import Summary
 
 _VERSIONS = ("crossfold", "torch", "timm", "kornia", "ray", "mlflow", "scikit-learn", "numpy")
@@ -46,7 +46,7 @@ def page_facts(
     """
     images, oof = run.prepared.problem.images, pooled.oof
     row_of = {name: row for row, name in enumerate(images.ids.tolist())}
-    seen = opinions(oof.labels, oof.probabilities, oof.ids)
+    seen = average_by_image(oof.labels, oof.probabilities, oof.ids)
 
     def pixels(rows: Ints) -> NDArray[np.uint8]:
         return images.pixels[np.array([row_of[name] for name in oof.ids[rows].tolist()])]
@@ -114,7 +114,7 @@ def _plain(found: told.Scores) -> dict[str, facts.Estimate]:
 def _elsewhere(summary: Summary, scored: int) -> list[facts.ScoreRow]:
     rows = [
         facts.ScoreRow(_TITLES[view], "the folds", scored, _plain(found))
-        for view, found in summary.oof_beside.items()
+        for view, found in summary.oof_other_views.items()
     ]
     tests = dict(summary.external)
     if summary.holdout is not None:
@@ -146,7 +146,7 @@ def _folds(run: Run, results: Results, summary: Summary) -> list[facts.Fold]:
 
 def _calibration(pooled: Pooled, said: Assessment) -> facts.Calibration:
     labels = pooled.oof.labels
-    before = pooled.beside.get("tta", pooled.oof.probabilities)
+    before = pooled.other_views.get("tta", pooled.oof.probabilities)
     one, two = (facts.Bins(**vars(reliability(labels, p))) for p in (before, said.calibrated))
     after = {n: facts.Estimate(i.value, i.low, i.high) for n, i in said.after.pooled.items()}
     return facts.Calibration(said.temperature, one, two, after)

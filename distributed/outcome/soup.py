@@ -7,7 +7,7 @@ import numpy as np
 import ray
 from safetensors.torch import load, save
 
-from distributed.data.localize import nearby
+from distributed.data.localize import localize
 from distributed.outcome.pooling import Results
 from distributed.run import Run
 from folds.arrays import Floats, Ints
@@ -16,10 +16,10 @@ from folds.evaluation.metrics import macro_f1
 from folds.model.backbone import Classifier
 from folds.model.soup import Weights, greedy, uniform
 from folds.runtime.device import Runtime
-from folds.runtime.workers import Team
-from folds.training.context import find_place
-from folds.training.frozen import nothing_shared
-from folds.training.predict import predicted
+from folds.runtime.workers import Workers
+from folds.training.context import fold_context
+from folds.training.frozen import no_frozen_features
+from folds.training.predict import predict
 from folds.training.problem import Problem
 from folds.training.validate import predict_external
 
@@ -27,7 +27,7 @@ ENOUGH = 2000  # images that a soup is looked at on
 
 
 @dataclass(frozen=True)
-class Souped:
+class Soup:
     """A soup of the folds' models.
 
     Parameters
@@ -57,7 +57,7 @@ class Souped:
         return self.value >= self.needed
 
 
-def make_soup(run: Run, results: Results) -> Souped:
+def make_soup(run: Run, results: Results) -> Soup:
     """Make the better of the uniform and the greedy soup, on a worker like those of the lanes."""
     assert run.runtime is not None
     problem, resources = run.prepared.problem, run.plan.resources_per_worker
@@ -87,9 +87,9 @@ def _cook(
     order: Sequence[int],
     rows: Ints,
     needed: float,
-) -> Souped:
-    problem = nearby(problem)
-    place = find_place(problem, 0, problem.splits.folds, runtime, Team(), nothing_shared)
+) -> Soup:
+    problem = localize(problem)
+    context = fold_context(problem, 0, problem.splits.folds, runtime, Workers(), no_frozen_features)
     card, weights = problem.card, [load(model) for model in models]
     classes = len(card.class_names)
     network = Classifier(card.backbone, classes=classes, size=card.size, head=card.head)
@@ -97,18 +97,18 @@ def _cook(
 
     def score(found: Weights) -> float:
         network.load_state_dict(found)
-        chosen = predicted(place, network, place.pixels, rows).argmax(axis=1)
+        chosen = predict(context, network, context.pixels, rows).argmax(axis=1)
         return macro_f1(problem.images.labels[rows], chosen)
 
     whole = uniform(weights)
     value, best = score(whole), greedy(weights, order, score)
     members, soup = (best.members, best.weights) if best.score > value else (tuple(order), whole)
     network.load_state_dict(soup)
-    return Souped(
+    return Soup(
         save({name: tensor.contiguous() for name, tensor in soup.items()}),
         tuple(sorted(members)),
         max(value, best.score),
         needed,
-        {e.name: predict_external(place, network, e, card.tta) for e in problem.externals},
-        predicted(place, network, place.pixels, place.holdout, card.tta),
+        {e.name: predict_external(context, network, e, card.tta) for e in problem.externals},
+        predict(context, network, context.pixels, context.holdout, card.tta),
     )

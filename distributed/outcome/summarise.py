@@ -57,7 +57,7 @@ def summarise(
     seconds = run.seconds | {"total": time.perf_counter() - run.began}
     folds = [_fold(run, task, result) for task, result in enumerate(results)]
     labels = pooled.oof.labels
-    views = {view: to_scores(scores(labels, found)) for view, found in pooled.beside.items()}
+    views = {view: to_scores(scores(labels, found)) for view, found in pooled.other_views.items()}
     return Summary(
         name=run.space.name,
         config=run.config.flat(),
@@ -68,7 +68,7 @@ def summarise(
         class_names=list(problem.images.class_names),
         plan=run.plan.describe(),
         lanes=run.plan.lanes,
-        runtime=Runtime(device=run.runtime.device.type, **run.runtime.way),
+        runtime=Runtime(device=run.runtime.device.type, **run.runtime.settings),
         folds=folds,
         over_folds=over_folds([fold.scores for fold in folds]),
         oof=to_scores(pooled.oof.scores),
@@ -79,7 +79,7 @@ def summarise(
             scores={name: estimated(found) for name, found in said.after.pooled.items()},
         ),
         gap=Gap(best=said.best, last=said.last),
-        oof_beside=views,
+        oof_other_views=views,
         oof_shift=None if shift is None else _shift(pooled, shift, said.shift),
         holdout=_holdout(pooled, choice),
         external={
@@ -109,7 +109,7 @@ def _fold(run: Run, task: int, result: dict[str, Any]) -> FoldSummary:
         epochs=len(result["history"]),
         **_speed(result["history"], len(run.prepared.problem.stages)),
         scores=to_scores(result["scores"]),
-        beside={view: to_scores(found) for view, found in result["beside_scores"].items()},
+        other_views={view: to_scores(found) for view, found in result["other_view_scores"].items()},
         measured={n: defined(v) for n, v in result["measured"].items() if "." in n},
     )
 

@@ -145,10 +145,10 @@ def fold_seconds(plan: Plan, task: int, work: Work, rates: "Rates") -> float:
 
 def lane_speed(plan: Plan, task: int, rates: "Rates") -> float:
     """Speed of a lane at a fold, as multiple of one undisturbed worker's."""
-    team = plan.workers * TEAM_EFFICIENCY if plan.workers > 1 else 1.0
+    workers = plan.workers * TEAM_EFFICIENCY if plan.workers > 1 else 1.0
     cores = 1 + THREAD_GAIN * (plan.threads_of(task) / plan.threads - 1)
     crowd = max(1.0, min(plan.lanes, plan.lanes_per_gpu) * rates.busy)
-    return team * cores / crowd
+    return workers * cores / crowd
 
 
 def epoch_seconds(work: Work, rates: "Rates") -> tuple[float, ...]:

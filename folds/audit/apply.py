@@ -13,7 +13,7 @@ from folds.errors import UserError
 from folds.images.imageset import ImageSet
 
 
-def together(groups: NDArray[np.str_], cluster: NDArray[np.int64]) -> NDArray[np.str_]:
+def merge_groups(groups: NDArray[np.str_], cluster: NDArray[np.int64]) -> NDArray[np.str_]:
     """Groups that no cluster of duplicates crosses.
 
     Parameters
@@ -72,7 +72,9 @@ def without_junk(images: ImageSet, found: Findings) -> tuple[ImageSet, Findings]
     return images.kept(rows), found.take(rows)
 
 
-def trusted(images: ImageSet, found: Findings, *, drop: bool, group: bool = True) -> ImageSet:
+def apply_findings(
+    images: ImageSet, found: Findings, *, drop: bool, group: bool = True
+) -> ImageSet:
     """Images that were audited; the notices say what was found and done.
 
     Parameters
@@ -88,7 +90,7 @@ def trusted(images: ImageSet, found: Findings, *, drop: bool, group: bool = True
     told = summary(images, found, drop=drop)
     if drop:
         images, found = without_junk(images, found)
-    groups = together(images.groups, found.cluster) if group else images.groups
+    groups = merge_groups(images.groups, found.cluster) if group else images.groups
     return replace(images, groups=groups, notices=(*images.notices, *found.notices, *told))
 
 

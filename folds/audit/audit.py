@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from folds.arrays import Floats
-from folds.audit.describe import Described, describe
+from folds.audit.describe import ImageDescriptors, describe
 from folds.audit.duplicates import find_duplicates
 from folds.audit.findings import Findings
 from folds.audit.junk import Outlying, outlying
@@ -37,17 +37,17 @@ def audit(images: ImageSet, *, deep: Floats | None = None) -> Findings:
     """
     order = np.argsort(images.ids, kind="stable")
     back = np.argsort(order)
-    described = describe(images.pixels).take(order)
-    found = find_duplicates(described)
+    descriptors = describe(images.pixels).take(order)
+    found = find_duplicates(descriptors)
     firsts = np.flatnonzero(found.cluster == np.arange(len(order)))
     number = np.searchsorted(firsts, found.cluster)
     labels = images.labels[order][firsts]
-    statistics = described.statistics[firsts]
-    looks = [_look(statistics, described.tolerance, labels)]
+    statistics = descriptors.statistics[firsts]
+    looks = [_look(statistics, descriptors.tolerance, labels)]
     if deep is not None:
         looks.append(_look(*_reduced(deep[order[firsts]]), labels))
     score = np.max([look.score for look in looks], axis=0)
-    aspects = _aspects(described.take(firsts), score > 1)
+    aspects = _aspects(descriptors.take(firsts), score > 1)
     junk = (score > 1)[number]
     proper = ~junk[found.pairs[:, 0]]
     return Findings(
@@ -76,12 +76,12 @@ def _look(space: Floats, tolerance: Floats, labels: NDArray[np.int64]) -> Outlyi
     return outlying(space, tolerance, labels)
 
 
-def _aspects(described: Described, junk: NDArray[np.bool_]) -> NDArray[np.str_]:
+def _aspects(descriptors: ImageDescriptors, junk: NDArray[np.bool_]) -> NDArray[np.str_]:
     """What about each picture is farthest from the good ones."""
-    good = described.statistics[~junk]
-    spread = np.hypot(good.std(0), described.tolerance)
-    away = np.abs(described.statistics - np.median(good, axis=0)) / spread
-    return np.array(described.names)[away.argmax(1)]
+    good = descriptors.statistics[~junk]
+    spread = np.hypot(good.std(0), descriptors.tolerance)
+    away = np.abs(descriptors.statistics - np.median(good, axis=0)) / spread
+    return np.array(descriptors.names)[away.argmax(1)]
 
 
 def _reasons(

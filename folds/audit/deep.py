@@ -45,6 +45,6 @@ def deep_features(
     with torch.inference_mode(), runtime.autocast():
         for first in range(0, len(images), _BATCH):
             batch = as_tensor(images.pixels[first : first + _BATCH]).to(runtime.device)
-            features = model.front(to_input(batch, size), len(model.chain))
+            features = model.frozen_features(to_input(batch, size), len(model.chain))
             found.append(features.float().cpu().numpy())
     return np.concatenate(found)

@@ -31,7 +31,7 @@ _FAINT = 1e-3  # a gradient below any real one
 
 
 @dataclass(frozen=True)
-class Described:
+class ImageDescriptors:
     """What N images look like.
 
     Parameters
@@ -60,7 +60,7 @@ class Described:
     thumbs: NDArray[np.uint8]
     digest: NDArray[np.uint64]
 
-    def take(self, rows: NDArray[np.int64]) -> "Described":
+    def take(self, rows: NDArray[np.int64]) -> "ImageDescriptors":
         """The same of these images, in this order."""
         return replace(
             self,
@@ -71,7 +71,7 @@ class Described:
         )
 
 
-def describe(pixels: Pixels) -> Described:
+def describe(pixels: Pixels) -> ImageDescriptors:
     """Describe images.
 
     Parameters
@@ -88,7 +88,7 @@ def describe(pixels: Pixels) -> Described:
     )
     names = _names(pixels.shape)
     tolerance = np.array([_TOLERANCE[name] for name in names], np.float32)
-    return Described(statistics, names, tolerance, fingerprints, thumbs, digest)
+    return ImageDescriptors(statistics, names, tolerance, fingerprints, thumbs, digest)
 
 
 def _describe_block(pixels: NDArray[np.uint8]) -> list[tuple[NDArray, ...]]:

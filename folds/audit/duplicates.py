@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from folds.arrays import Floats
-from folds.audit.describe import Described
+from folds.audit.describe import ImageDescriptors
 
 NEIGHBOURS = 8  # of each image that are compared with it
 LIMIT = 0.03  # largest difference of near-duplicates
@@ -56,12 +56,12 @@ class Duplicates:
     similarity: Floats
 
 
-def find_duplicates(described: Described) -> Duplicates:
+def find_duplicates(descriptors: ImageDescriptors) -> Duplicates:
     """Find the clusters of images that show the same picture.
 
     Parameters
     ----------
-    described : Described
+    descriptors : ImageDescriptors
         N images.
 
     Notes
@@ -70,14 +70,14 @@ def find_duplicates(described: Described) -> Duplicates:
     far is measured, and near-duplicates are several times closer. Images of few pixels, or of
     things that look alike, so get a stricter limit.
     """
-    first = _first_of_copies(described.digest)
+    first = _first_of_copies(descriptors.digest)
     copies = np.flatnonzero(first != np.arange(len(first)))
     pairs, similarity = [np.stack([first[copies], copies], 1)], [np.ones(len(copies), np.float32)]
     cluster = first
     for turn in range(_ROUNDS):
         rows = np.flatnonzero(cluster == np.arange(len(cluster)))
-        candidates = _neighbours(described.fingerprints, rows)
-        difference = _differences(described.thumbs, candidates)
+        candidates = _neighbours(descriptors.fingerprints, rows)
+        difference = _differences(descriptors.thumbs, candidates)
         near = difference <= _SURE
         if turn or not near.any():  # what is sure is joined before it is asked what is usual
             near = difference <= _limit(rows, candidates, difference)

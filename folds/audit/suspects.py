@@ -17,7 +17,7 @@ _ARRAYS = {"ids": "U", "labels": "iu", "probabilities": "f"}
 
 
 @dataclass(frozen=True)
-class Opinions:
+class RunPredictions:
     """What the models of a run said of M images, once for each.
 
     Parameters
@@ -68,7 +68,7 @@ class Suspects:
         return len(self.ids)
 
 
-def read_opinions(source: Path) -> Opinions:
+def read_predictions(source: Path) -> RunPredictions:
     """Read the out-of-fold predictions of a run.
 
     Parameters
@@ -101,7 +101,7 @@ def read_opinions(source: Path) -> Opinions:
         raise UserError(f"--oof {source}: an id has two labels; the file was changed by hand")
     mean = total / total.sum(axis=1, keepdims=True)
     names = _class_names(path.with_name("summary.json"), mean.shape[1])
-    return Opinions(str(source), ids, labels[first].astype(np.int64), mean, names)
+    return RunPredictions(str(source), ids, labels[first].astype(np.int64), mean, names)
 
 
 def _check(source: Path, ids: NDArray, labels: NDArray, probabilities: NDArray) -> None:
@@ -138,7 +138,7 @@ def _class_names(summary: Path, count: int) -> tuple[str, ...]:
     return tuple(str(number) for number in range(count))
 
 
-def match(opinions: Opinions, images: ImageSet) -> Opinions:
+def match(predictions: RunPredictions, images: ImageSet) -> RunPredictions:
     """Take the class names of the images that the predictions are about.
 
     Raises
@@ -146,26 +146,26 @@ def match(opinions: Opinions, images: ImageSet) -> Opinions:
     UserError
         Ids, labels or classes are not those of the images.
     """
-    where = f"--oof {opinions.source}"
+    where = f"--oof {predictions.source}"
     remedy = "pass the --data that the run was made with"
-    unknown = np.setdiff1d(opinions.ids, images.ids)
+    unknown = np.setdiff1d(predictions.ids, images.ids)
     if len(unknown):
         raise UserError(
-            f"{where}: {len(unknown)} of its {len(opinions.ids)} ids are not in --data "
+            f"{where}: {len(unknown)} of its {len(predictions.ids)} ids are not in --data "
             f"({listed(unknown)}); {remedy}"
         )
-    if len(images.class_names) != opinions.probabilities.shape[1]:
+    if len(images.class_names) != predictions.probabilities.shape[1]:
         raise UserError(
-            f"{where}: {opinions.probabilities.shape[1]} classes, --data has "
+            f"{where}: {predictions.probabilities.shape[1]} classes, --data has "
             f"{len(images.class_names)}; {remedy}"
         )
-    changed = opinions.ids[images.labels[rows_of(opinions.ids, images)] != opinions.labels]
+    changed = predictions.ids[images.labels[rows_of(predictions.ids, images)] != predictions.labels]
     if len(changed):
         raise UserError(
             f"{where}: {len(changed)} labels differ from those in --data ({listed(changed)}); "
             f"{remedy}"
         )
-    return replace(opinions, class_names=images.class_names)
+    return replace(predictions, class_names=images.class_names)
 
 
 def rows_of(ids: NDArray[np.str_], images: ImageSet) -> Ints:
@@ -174,7 +174,7 @@ def rows_of(ids: NDArray[np.str_], images: ImageSet) -> Ints:
     return order[np.searchsorted(images.ids, ids, sorter=order)]
 
 
-def find_suspects(opinions: Opinions) -> Suspects:
+def find_suspects(predictions: RunPredictions) -> Suspects:
     """Rank the labels that confident learning calls wrong.
 
     Returns
@@ -190,7 +190,7 @@ def find_suspects(opinions: Opinions) -> Suspects:
     from cleanlab.filter import find_label_issues  # slow to import
     from cleanlab.rank import get_label_quality_scores
 
-    labels, probabilities = opinions.labels, opinions.probabilities
+    labels, probabilities = predictions.labels, predictions.probabilities
     quality = get_label_quality_scores(labels, probabilities, method="self_confidence")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # classes that no label names
@@ -198,10 +198,10 @@ def find_suspects(opinions: Opinions) -> Suspects:
     wrong = wrong[np.argsort(quality[wrong], kind="stable")]
     suggested = probabilities[wrong].argmax(axis=1)
     return Suspects(
-        opinions.ids[wrong],
+        predictions.ids[wrong],
         labels[wrong],
         suggested,
         quality[wrong],
         probabilities[wrong, suggested],
-        opinions.class_names,
+        predictions.class_names,
     )

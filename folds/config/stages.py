@@ -106,7 +106,7 @@ def _short(number: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class StagePosition:
     """Where in the stages an epoch lies.
 
     Parameters
@@ -129,12 +129,12 @@ def total_epochs(stages: Sequence[Stage]) -> int:
     return sum(stage.epochs for stage in stages)
 
 
-def moment(stages: Sequence[Stage], epoch: int) -> Moment:
+def stage_position(stages: Sequence[Stage], epoch: int) -> StagePosition:
     """Find the stage of an epoch (from 0); a pure function, so nothing about it is stored."""
     first = 0
     for index, stage in enumerate(stages):
         if epoch < first + stage.epochs:
-            return Moment(index, stage, epoch - first)
+            return StagePosition(index, stage, epoch - first)
         first += stage.epochs
     raise IndexError(f"epoch {epoch} of {first}")
 

@@ -71,12 +71,12 @@ class Classifier(nn.Module):
         start: int = 0,
         with_features: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Logits of images, or of what `front` gave for them.
+        """Logits of images, or of what `frozen_features` gave for them.
 
         Parameters
         ----------
         inputs : Tensor of float32, shape (B, 3, size, size)
-            Images in [0, 1]; with `start` above 0 the output of ``front(images, start)``.
+            Images in [0, 1]; with `start` above 0 the output of ``frozen_features(images, start)``.
         rows : Tensor of int64, shape (B,), optional
             Numbers of the images, or of their draws; with them features are dropped.
         seed : int
@@ -96,7 +96,7 @@ class Classifier(nn.Module):
         logits = self.head(pooled, rows, seed)
         return (logits, pooled) if with_features else logits
 
-    def front(self, image: Tensor, depth: int) -> Tensor:
+    def frozen_features(self, image: Tensor, depth: int) -> Tensor:
         """Output of the first `depth` parts of the chain, at least one, for images in [0, 1]."""
         output = self._norm(image)
         for part in self.chain[:depth]:
@@ -177,7 +177,7 @@ def _silence_dropout(network: nn.Module) -> None:
     """Switch off a model's own dropout and stochastic depth.
 
     They draw from torch's global generator, so their masks would change with workers, lanes and
-    interruptions; `keep` is the only randomness in a forward pass.
+    interruptions; `dropout_mask` is the only randomness in a forward pass.
     """
     for module in network.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):

@@ -99,7 +99,8 @@ class Head(nn.Linear):
     -----
     - a fresh head gives a loss near log(C): the last layer's weights are small, its bias 0;
     - hidden layers are initialised after Glorot (uniform), their biases 0;
-    - dropout is a function of (seed, image, feature), not of the batch or the worker, see `keep`.
+    - dropout is a function of (seed, image, feature), not of the batch or the worker, see
+    `dropout_mask`.
     """
 
     def __init__(self, network: Any, classes: int, shape: HeadShape, dropout: float) -> None:
@@ -120,7 +121,7 @@ class Head(nn.Linear):
         for number, probability in enumerate(self.dropouts):
             width = features.shape[1]
             if rows is not None and probability > 0:
-                features = features * keep(rows, width, probability, seed, first)
+                features = features * dropout_mask(rows, width, probability, seed, first)
             first += width
             if number < len(self.hidden):
                 features = self.hidden[number](features)
@@ -135,7 +136,9 @@ def _hidden(inputs: int, width: int, shape: HeadShape) -> nn.Sequential:
     return nn.Sequential(linear, norm, _ACTIVATIONS[shape.activation]())
 
 
-def keep(rows: Tensor, features: int, probability: float, seed: int, first: int = 0) -> Tensor:
+def dropout_mask(
+    rows: Tensor, features: int, probability: float, seed: int, first: int = 0
+) -> Tensor:
     """Dropout factors of (image, feature) by a counter-based hash.
 
     Parameters

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from folds.config import Config
-from folds.config.stages import Moment, Stage, lr_scale
+from folds.config.stages import Stage, StagePosition, lr_scale
 from folds.model.backbone import Classifier, layer_groups
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -110,7 +110,7 @@ def set_scales(
     optimizer: torch.optim.Optimizer,
     groups: int,
     stages: Sequence[Stage],
-    now: Moment,
+    position: StagePosition,
     done: float,
     config: Config,
 ) -> None:
@@ -125,7 +125,7 @@ def set_scales(
     """
     for group in optimizer.param_groups:
         group["scale"] = lr_scale(
-            group["depth"], groups, stages, now.index, done,
+            group["depth"], groups, stages, position.index, done,
             decay=config.train.layer_decay, warmup=config.train.warmup,
         )  # fmt: skip
 

@@ -65,7 +65,7 @@ class Runtime:
         return cls(torch.device(device), precision)
 
     @property
-    def way(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """All but the device, as plain values."""
         return {name: getattr(self, name) for name in ("precision", "channels_last", "compiled")}
 

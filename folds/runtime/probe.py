@@ -101,7 +101,7 @@ def remembered(trial: Trial, runtime: Runtime) -> Probed | None:
     """What an earlier run on this machine found, if it tried the same."""
     try:
         stored = json.loads(_memory_of(trial, runtime).read_text(encoding="utf-8"))
-        return Probed(replace(runtime, **stored["way"]), Rates(**stored["rates"]))
+        return Probed(replace(runtime, **stored["settings"]), Rates(**stored["rates"]))
     except (OSError, ValueError, TypeError, KeyError):  # not there, or from another version
         return None
 
@@ -125,7 +125,7 @@ def probe(trial: Trial, runtime: Runtime) -> Probed:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_suffix(f".{os.getpid()}")
-        content = {"way": found.runtime.way, "rates": asdict(found.rates)}
+        content = {"settings": found.runtime.settings, "rates": asdict(found.rates)}
         scratch.write_text(json.dumps(content), encoding="utf-8")
         scratch.replace(path)
     except OSError:  # a home that cannot be written to: measured again next time
@@ -287,7 +287,7 @@ def _memory_of(trial: Trial, runtime: Runtime) -> Path:
     """Where the answer is kept: named after all it depends on, the work only roughly."""
     rough = asdict(trial) | {"images": trial.images.bit_length()}
     versions = torch.__version__, timm.__version__, platform.python_version()
-    facts = json.dumps([rough, runtime.way, _device_name(runtime), versions])
+    facts = json.dumps([rough, runtime.settings, _device_name(runtime), versions])
     name = hashlib.sha256(facts.encode()).hexdigest()[:24]
     return cache_folder() / "probe" / f"{name}.json"
 

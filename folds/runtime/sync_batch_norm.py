@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from folds.model.layer_groups import BatchNorm
-from folds.runtime.workers import Team
+from folds.runtime.workers import Workers
 
 
-def synchronise(model: nn.Module, team: Team) -> None:
+def synchronise(model: nn.Module, workers: Workers) -> None:
     """Let the batch norm of a model see all workers' images while it trains, in place.
 
     Names and weights stay as they are. One way for every device: torch's own SyncBatchNorm has
@@ -17,14 +17,14 @@ def synchronise(model: nn.Module, team: Team) -> None:
     """
     for module in model.modules():
         if isinstance(module, BatchNorm):
-            module.forward = _Synchronised(module, team)  # type: ignore[method-assign, assignment]
+            module.forward = _Synchronised(module, workers)  # type: ignore[method-assign, assignment]
 
 
 class _Synchronised:
     """The forward pass of one batch norm."""
 
-    def __init__(self, norm: Any, team: Team) -> None:
-        self._norm, self._team = norm, team
+    def __init__(self, norm: Any, workers: Workers) -> None:
+        self._norm, self._workers = norm, workers
 
     def __call__(self, image: Tensor) -> Tensor:
         norm = self._norm
@@ -42,10 +42,10 @@ class _Synchronised:
         axes = [axis for axis in range(image.ndim) if axis != 1]
         shape = [1, -1, *[1] * (image.ndim - 2)]
         here = image.new_full((1,), image.numel() / image.shape[1])
-        total = self._team.sum_through(torch.cat([image.sum(axes), here]))
+        total = self._workers.sum_through(torch.cat([image.sum(axes), here]))
         mean, count = total[:-1] / total[-1], total[-1].detach()
         centred = image - mean.view(shape)
-        variance = self._team.sum_through(centred.square().sum(axes)) / count
+        variance = self._workers.sum_through(centred.square().sum(axes)) / count
         self._remember(mean.detach(), variance.detach() * count / (count - 1).clamp_min(1))
         scale = torch.rsqrt(variance + norm.eps)
         if norm.affine:

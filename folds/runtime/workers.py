@@ -14,13 +14,13 @@ from folds.sampling import worker_slice
 
 
 @dataclass(frozen=True)
-class Team:
+class Workers:
     """This worker's place among the workers of its fold.
 
     Parameters
     ----------
     rank : int
-        0 to size - 1; rank 0 speaks for the team.
+        0 to size - 1; rank 0 speaks for all.
     size : int
         Number of workers.
     """
@@ -29,8 +29,8 @@ class Team:
     size: int = 1
 
     @classmethod
-    def current(cls) -> "Team":
-        """The process group that is set up, or a team of one."""
+    def current(cls) -> "Workers":
+        """The process group that is set up, or one worker alone."""
         if not dist.is_initialized():
             return cls()
         return cls(dist.get_rank(), dist.get_world_size())
@@ -52,7 +52,7 @@ class Team:
         """This worker's part of some rows."""
         return worker_slice(rows, self.rank, self.size)
 
-    def pieces(self, rows: NDArray[np.int64], number: int) -> list[NDArray[np.int64]]:
+    def microbatches(self, rows: NDArray[np.int64], number: int) -> list[NDArray[np.int64]]:
         """This worker's part of each of some pieces of rows, whose sizes differ by at most one."""
         return [self.slice(piece) for piece in np.array_split(rows, number)]
 

@@ -7,7 +7,7 @@ TRIES = 8  # orders of the groups, of which the most even result is kept
 Table = NDArray[np.float64]
 
 
-def divide(
+def grouped_split(
     labels: NDArray[np.int64], groups: NDArray, shares: NDArray[np.float64], *, seed: int
 ) -> NDArray[np.int64]:
     """Put whole groups into parts.

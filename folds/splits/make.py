@@ -10,7 +10,7 @@ from sklearn.model_selection import StratifiedKFold
 from folds.config import SplitConfig
 from folds.errors import UserError, listed
 from folds.images import ImageSet
-from folds.splits.grouped import TRIES, divide
+from folds.splits.grouped import TRIES, grouped_split
 from folds.splits.manifest import HOLDOUT, SplitManifest, fingerprint
 
 
@@ -20,9 +20,9 @@ def make_splits(images: ImageSet, config: SplitConfig) -> SplitManifest:
     Returns
     -------
     SplitManifest
-        scikit-learn's StratifiedKFold where every image is its own group, else `divide`, which
-        does what its StratifiedGroupKFold does; repeat r is shuffled with seed + r. The hold-out
-        is set aside before, by `divide`.
+        scikit-learn's StratifiedKFold where every image is its own group, else `grouped_split`,
+        which does what its StratifiedGroupKFold does; repeat r is shuffled with seed + r. The
+        hold-out is set aside before, by `grouped_split`.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def _set_aside(labels: NDArray, groups: NDArray, config: SplitConfig) -> NDArray
     if not config.holdout:
         return np.zeros(len(labels), dtype=bool)
     shares = np.array([config.holdout, 1 - config.holdout])
-    aside = divide(labels, groups, shares, seed=config.seed) == 0
+    aside = grouped_split(labels, groups, shares, seed=config.seed) == 0
     if not aside.any():
         raise UserError(
             f"--holdout {config.holdout:g}: less than one group of the images; raise it, or leave "
@@ -73,7 +73,7 @@ def _set_aside(labels: NDArray, groups: NDArray, config: SplitConfig) -> NDArray
 def _folds(labels: NDArray, groups: NDArray | None, folds: int, *, seed: int) -> NDArray[np.int64]:
     """The fold of each image."""
     if groups is not None:
-        return divide(labels, groups, np.full(folds, 1 / folds), seed=seed)
+        return grouped_split(labels, groups, np.full(folds, 1 / folds), seed=seed)
     fold = np.empty(len(labels), dtype=np.int64)
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     for number, (_, held_out) in enumerate(splitter.split(labels, labels)):

@@ -7,15 +7,15 @@ from torch import Tensor
 
 from folds.arrays import Ints
 from folds.runtime.device import Runtime, as_tensor
-from folds.runtime.workers import Team
+from folds.runtime.workers import Workers
 from folds.training.balance import Balance
-from folds.training.frozen import Shared
+from folds.training.frozen import FrozenFeatures
 from folds.training.loader import Gather
 from folds.training.problem import Problem
 
 
 @dataclass(frozen=True)
-class Place:
+class FoldContext:
     """The fixed surroundings of one fold's training.
 
     Rows `train` and `held_out` are the fold's training and validation parts; `holdout` is the test
@@ -27,7 +27,7 @@ class Place:
     repeat: int
     number: int
     runtime: Runtime
-    team: Team
+    workers: Workers
     pixels: Gather
     labels: Tensor
     train: Ints
@@ -35,13 +35,18 @@ class Place:
     holdout: Ints
     balance: Balance
     weights: Tensor  # (C,), those of `balance` on the device
-    shared: Shared
+    frozen_features: FrozenFeatures
     elsewhere: dict[str, Gather]
 
 
-def find_place(
-    problem: Problem, repeat: int, fold: int, runtime: Runtime, team: Team, shared: Shared
-) -> Place:
+def fold_context(
+    problem: Problem,
+    repeat: int,
+    fold: int,
+    runtime: Runtime,
+    workers: Workers,
+    frozen_features: FrozenFeatures,
+) -> FoldContext:
     """Divide the images for a fold and put them on its device."""
     train, held_out = problem.splits.parts(repeat, fold, problem.images.ids)
     pixels = Gather(problem.images.pixels, runtime.device)
@@ -50,7 +55,7 @@ def find_place(
     balance = problem.balance(train)
     weights = torch.from_numpy(balance.weights).float().to(runtime.device)
     elsewhere = {e.name: Gather(e.images.pixels, runtime.device) for e in problem.externals}
-    return Place(
-        problem, repeat, fold, runtime, team, pixels, labels, train, held_out, holdout, balance,
-        weights, shared, elsewhere,
+    return FoldContext(
+        problem, repeat, fold, runtime, workers, pixels, labels, train, held_out, holdout, balance,
+        weights, frozen_features, elsewhere,
     )  # fmt: skip

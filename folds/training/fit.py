@@ -13,23 +13,23 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from folds.arrays import Floats
-from folds.config.stages import Moment, moment, shortened, total_epochs
+from folds.config.stages import StagePosition, shortened, stage_position, total_epochs
 from folds.evaluation.metrics import quick_scores
 from folds.model.backbone import build
 from folds.model.layer_groups import forget_frozen, unfreeze
 from folds.runtime.device import Runtime
 from folds.runtime.sync_batch_norm import synchronise
-from folds.runtime.workers import Team, summed
+from folds.runtime.workers import Workers, summed
 from folds.sampling import model_seed
 from folds.training.checkpoint import EpochReport, FoldState, dump, restore
-from folds.training.context import Place, find_place
+from folds.training.context import FoldContext, fold_context
 from folds.training.ema import averaged, first_average
-from folds.training.epoch import predict, train_epoch
-from folds.training.frozen import Shared, nothing_shared
+from folds.training.epoch import predict_logits, train_epoch
+from folds.training.frozen import FrozenFeatures, no_frozen_features
 from folds.training.losses import fresh_factor
 from folds.training.optim import make_optimizer
 from folds.training.problem import Problem
-from folds.training.refit import Whole
+from folds.training.refit import RefitPlan
 from folds.training.result import FoldResult, fold_result
 from folds.training.validate import chosen_by
 
@@ -43,9 +43,9 @@ def fit_fold(
     fold: int,
     *,
     runtime: Runtime,
-    team: Team | None = None,
-    shared: Shared = nothing_shared,
-    whole: Whole | None = None,
+    workers: Workers | None = None,
+    frozen_features: FrozenFeatures = no_frozen_features,
+    refit: RefitPlan | None = None,
     checkpoint: bytes | None = None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
     on_checkpoint: Callable[[bytes], None] = lambda content: None,
@@ -60,12 +60,12 @@ def fit_fold(
         Which fold; the number of folds stands for none of them, which trains on all images.
     runtime : Runtime
         Device and precision.
-    team : Team, optional
+    workers : Workers, optional
         The workers that share the fold; all of them call this function. Default: alone.
-    shared : callable
+    frozen_features : callable
         Gives the outputs of the backbone's frozen front for a view of all images, or None where
         nobody has computed them; see `folds.training.frozen`.
-    whole : Whole, optional
+    refit : RefitPlan, optional
         How long to train on all images; needed where nothing is left to validate by.
     checkpoint : bytes, optional
         What `on_checkpoint` was given last, to go on from there.
@@ -85,32 +85,34 @@ def fit_fold(
     -----
     A fold that goes on from a checkpoint ends as one that was never interrupted.
     """
-    if whole is not None:
-        problem = replace(problem, stages=shortened(problem.stages, whole.epochs))
-    place = find_place(problem, repeat, fold, runtime, team or Team.current(), shared)
-    state = _first_state(place) if checkpoint is None else _restored(place, checkpoint)
+    if refit is not None:
+        problem = replace(problem, stages=shortened(problem.stages, refit.epochs))
+    context = fold_context(
+        problem, repeat, fold, runtime, workers or Workers.current(), frozen_features
+    )
+    state = _first_state(context) if checkpoint is None else _restored(context, checkpoint)
     stages, wrapped, staged = problem.stages, None, -1
-    while state.epoch < total_epochs(stages) and not _patience_over(place, state):
-        now = moment(stages, state.epoch)
-        if wrapped is None or now.index != staged:
-            wrapped, staged = _enter_stage(place, state, now), now.index
-        report = _epoch(place, state, wrapped, now, whole)
-        if place.team.rank == 0:
+    while state.epoch < total_epochs(stages) and not _patience_over(context, state):
+        position = stage_position(stages, state.epoch)
+        if wrapped is None or position.index != staged:
+            wrapped, staged = _enter_stage(context, state, position), position.index
+        report = _epoch(context, state, wrapped, position, refit)
+        if context.workers.rank == 0:
             on_epoch(report)
-            if _worth_keeping(place, state, now):
+            if _worth_keeping(context, state, position):
                 on_checkpoint(dump(state))
-    return fold_result(place, state)
+    return fold_result(context, state)
 
 
-def _worth_keeping(place: Place, state: FoldState, now: Moment) -> bool:
+def _worth_keeping(context: FoldContext, state: FoldState, position: StagePosition) -> bool:
     """Whether to write a checkpoint: a head alone is quicker trained again than written."""
-    if place.shared is not nothing_shared and now.stage.share == 0:
-        return now.epoch == now.stage.epochs - 1
-    return state.epoch % place.problem.config.cluster.checkpoint_every == 0
+    if context.frozen_features is not no_frozen_features and position.stage.share == 0:
+        return position.epoch == position.stage.epochs - 1
+    return state.epoch % context.problem.config.cluster.checkpoint_every == 0
 
 
-def _first_state(place: Place) -> FoldState:
-    problem = place.problem
+def _first_state(context: FoldContext) -> FoldState:
+    problem = context.problem
     config = problem.config
     model = build(
         config.model.backbone,
@@ -118,69 +120,75 @@ def _first_state(place: Place) -> FoldState:
         size=problem.size,
         dropout=config.model.dropout,
         pretrained=problem.pretrained,
-        seed=model_seed(config.split.seed, place.repeat, place.number),
+        seed=model_seed(config.split.seed, context.repeat, context.number),
         head=config.model.head,
     )
-    place.runtime.place(model)
-    if config.cluster.sync_bn and place.team.size > 1:
-        synchronise(model, place.team)
+    context.runtime.place(model)
+    if config.cluster.sync_bn and context.workers.size > 1:
+        synchronise(model, context.workers)
     optimizer = make_optimizer(
         model, config, learning_rate=max(stage.learning_rate for stage in problem.stages)
     )
     average = first_average(model) if config.optim.ema else None
-    return FoldState(model, optimizer, average, place.runtime.scaler())
+    return FoldState(model, optimizer, average, context.runtime.scaler())
 
 
-def _restored(place: Place, checkpoint: bytes) -> FoldState:
-    state = _first_state(place)
+def _restored(context: FoldContext, checkpoint: bytes) -> FoldState:
+    state = _first_state(context)
     restore(state, checkpoint)
     return state
 
 
-def _enter_stage(place: Place, state: FoldState, now: Moment) -> nn.Module:
+def _enter_stage(context: FoldContext, state: FoldState, position: StagePosition) -> nn.Module:
     """Freeze and unfreeze, then wrap anew: DDP fixes at its start what it reduces."""
     model = state.model
-    unfreeze(model, now.stage)
+    unfreeze(model, position.stage)
     forget_frozen(state.optimizer)
     model.zero_grad(set_to_none=True)
-    if place.team.size == 1:
-        return place.runtime.wrap(model)
+    if context.workers.size == 1:
+        return context.runtime.wrap(model)
     # batch-norm statistics are averaged at the end of an epoch instead
     together = DistributedDataParallel(model, broadcast_buffers=False)
     together.register_comm_hook(None, summed)
-    return place.runtime.wrap(together)
+    return context.runtime.wrap(together)
 
 
-def _patience_over(place: Place, state: FoldState) -> bool:
+def _patience_over(context: FoldContext, state: FoldState) -> bool:
     """Whether the last stage has gone on long enough without a better epoch."""
-    last_stage = total_epochs(place.problem.stages[:-1])
+    last_stage = total_epochs(context.problem.stages[:-1])
     if state.epoch <= last_stage:
         return False
     since = max(state.best_epoch + 1, last_stage)
-    return state.epoch - since >= place.problem.config.train.patience
+    return state.epoch - since >= context.problem.config.train.patience
 
 
 def _epoch(
-    place: Place, state: FoldState, wrapped: nn.Module, now: Moment, whole: Whole | None
+    context: FoldContext,
+    state: FoldState,
+    wrapped: nn.Module,
+    position: StagePosition,
+    refit: RefitPlan | None,
 ) -> EpochReport:
     """One pass over the training part and one over the validation part; updates the state."""
-    config = place.problem.config
+    config = context.problem.config
     start = time.perf_counter()
-    losses, rate = train_epoch(place, state, wrapped, now)
+    losses, rate = train_epoch(context, state, wrapped, position)
     seconds = time.perf_counter() - start
-    models = _validated(place, state, now) if whole is None else _latest(place, state, whole)
-    labels = place.problem.images.labels[place.held_out]
+    models = (
+        _validated(context, state, position) if refit is None else _latest(context, state, refit)
+    )
+    labels = context.problem.images.labels[context.held_out]
     found = {
         f"{side}_{name}": value
         for side, (_, logits, _) in models.items()
         for name, value in quick_scores(labels, logits).items()
     }
-    classes = len(place.problem.images.class_names)
+    classes = len(context.problem.images.class_names)
     side = max(models, key=lambda name: models[name][2])  # of equals the first
     weights, logits, score = models[side]
     report = EpochReport(
         epoch=state.epoch,
-        stage=now.index,
+        stage=position.index,
         train_loss=float(losses.mean()),
         first_loss=float(losses[0]) / fresh_factor(config, classes),
         learning_rate=rate,
@@ -199,24 +207,24 @@ def _epoch(
     return report
 
 
-def _latest(place: Place, state: FoldState, whole: Whole) -> Models:
+def _latest(context: FoldContext, state: FoldState, refit: RefitPlan) -> Models:
     """What is kept where nothing is validated: the last epoch's weights, or their average."""
-    nothing = np.zeros((0, len(place.problem.images.class_names)), np.float32)
+    nothing = np.zeros((0, len(context.problem.images.class_names)), np.float32)
     latest = float(state.epoch)
     models: Models = {"val": (state.model.state_dict(), nothing, latest)}
-    if whole.averaged and state.average is not None:
+    if refit.averaged and state.average is not None:
         models["ema"] = state.average, nothing, latest + 0.5
     return models
 
 
-def _validated(place: Place, state: FoldState, now: Moment) -> Models:
+def _validated(context: FoldContext, state: FoldState, position: StagePosition) -> Models:
     """The weights that may be kept: ``val``, and ``ema`` where there is an average."""
-    logits = predict(place, state, now, place.held_out)
-    worth = chosen_by(place, state.model, logits)
+    logits = predict_logits(context, state, position, context.held_out)
+    worth = chosen_by(context, state.model, logits)
     models: Models = {"val": (state.model.state_dict(), logits, worth)}
     if state.average is not None:
         with averaged(state.model, state.average):
-            logits = predict(place, state, now, place.held_out)
-            worth = chosen_by(place, state.model, logits)
+            logits = predict_logits(context, state, position, context.held_out)
+            worth = chosen_by(context, state.model, logits)
             models["ema"] = state.average, logits, worth
     return models

@@ -20,15 +20,16 @@ from folds.sampling import uniform_table
 from folds.training.frozen_view import PLAIN, View
 from folds.training.problem import Problem
 
-WIDER = 2  # batches without gradients, as multiple of training's; more is slower on a CPU
-Shared = Callable[[View], Tensor | None]
+# batches without gradients, as a multiple of training's; more is slower on a CPU
+EVAL_BATCH_FACTOR = 2
+FrozenFeatures = Callable[[View], Tensor | None]
 
 
-def nothing_shared(view: View) -> None:
+def no_frozen_features(view: View) -> None:
     """Share no view: each fold passes its images through the whole network."""
 
 
-def front_depth(model: Classifier, stages: Sequence[Stage], index: int, frozen_norm: str) -> int:
+def frozen_depth(model: Classifier, stages: Sequence[Stage], index: int, frozen_norm: str) -> int:
     """Parts of the chain that no stage up to one has trained or trains.
 
     Parameters
@@ -50,7 +51,7 @@ def front_depth(model: Classifier, stages: Sequence[Stage], index: int, frozen_n
     return len(model.chain)
 
 
-def shared_views(problem: Problem, budget: int) -> list[View]:
+def shareable_views(problem: Problem, budget: int) -> list[View]:
     """List the views to be shared, the most useful first, as many as fit a budget.
 
     Parameters
@@ -69,7 +70,7 @@ def shared_views(problem: Problem, budget: int) -> list[View]:
     views: list[View] = []
     first = 0
     for index, stage in enumerate(problem.stages):
-        depth = front_depth(model, problem.stages, index, problem.config.train.frozen_norm)
+        depth = frozen_depth(model, problem.stages, index, problem.config.train.frozen_norm)
         if depth:
             each = _bytes(model, depth, problem.size) * len(problem.images)
             wanted = [View(PLAIN, depth)]
@@ -85,7 +86,7 @@ def shared_views(problem: Problem, budget: int) -> list[View]:
 def _bytes(model: Classifier, depth: int, size: int) -> int:
     """Bytes of one image's output, in float32."""
     with torch.inference_mode():
-        return model.eval().front(torch.zeros(1, 3, size, size), depth).numel() * 4
+        return model.eval().frozen_features(torch.zeros(1, 3, size, size), depth).numel() * 4
 
 
 def fresh_model(problem: Problem, runtime: Runtime | None = None) -> Classifier:
@@ -104,7 +105,7 @@ def fresh_model(problem: Problem, runtime: Runtime | None = None) -> Classifier:
     return model.eval()
 
 
-class Front:
+class FrozenFeatureExtractor:
     """Computes views, a piece of the images at a time.
 
     Parameters
@@ -133,7 +134,7 @@ class Front:
         Tensor, shape (last - first, ...)
         """
         problem, device = self._problem, self._runtime.device
-        batch = WIDER * problem.config.train.batch_size
+        batch = EVAL_BATCH_FACTOR * problem.config.train.batch_size
         numbers = self._numbers(view, first, last)
         parts = []
         for rows in torch.split(torch.arange(first, last), batch):
@@ -144,7 +145,7 @@ class Front:
                 drawn = numbers[rows.numpy() - first]
                 image = augment(pixels, drawn, problem.policy, problem.size)
             with self._runtime.autocast():
-                parts.append(self._model.front(image, view.depth).cpu())
+                parts.append(self._model.frozen_features(image, view.depth).cpu())
         return torch.cat(parts)
 
     def _numbers(self, view: View, first: int, last: int) -> Floats | None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from folds.config import Config
-from folds.runtime.workers import Team
+from folds.runtime.workers import Workers
 
 
 def image_losses(config: Config, logits: Tensor, labels: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def fresh_factor(config: Config, classes: int) -> float:
     return 1.0 if config.optim.loss == "ce" else (1 - 1 / classes) ** config.optim.focal_gamma
 
 
-def triplet_loss(features: Tensor, labels: Tensor, team: Team, batch: Tensor) -> Tensor:
+def triplet_loss(features: Tensor, labels: Tensor, workers: Workers, batch: Tensor) -> Tensor:
     """This worker's share of the batch-hard triplet loss of a global batch.
 
     Each image of the batch that has another of its class and one of another class in it counts
@@ -70,7 +70,7 @@ def triplet_loss(features: Tensor, labels: Tensor, team: Team, batch: Tensor) ->
     """
     with torch.autocast(features.device.type, enabled=False):
         features = features.float()
-        every = team.gather_through(features, len(batch))
+        every = workers.gather_through(features, len(batch))
         far = torch.cdist(features, every, compute_mode="donot_use_mm_for_euclid_dist")
     same = labels[:, None] == batch
     # an image's distance to itself is 0, so it is its own farthest only where it is alone

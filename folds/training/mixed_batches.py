@@ -11,7 +11,7 @@ from torch import Tensor
 from folds.arrays import Floats, Ints
 from folds.augment import augment
 from folds.augment.mixing import Mixing
-from folds.runtime.workers import Team
+from folds.runtime.workers import Workers
 from folds.training.loader import Gather
 from folds.training.problem import Problem
 
@@ -68,11 +68,11 @@ def needed(mixing: Mixing, mine: Ints) -> Needed:
 def mixed_batches(
     problem: Problem,
     pixels: Gather,
-    team: Team,
+    workers: Workers,
     table: Floats,
     batches: Sequence[Ints],
     views: Sequence[Ints],
-    pieces: int = 1,
+    microbatches: int = 1,
 ) -> Iterator[Batch]:
     """Augment and mix the images of each global batch that are this worker's.
 
@@ -80,13 +80,13 @@ def mixed_batches(
     ----------
     pixels : Gather
         All images.
-    team : Team
+    workers : Workers
         Whose part is meant.
     table : ndarray of float32, shape (views, policy.columns)
         Of the epoch.
     batches, views : sequence of ndarray of int64, shape (B,) each
         Rows of the global batches' images, and of their numbers in the table.
-    pieces : int
+    microbatches : int
         How many of each batch come one after another.
 
     Notes
@@ -98,7 +98,7 @@ def mixed_batches(
     plans, parts, seen = [], [], []
     for batch, view in zip(batches, views, strict=True):
         mixing = policy.mixing(table[view], labels[batch])
-        for mine in team.pieces(np.arange(len(batch)), pieces):
+        for mine in workers.microbatches(np.arange(len(batch)), microbatches):
             plan = needed(mixing, mine)
             plans.append(plan)
             parts.append(batch[plan.places])

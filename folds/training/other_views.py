@@ -6,13 +6,13 @@ from folds.arrays import Floats
 from folds.augment import augment, make_policy
 from folds.model.backbone import Classifier
 from folds.sampling import uniform_table
-from folds.training.context import Place
-from folds.training.predict import gathered, predicted, seen, without_gradients
+from folds.training.context import FoldContext
+from folds.training.predict import all_gather, as_logits, eval_batches, predict
 
 _EPOCH = 2**31  # of the table that augments validation images: no training epoch has this number
 
 
-def predict_beside(place: Place, model: Classifier) -> dict[str, Floats]:
+def predict_other_views(context: FoldContext, model: Classifier) -> dict[str, Floats]:
     """Probabilities (V, C) of the validation part in the views that were asked for.
 
     Returns
@@ -21,26 +21,26 @@ def predict_beside(place: Place, model: Classifier) -> dict[str, Floats]:
         ``tta``: averaged over the views of ``--tta``; ``augmented``: of each image as
         ``--val-augment`` makes it, the same in every fold and epoch.
     """
-    config = place.problem.config
+    config = context.problem.config
     model.eval()
     found = {}
     if config.model.tta != "none":
-        found["tta"] = predicted(place, model, place.pixels, place.held_out, config.model.tta)
+        found["tta"] = predict(context, model, context.pixels, context.held_out, config.model.tta)
     if config.train.val_augment != "none":
-        found["augmented"] = _augmented(place, model, config.train.val_augment)
+        found["augmented"] = _augmented(context, model, config.train.val_augment)
     return found
 
 
 @torch.inference_mode()
-def _augmented(place: Place, model: Classifier, text: str) -> Floats:
-    problem, policy = place.problem, make_policy(text)
+def _augmented(context: FoldContext, model: Classifier, text: str) -> Floats:
+    problem, policy = context.problem, make_policy(text)
     seed, count = problem.config.split.seed, len(problem.images)
     table = uniform_table(seed, _EPOCH, count, policy.columns)
-    parts = without_gradients(place, place.held_out)
+    parts = eval_batches(context, context.held_out)
     images = (
         augment(pixels, table[part], policy, problem.size)
-        for part, (_, pixels) in zip(parts, place.pixels.batches(parts), strict=True)
+        for part, (_, pixels) in zip(parts, context.pixels.batches(parts), strict=True)
     )
-    see = seen(place, model)
+    see = as_logits(context, model)
     found = (see(image).float().softmax(dim=1) for image in images)
-    return gathered(place, found, len(place.held_out)).numpy()
+    return all_gather(context, found, len(context.held_out)).numpy()

@@ -7,7 +7,7 @@ from typing import Self
 
 
 @dataclass(frozen=True)
-class Whole:
+class RefitPlan:
     """How to train on all images but the hold-out, where nothing is left to validate by.
 
     Parameters

@@ -6,13 +6,13 @@ import numpy as np
 from torch import Tensor
 
 from folds.arrays import Floats, Ints
-from folds.config.stages import moment
+from folds.config.stages import stage_position
 from folds.evaluation.metrics import scores, softmax
 from folds.training.checkpoint import EpochReport, FoldState
-from folds.training.context import Place
-from folds.training.epoch import predict
-from folds.training.other_views import predict_beside
-from folds.training.predict import features_of, predicted
+from folds.training.context import FoldContext
+from folds.training.epoch import predict_logits
+from folds.training.other_views import predict_other_views
+from folds.training.predict import features_of, predict
 from folds.training.validate import Shifted, external_scores, final_shift, predict_external
 
 MAPPED = 1000  # images
@@ -45,10 +45,10 @@ class FoldResult:
     holdout : ndarray of float32, shape (H, C)
         Probabilities of the test part (as ``--tta`` says), by the best epoch's model; H is 0
         without one.
-    beside : dict of str to ndarray of float32, shape (V, C)
+    other_views : dict of str to ndarray of float32, shape (V, C)
         As `probabilities`, of other views: ``tta`` averaged over those of ``--tta``, ``augmented``
         of the images as ``--val-augment`` makes them; empty without both.
-    beside_scores : dict of str to dict
+    other_view_scores : dict of str to dict
         Their scores.
     shift : Shifted
         What the best epoch's model makes of corrupted validation images (``--shift``).
@@ -70,57 +70,57 @@ class FoldResult:
     averaged: bool
     scores: dict[str, float]
     holdout: Floats
-    beside: dict[str, Floats]
-    beside_scores: dict[str, dict[str, float]]
+    other_views: dict[str, Floats]
+    other_view_scores: dict[str, dict[str, float]]
     shift: Shifted
     external: dict[str, Floats]
     measured: dict[str, float]
     features: Floats
 
 
-def fold_result(place: Place, state: FoldState) -> FoldResult:
+def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
     """Score the best epoch's model in every way that was asked for."""
     assert state.best_logits is not None, "a schedule has at least one epoch"
     probabilities = softmax(state.best_logits.numpy())
     best = state.history[state.best_epoch]
-    everyone = place.problem.images.labels
-    labels = everyone[place.held_out]
+    everyone = context.problem.images.labels
+    labels = everyone[context.held_out]
     state.model.load_state_dict(state.best_weights)
-    beside = predict_beside(place, state.model) if len(labels) else {}
-    shift = final_shift(place, state.model)
-    others = place.problem.externals
-    tta = place.problem.config.model.tta
-    external = {e.name: predict_external(place, state.model, e, tta) for e in others}
+    other_views = predict_other_views(context, state.model) if len(labels) else {}
+    shift = final_shift(context, state.model)
+    others = context.problem.externals
+    tta = context.problem.config.model.tta
+    external = {e.name: predict_external(context, state.model, e, tta) for e in others}
     found = scores(labels, probabilities) if len(labels) else {}
     measured = found | shift.scores(everyone)
     for other in others:
         measured |= external_scores(other, external[other.name])
     return FoldResult(
-        repeat=place.repeat,
-        fold=place.number,
-        rows=place.held_out,
+        repeat=context.repeat,
+        fold=context.number,
+        rows=context.held_out,
         probabilities=probabilities,
         weights=state.best_weights,
         history=tuple(state.history),
         best_epoch=state.best_epoch,
         averaged=best.averaged,
         scores=found,
-        holdout=_holdout(place, state),
-        beside=beside,
-        beside_scores={name: scores(labels, seen) for name, seen in beside.items()},
+        holdout=_holdout(context, state),
+        other_views=other_views,
+        other_view_scores={name: scores(labels, seen) for name, seen in other_views.items()},
         shift=shift,
         external=external,
         measured=measured,
-        features=features_of(place, state.model, place.held_out[:MAPPED]),
+        features=features_of(context, state.model, context.held_out[:MAPPED]),
     )
 
 
-def _holdout(place: Place, state: FoldState) -> Floats:
+def _holdout(context: FoldContext, state: FoldState) -> Floats:
     """Probabilities of the test part, once, when nothing is left to choose."""
-    if not len(place.holdout):
-        return np.zeros((0, len(place.problem.images.class_names)), np.float32)
-    tta = place.problem.config.model.tta
+    if not len(context.holdout):
+        return np.zeros((0, len(context.problem.images.class_names)), np.float32)
+    tta = context.problem.config.model.tta
     if tta != "none":
-        return predicted(place, state.model, place.pixels, place.holdout, tta)
-    now = moment(place.problem.stages, state.best_epoch)
-    return softmax(predict(place, state, now, place.holdout))
+        return predict(context, state.model, context.pixels, context.holdout, tta)
+    position = stage_position(context.problem.stages, state.best_epoch)
+    return softmax(predict_logits(context, state, position, context.holdout))

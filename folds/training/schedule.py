@@ -4,20 +4,20 @@ import math
 from collections.abc import Sequence
 
 from folds.config.optim import OptimConfig
-from folds.config.stages import Moment
+from folds.config.stages import StagePosition
 
 RISE = 0.3  # share of a one-cycle stage in which the rate goes up
 LOW, LOWEST = 1 / 25, 1 / 250_000  # rates at the ends of a one-cycle stage, as torch's OneCycleLR
 
 
 def epoch_rates(
-    settings: OptimConfig, now: Moment, steps: int, scores: Sequence[float]
+    settings: OptimConfig, position: StagePosition, steps: int, scores: Sequence[float]
 ) -> list[float]:
     """Learning rates of an epoch's steps.
 
     Parameters
     ----------
-    now : Moment
+    position : StagePosition
         The epoch's place in the stages.
     steps : int
         Steps an epoch.
@@ -33,19 +33,19 @@ def epoch_rates(
     Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017.
     Smith and Topin, Super-Convergence, 2018.
     """
-    top, epochs = now.stage.learning_rate, now.stage.epochs
+    top, epochs = position.stage.learning_rate, position.stage.epochs
     match settings.schedule:
         case "constant":
             return [top] * steps
         case "plateau":
             return [top * settings.plateau_factor ** reductions(settings, scores)] * steps
         case "onecycle":
-            return [top * _one_cycle(d) for d in _done(now.epoch, epochs, steps)]
+            return [top * _one_cycle(d) for d in _done(position.epoch, epochs, steps)]
         case "restarts":
             period = min(settings.restart_epochs, epochs)
-            return [_cosine(top, d) for d in _done(now.epoch % period, period, steps)]
+            return [_cosine(top, d) for d in _done(position.epoch % period, period, steps)]
         case _:
-            return [_cosine(top, d) for d in _done(now.epoch, epochs, steps)]
+            return [_cosine(top, d) for d in _done(position.epoch, epochs, steps)]
 
 
 def reductions(settings: OptimConfig, scores: Sequence[float]) -> int:

@@ -15,8 +15,8 @@ from folds.evaluation.metrics import quick_scores, scores, softmax
 from folds.evaluation.shift import ShiftScores, shift_scores
 from folds.images.external import External
 from folds.model.backbone import Classifier
-from folds.training.context import Place
-from folds.training.predict import gathered, predicted, seen, without_gradients
+from folds.training.context import FoldContext
+from folds.training.predict import all_gather, as_logits, eval_batches, predict
 
 ENOUGH = 8  # epochs of training beside which the fast suite may see every validation image
 EACH_EPOCH = 0.2  # share of them that it sees after an epoch, where models are chosen by it
@@ -54,7 +54,7 @@ class Shifted:
         return shift_scores(labels[self.rows], by_case)
 
 
-def chosen_by(place: Place, model: Classifier, logits: Floats) -> float:
+def chosen_by(context: FoldContext, model: Classifier, logits: Floats) -> float:
     """Value of ``--select-by`` after an epoch; larger is better.
 
     Parameters
@@ -62,25 +62,25 @@ def chosen_by(place: Place, model: Classifier, logits: Floats) -> float:
     logits : ndarray of float32, shape (V, C)
         Of the validation part, by this model.
     """
-    problem = place.problem
+    problem = context.problem
     select, labels = problem.select_by, problem.images.labels
-    found = quick_scores(labels[place.held_out], logits)
+    found = quick_scores(labels[context.held_out], logits)
     found["log_loss"] = found["loss"]
     if not found.keys() >= {name for name in select.names if "." not in name}:
-        found |= scores(labels[place.held_out], softmax(logits))
+        found |= scores(labels[context.held_out], softmax(logits))
     if select.corruptions:
         cases = [case for case in suite("fast") if case[0] in select.corruptions]
-        found |= shifted(place, model, cases, EACH_EPOCH).scores(labels)
+        found |= shifted(context, model, cases, EACH_EPOCH).scores(labels)
     for external in problem.externals:
         if external.name in select.externals:
-            found |= external_scores(external, predict_external(place, model, external))
+            found |= external_scores(external, predict_external(context, model, external))
     return select.value(found)
 
 
-def final_shift(place: Place, model: Classifier) -> Shifted:
+def final_shift(context: FoldContext, model: Classifier) -> Shifted:
     """What a finished fold makes of ``--shift``."""
-    kind = place.problem.config.evaluation.shift
-    return shifted(place, model, suite(kind), shift_share(kind, place.problem.stages))
+    kind = context.problem.config.evaluation.shift
+    return shifted(context, model, suite(kind), shift_share(kind, context.problem.stages))
 
 
 def shift_share(kind: Shift, stages: Sequence[Stage]) -> float:
@@ -96,41 +96,43 @@ def shift_share(kind: Shift, stages: Sequence[Stage]) -> float:
 
 
 @torch.inference_mode()
-def shifted(place: Place, model: Classifier, cases: Sequence[Case], share: float) -> Shifted:
+def shifted(
+    context: FoldContext, model: Classifier, cases: Sequence[Case], share: float
+) -> Shifted:
     """Predict some of the validation part, under each corruption.
 
     Notes
     -----
     Which images these are depends on their ids alone.
     """
-    problem = place.problem
-    rows = _some(place, share) if cases else place.held_out[:0]
+    problem = context.problem
+    rows = _some(context, share) if cases else context.held_out[:0]
     model.eval()
-    see = seen(place, model)
-    parts = without_gradients(place, rows)
+    see = as_logits(context, model)
+    parts = eval_batches(context, rows)
     outputs = []
-    for part, (_, pixels) in zip(parts, place.pixels.batches(parts), strict=True):
+    for part, (_, pixels) in zip(parts, context.pixels.batches(parts), strict=True):
         images, keys = to_input(pixels, problem.size), keys_of(problem.images.ids[part])
         views = (corrupt(images, keys, *case) for case in cases)
         outputs.append(torch.stack([see(view).argmax(dim=1) for view in views], dim=1))
-    found = gathered(place, outputs, len(rows), max(len(cases), 1))
+    found = all_gather(context, outputs, len(rows), max(len(cases), 1))
     return Shifted(rows, tuple(cases), found.to(torch.int64).numpy().T[: len(cases)])
 
 
-def _some(place: Place, share: float) -> Ints:
+def _some(context: FoldContext, share: float) -> Ints:
     """A share of the validation part, those whose ids have the lowest keys; in their order."""
-    rows = place.held_out
+    rows = context.held_out
     count = min(len(rows), max(round(share * len(rows)), FEWEST))
-    keys = keys_of(place.problem.images.ids[rows]).numpy()
+    keys = keys_of(context.problem.images.ids[rows]).numpy()
     return rows[np.sort(np.argsort(keys, kind="stable")[:count])]
 
 
 def predict_external(
-    place: Place, model: Classifier, external: External, tta: str = "none"
+    context: FoldContext, model: Classifier, external: External, tta: str = "none"
 ) -> Floats:
     """Probabilities (E, C) of external images, averaged over the views of `folds.augment.tta`."""
     rows = np.arange(len(external.images))
-    return predicted(place, model, place.elsewhere[external.name], rows, tta)
+    return predict(context, model, context.elsewhere[external.name], rows, tta)
 
 
 def external_scores(external: External, probabilities: Floats) -> dict[str, float]:

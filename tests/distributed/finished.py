@@ -72,7 +72,7 @@ def fold_of(problem, repeat, fold, *, skill=0.7, values=(0.5, 0.6, 0.4), weights
     wrong = rng.random((len(cases), len(some))) < 0.4
     shift = Shifted(some, cases, (images.labels[some] + wrong) % classes)
     found = guesses(true, classes, skill, rng)
-    beside = {"tta": guesses(true, classes, skill, rng)} if problem.card.tta != "none" else {}
+    other_views = {"tta": guesses(true, classes, skill, rng)} if problem.card.tta != "none" else {}
     external = {e.name: guesses(e.images.labels, classes, skill, rng) for e in problem.externals}
     own = scores(true, found) if len(rows) else {}
     measured = own | (shift.scores(images.labels) if len(some) else {})
@@ -82,8 +82,10 @@ def fold_of(problem, repeat, fold, *, skill=0.7, values=(0.5, 0.6, 0.4), weights
         repeat=repeat, fold=fold, rows=rows, probabilities=found,
         weights=weights_of(problem, fold) if weights is None else weights,
         history=history(values), best_epoch=int(np.argmax(values)), averaged=False, scores=own,
-        holdout=guesses(images.labels[held_out], classes, skill, rng), beside=beside,
-        beside_scores={view: scores(true, seen) for view, seen in beside.items() if len(rows)},
+        holdout=guesses(images.labels[held_out], classes, skill, rng), other_views=other_views,
+        other_view_scores={
+            view: scores(true, seen) for view, seen in other_views.items() if len(rows)
+        },
         shift=shift, external=external, measured=measured,
         features=rng.normal(size=(len(rows), 4)).astype(np.float32),
     )  # fmt: skip

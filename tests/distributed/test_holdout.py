@@ -82,15 +82,15 @@ def test_averages_over_views_are_scored_beside_the_plain_predictions(done, summa
     client = client_of(done[0])
     metrics = client.get_run(summary["mlflow"]["parent_run"]).data.metrics
     for view, name in (("tta", "TTA flips"), ("augmented", "augmented")):
-        each = [fold["beside"][view]["accuracy"] for fold in summary["folds"]]
-        told = summary["oof_beside"][view]
+        each = [fold["other_views"][view]["accuracy"] for fold in summary["folds"]]
+        told = summary["oof_other_views"][view]
         assert told["accuracy"] == pytest.approx(np.average(each, weights=sizes))
         assert told["log_loss"] != summary["oof"]["log_loss"]
         assert re.search(rf"{name} .* {told['accuracy']:.3f} ", done[1])
         assert metrics[f"oof_{view}_log_loss"] == pytest.approx(told["log_loss"])
     for fold in summary["folds"]:
         metrics = client.get_run(fold["mlflow_run"]).data.metrics
-        assert metrics["tta_accuracy"] == pytest.approx(fold["beside"]["tta"]["accuracy"])
+        assert metrics["tta_accuracy"] == pytest.approx(fold["other_views"]["tta"]["accuracy"])
         assert metrics["accuracy"] == pytest.approx(fold["scores"]["accuracy"])
 
 
@@ -113,7 +113,7 @@ def test_the_registered_model_averages_over_them_too(done, summary):
     assert temperature == pytest.approx(summary["calibration"]["temperature"])
     plain = predictor.predict(images).astype(np.float64) ** temperature
     got = scores(found["labels"][rows], plain / plain.sum(axis=1, keepdims=True))
-    assert got["log_loss"] == pytest.approx(fold["beside"]["tta"]["log_loss"], abs=1e-4)
+    assert got["log_loss"] == pytest.approx(fold["other_views"]["tta"]["log_loss"], abs=1e-4)
 
 
 def test_its_scores_are_metrics_of_the_parent(done, summary):

@@ -1,7 +1,7 @@
 import torch
 
 from folds.hashing import scrambled
-from folds.model.head import keep
+from folds.model.head import dropout_mask
 
 
 def reference(value):
@@ -20,7 +20,7 @@ def test_is_murmurs_finaliser():
 
 def test_dropout_is_the_hash_of_image_feature_and_seed():
     rows = torch.tensor([0, 3, 99_999])
-    found = keep(rows, 7, 0.4, seed=2**31 + 5)
+    found = dropout_mask(rows, 7, 0.4, seed=2**31 + 5)
     for i, row in enumerate(rows.tolist()):
         for column in range(7):
             start = row * 0x9E3779B1 + column * 0x85EBCA77 + (2**31 + 5) * 0xC2B2AE3D

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from folds.errors import UserError
-from tracking.promotion.registry import Described
+from tracking.promotion.registry import VersionNotes
 from tracking.recorder import FoldFiles, Recorder
 
 HISTORY = [
@@ -122,7 +122,7 @@ def test_a_failed_fold_tells_its_cause_and_stays_failed(recorder, files):
 
 
 def test_registering_twice_makes_one_version(recorder, bundle):
-    model = bundle, "ensemble", "cells", Described({"crossfold.candidate": "ensemble"}, "text")
+    model = bundle, "ensemble", "cells", VersionNotes({"crossfold.candidate": "ensemble"}, "text")
     assert recorder.register(*model) == recorder.register(*model) == "1"
 
 

@@ -14,7 +14,7 @@ from tracking.comparison.evidence import Evidence, ExternalEvidence
 
 
 @dataclass(frozen=True)
-class Side:
+class Contender:
     """A version and what its run predicted.
 
     Parameters
@@ -45,7 +45,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Ground:
+class PairedPredictions:
     """Predictions of both for the same images."""
 
     text: str
@@ -57,7 +57,9 @@ class MissingEvidenceError(Exception):
     """What would be needed to judge is not there; the message says it, and the remedy."""
 
 
-def find_ground(candidate: Side, champion: Side, external: str | None) -> Ground:
+def common_predictions(
+    candidate: Contender, champion: Contender, external: str | None
+) -> PairedPredictions:
     """Out-of-fold predictions where they are of the same splits, else the same external images."""
     common = [n for n in candidate.externals if n in champion.externals]
     common = [n for n in common if same_images(candidate, champion, n)]
@@ -68,7 +70,9 @@ def find_ground(candidate: Side, champion: Side, external: str | None) -> Ground
     if not why:
         before, after = same_groups(champion.evidence.oof, candidate.evidence.oof)
         count = len(np.unique(candidate.evidence.ids))
-        return Ground(f"out-of-fold predictions of the same {count} images", before, after)
+        return PairedPredictions(
+            f"out-of-fold predictions of the same {count} images", before, after
+        )
     if len(common) == 1:
         return on_external(candidate, champion, common[0], f" ({why})")
     if common:
@@ -86,7 +90,7 @@ def _why_not_out_of_fold(candidate: Evidence, champion: Evidence) -> str:
     return why_unpaired(champion, candidate)
 
 
-def same_images(candidate: Side, champion: Side, name: str) -> bool:
+def same_images(candidate: Contender, champion: Contender, name: str) -> bool:
     """Whether both versions have predicted the same external images with the same labels."""
     a, b = candidate.externals[name], champion.externals[name]
     if candidate.kind not in a.candidates or champion.kind not in b.candidates:
@@ -95,15 +99,20 @@ def same_images(candidate: Side, champion: Side, name: str) -> bool:
     return np.array_equal(a.ids, b.ids) and np.array_equal(*labels)
 
 
-def _check_external(candidate: Side, champion: Side, name: str, common: list[str]) -> None:
+def _check_external(
+    candidate: Contender, champion: Contender, name: str, common: list[str]
+) -> None:
     known = sorted({*candidate.externals, *champion.externals})
     if name not in known:
         near = nearest(name, known) or (f"; there are: {', '.join(known)}" if known else "")
         raise UserError(f"--external {name}: neither run has scored such images{near}")
-    for side in (candidate, champion):
-        if name not in side.externals or side.kind not in side.externals[name].candidates:
+    for contender in (candidate, champion):
+        if (
+            name not in contender.externals
+            or contender.kind not in contender.externals[name].candidates
+        ):
             raise MissingEvidenceError(
-                f"version {side.version} was not scored on {name}; train it with "
+                f"version {contender.version} was not scored on {name}; train it with "
                 f"--external {name}=SOURCE"
             )
     if name not in common:
@@ -113,11 +122,15 @@ def _check_external(candidate: Side, champion: Side, name: str, common: list[str
         )
 
 
-def on_external(candidate: Side, champion: Side, name: str, why: str) -> Ground:
+def on_external(
+    candidate: Contender, champion: Contender, name: str, why: str
+) -> PairedPredictions:
     """The external images of a name, which both have predicted; `why` not out of fold."""
-    before, after = (side.externals[name].candidates[side.kind] for side in (champion, candidate))
+    before, after = (
+        contender.externals[name].candidates[contender.kind] for contender in (champion, candidate)
+    )
     text = f"predictions of the same {len(before.labels)} external images {name}{why}"
-    return Ground(text, *same_groups(before, after))
+    return PairedPredictions(text, *same_groups(before, after))
 
 
 def corrupted_by_both(

@@ -18,11 +18,11 @@ from tracking.comparison.evidence import (
     read_externals,
 )
 from tracking.promotion.common_images import (
-    Ground,
+    Contender,
     MissingEvidenceError,
-    Side,
+    PairedPredictions,
+    common_predictions,
     corrupted_by_both,
-    find_ground,
     on_external,
     same_images,
 )
@@ -62,12 +62,12 @@ class Verdict:
 
     Parameters
     ----------
-    ground : str
+    compared_on : str
         What the two were compared on, and why there; empty if they could not be.
     checks : tuple of Check
     """
 
-    ground: str
+    compared_on: str
     checks: tuple[Check, ...]
 
     @property
@@ -76,7 +76,7 @@ class Verdict:
         return [check for check in self.checks if check.passed is False]
 
 
-def hold(candidate: ModelVersion, champion: ModelVersion | None, asked: Conditions) -> Verdict:
+def check(candidate: ModelVersion, champion: ModelVersion | None, asked: Conditions) -> Verdict:
     """Hold a version against the champion.
 
     Parameters
@@ -97,12 +97,12 @@ def hold(candidate: ModelVersion, champion: ModelVersion | None, asked: Conditio
     try:
         if champion is None:
             return _first(candidate, asked)
-        return judge(_side(candidate), _side(champion), asked)
+        return judge(_contender(candidate), _contender(champion), asked)
     except MissingEvidenceError as error:
         return Verdict("", (Check("evidence", False, str(error)),))
 
 
-def judge(candidate: Side, champion: Side, asked: Conditions) -> Verdict:
+def judge(candidate: Contender, champion: Contender, asked: Conditions) -> Verdict:
     """Make all checks.
 
     Raises
@@ -110,7 +110,7 @@ def judge(candidate: Side, champion: Side, asked: Conditions) -> Verdict:
     MissingEvidenceError
         There are no predictions of both for the same images.
     UserError
-        See `hold`.
+        See `check`.
     """
     names = candidate.evidence.class_names
     if names != champion.evidence.class_names:
@@ -119,18 +119,20 @@ def judge(candidate: Side, champion: Side, asked: Conditions) -> Verdict:
             f"their classes differ ({listed(sorted(odd)) or 'in order'}), so nothing can be "
             "compared; register it under another --model-name"
         )
-    ground = find_ground(candidate, champion, asked.external)
+    pair = common_predictions(candidate, champion, asked.external)
     checks = [
-        _beats(ground, candidate, champion, asked),
+        _beats(pair, candidate, champion, asked),
         _shift(candidate.evidence, champion.evidence, asked.confidence),
-        no_class_drops(ground.champion, ground.candidate, names, asked.max_class_drop),
+        no_class_drops(pair.champion, pair.candidate, names, asked.max_class_drop),
     ]
     if asked.least:
         checks.append(floors(candidate.scores, asked.least))
-    return Verdict(ground.text, tuple(checks))
+    return Verdict(pair.text, tuple(checks))
 
 
-def _beats(ground: Ground, candidate: Side, champion: Side, asked: Conditions) -> Check:
+def _beats(
+    pair: PairedPredictions, candidate: Contender, champion: Contender, asked: Conditions
+) -> Check:
     select = asked.select_by or SelectBy.parse(candidate.evidence.select_by)
     external = {
         name: on_external(candidate, champion, name, "")
@@ -138,7 +140,7 @@ def _beats(ground: Ground, candidate: Side, champion: Side, asked: Conditions) -
         if name in champion.externals and same_images(candidate, champion, name)
     }
     rivals = Rivals(
-        (ground.champion, ground.candidate),
+        (pair.champion, pair.candidate),
         corrupted_by_both(champion.evidence, candidate.evidence),
         {name: (pair.champion, pair.candidate) for name, pair in external.items()},
     )
@@ -149,11 +151,11 @@ def _beats(ground: Ground, candidate: Side, champion: Side, asked: Conditions) -
 
 
 def _first(candidate: ModelVersion, asked: Conditions) -> Verdict:
-    scores = _side(candidate).scores if asked.least else {}
+    scores = _contender(candidate).scores if asked.least else {}
     return Verdict("floors alone: there is no champion yet", (floors(scores, asked.least),))
 
 
-def _side(version: ModelVersion) -> Side:
+def _contender(version: ModelVersion) -> Contender:
     try:
         run = find_run(_run_of(version))
         evidence, externals = read_evidence(run), read_externals(run)
@@ -164,7 +166,7 @@ def _side(version: ModelVersion) -> Side:
             "and promote that version"
         ) from None
     kind = version.tags.get("crossfold.candidate", _OLD)
-    return Side(str(version.version), kind, evidence, externals)
+    return Contender(str(version.version), kind, evidence, externals)
 
 
 def _run_of(version: ModelVersion) -> str:

@@ -23,7 +23,7 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Described:
+class VersionNotes:
     """What is kept with a version.
 
     Parameters
@@ -37,7 +37,7 @@ class Described:
     text: str
 
 
-def register(model_id: str, name: str, about: Described) -> str:
+def register(model_id: str, name: str, about: VersionNotes) -> str:
     """Make a logged model a new version of a registered one, with the alias ``candidate``.
 
     Returns

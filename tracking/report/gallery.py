@@ -16,7 +16,7 @@ MOST = 24  # images of a gallery
 
 
 @dataclass(frozen=True)
-class Opinions:
+class ImagePredictions:
     """What is thought of each of N images, whatever the number of its predictions.
 
     Parameters
@@ -35,7 +35,9 @@ class Opinions:
     probabilities: NDArray[np.float64]
 
 
-def opinions(labels: Ints, probabilities: Floats, ids: NDArray[np.str_]) -> Opinions:
+def average_by_image(
+    labels: Ints, probabilities: Floats, ids: NDArray[np.str_]
+) -> ImagePredictions:
     """Average the predictions of each image over the repeats.
 
     Parameters
@@ -52,11 +54,11 @@ def opinions(labels: Ints, probabilities: Floats, ids: NDArray[np.str_]) -> Opin
     np.add.at(sums, image, probabilities)
     order = np.argsort(first)
     rows = first[order]
-    return Opinions(rows, ids[rows], labels[rows], (sums / counts[:, None])[order])
+    return ImagePredictions(rows, ids[rows], labels[rows], (sums / counts[:, None])[order])
 
 
 def confident_mistakes(
-    found: Opinions, names: Sequence[str], pixels: Pixels, most: int = MOST
+    found: ImagePredictions, names: Sequence[str], pixels: Pixels, most: int = MOST
 ) -> Gallery:
     """The images that are predicted wrongly with the greatest confidence.
 
@@ -64,7 +66,8 @@ def confident_mistakes(
     ----------
     names : sequence of str, length C
     pixels : callable
-        Gives uint8 images (n, H, W, 3) of n rows of the predictions that `opinions` was given.
+        Gives uint8 images (n, H, W, 3) of n rows of the predictions that `average_by_image` was
+        given.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def confident_mistakes(
 
 
 def least_certain(
-    found: Opinions, names: Sequence[str], pixels: Pixels, most: int = MOST
+    found: ImagePredictions, names: Sequence[str], pixels: Pixels, most: int = MOST
 ) -> Gallery:
     """The images whose two most probable classes are the closest, right or wrong.
 
@@ -99,7 +102,9 @@ def least_certain(
     return Gallery(_tiles(found, chosen, names, pixels), len(found.rows))
 
 
-def _tiles(found: Opinions, chosen: Ints, names: Sequence[str], pixels: Pixels) -> list[Tile]:
+def _tiles(
+    found: ImagePredictions, chosen: Ints, names: Sequence[str], pixels: Pixels
+) -> list[Tile]:
     if not len(chosen):
         return []
     tiles = []

@@ -154,13 +154,13 @@ def test_another_machine_fetches_the_file_once(make_loader, make_problem, tmp_pa
     images = make_loader()(DataConfig(data="digits", limit=50), seed=0, largest=64)
     problem = make_problem(images=images)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "there"))
-    assert localize.nearby(problem) is problem
+    assert localize.localize(problem) is problem
     monkeypatch.setattr(localize, "_here", lambda: "another node")
-    copied = localize.nearby(problem).images
+    copied = localize.localize(problem).images
     assert copied.pixels.path.is_relative_to(tmp_path / "there")
     assert copied.digest == images.digest
     before = copied.pixels.path.stat().st_mtime_ns
-    again = localize.nearby(problem).images.pixels
+    again = localize.localize(problem).images.pixels
     assert again.path == copied.pixels.path
     assert again.path.stat().st_mtime_ns == before
 

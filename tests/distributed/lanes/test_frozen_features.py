@@ -8,14 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from distributed.lanes.frozen_features import PIECE_ROWS, _to_array, _to_tensor, cut, share_views
+from distributed.lanes.frozen_features import (
+    PIECE_ROWS,
+    _to_array,
+    _to_tensor,
+    compute_frozen_features,
+    cut,
+)
 from distributed.lanes.lane import Lane, run_lane
 from distributed.lanes.ledger import Ledger, Piece
 from distributed.planning.plan import Plan
 from distributed.workspace import Workspace
 from folds.model.backbone import build
 from folds.runtime.device import Runtime
-from folds.training.frozen import nothing_shared, shared_views
+from folds.training.frozen import no_frozen_features, shareable_views
 from folds.training.frozen_view import PLAIN, View
 
 CPU = Runtime.choose("cpu", "fp32")
@@ -75,7 +81,7 @@ class TestLedger:
 
 def test_nothing_to_share_shares_nothing(local_ray, tmp_path, make_problem):
     ledger = local_ray.remote(Ledger).options(num_cpus=0).remote(str(tmp_path), [(0, 0)], 1)
-    assert share_views(make_problem(), CPU, ledger) is nothing_shared
+    assert compute_frozen_features(make_problem(), CPU, ledger) is no_frozen_features
 
 
 @pytest.fixture
@@ -92,7 +98,7 @@ def tuned(make_problem):
 
 
 def test_lanes_train_the_same_from_shared_outputs(local_ray, tmp_path, tuned):
-    views = shared_views(tuned, 10**9)
+    views = shareable_views(tuned, 10**9)
     assert {view.epoch for view in views} == {PLAIN, 0, 1}
     found = {}
     for name, pieces in (("direct", []), ("shared", cut(views, len(tuned.images)))):

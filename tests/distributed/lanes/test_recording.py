@@ -31,7 +31,7 @@ def events(count):
 def test_events_arrive_in_order_although_the_tracker_was_away():
     told = []
     recorder = Recorder(failures=2)
-    pen = recording.Scribe(recorder, lambda task: None, told.append)
+    pen = recording.RecorderThread(recorder, lambda task: None, told.append)
     pen.take(events(5))
     pen.close()
     assert recorder.written == [0, 1, 2, 3, 4]
@@ -41,7 +41,7 @@ def test_events_arrive_in_order_although_the_tracker_was_away():
 
 def test_a_tracker_that_stays_away_ends_the_run_and_says_how_to_go_on():
     recorder = Recorder(failures=10**9)
-    pen = recording.Scribe(recorder, lambda task: None, lambda text: None)
+    pen = recording.RecorderThread(recorder, lambda task: None, lambda text: None)
     pen.take(events(3))
     with pytest.raises(RunError, match=r"3 events could not be written.*--resume"):
         pen.close()
@@ -50,7 +50,7 @@ def test_a_tracker_that_stays_away_ends_the_run_and_says_how_to_go_on():
 
 def test_stopping_writes_no_more_and_waits_for_nothing():
     recorder = Recorder(failures=10**9)
-    pen = recording.Scribe(recorder, lambda task: None, lambda text: None)
+    pen = recording.RecorderThread(recorder, lambda task: None, lambda text: None)
     pen.take(events(3))
     pen.stop()
     recorder.failures = 0

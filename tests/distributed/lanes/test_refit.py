@@ -5,7 +5,7 @@ import pytest
 
 from distributed.lanes.ledger import Claim, Ledger
 from distributed.lanes.packing import pack
-from folds.training.refit import Whole
+from folds.training.refit import RefitPlan
 from tests.distributed.finished import fold_of, problem_of
 
 REFIT = 3  # after the folds 0 to 2
@@ -42,7 +42,9 @@ def test_it_is_for_the_lane_that_asks_when_the_last_fold_is_finished(begin, prob
     finish(book, problem, 2, claims[2], best=4)
     assert book.claim(2) is None
     finish(book, problem, 0, claims[0], best=1)
-    assert book.claim(0) == Claim(REFIT, 0, REFIT, Whole(3, averaged=False))  # 1, 5 and 2 epochs
+    assert book.claim(0) == Claim(
+        REFIT, 0, REFIT, RefitPlan(3, averaged=False)
+    )  # 1, 5 and 2 epochs
     assert book.claim(1) is None
 
 
@@ -65,7 +67,7 @@ def test_after_a_restart_the_failed_fold_and_then_it_are_given(begin, problem):
     assert claim == Claim(1, 0, 1)
     assert again.claim(1) is None
     finish(again, problem, 0, claim)
-    assert again.claim(0).whole == Whole(1, averaged=False)
+    assert again.claim(0).refit == RefitPlan(1, averaged=False)
 
 
 def test_interrupted_itself_it_is_given_again_with_its_checkpoint(begin, problem):
@@ -87,7 +89,7 @@ def test_interrupted_itself_it_is_given_again_with_its_checkpoint(begin, problem
 
 def test_without_a_refit_the_last_task_is_a_fold(tmp_path):
     book = Ledger(str(tmp_path), [(0, 0), (0, 1)], 1)
-    assert [book.claim(lane).whole for lane in range(2)] == [None, None]
+    assert [book.claim(lane).refit for lane in range(2)] == [None, None]
 
 
 def test_its_result_has_no_scores_of_its_own(begin, problem, tmp_path):

@@ -31,7 +31,9 @@ def test_intervals_hold_the_pooled_scores(said):
 def test_the_temperature_is_that_of_the_view_that_is_served(said):
     _, pooled, found = said
     oof = pooled.oof
-    tta, plain = (fit_temperature(oof.labels, p) for p in (pooled.beside["tta"], oof.probabilities))
+    tta, plain = (
+        fit_temperature(oof.labels, p) for p in (pooled.other_views["tta"], oof.probabilities)
+    )
     assert found.temperature == pytest.approx(tta)
     assert found.temperature != pytest.approx(plain)
 
@@ -41,7 +43,7 @@ def test_no_fold_is_calibrated_by_itself(said):
     _, pooled, found = said
     oof = pooled.oof
     expected, _ = out_of_fold_temperature(
-        oof.labels, pooled.beside["tta"], 3 * oof.repeat + oof.fold
+        oof.labels, pooled.other_views["tta"], 3 * oof.repeat + oof.fold
     )
     np.testing.assert_allclose(found.calibrated, expected, atol=1e-6)
 

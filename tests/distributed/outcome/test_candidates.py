@@ -6,7 +6,7 @@ from distributed.outcome import candidates as candidates_module
 from distributed.outcome.assessment import assess
 from distributed.outcome.candidates import choose
 from distributed.outcome.pooling import pool
-from distributed.outcome.soup import Souped
+from distributed.outcome.soup import Soup
 from distributed.outcome.summarise import summarise
 from folds.evaluation.metrics import scores
 from folds.model.bundle import Predictor
@@ -38,7 +38,7 @@ def soup(monkeypatch):
         }
         held_out = len(problem.splits.holdout(problem.images.ids))
         holdout = np.full((held_out, classes), 1 / classes, np.float32)
-        found = Souped(b"weights", external=external, holdout=holdout, **usual)
+        found = Soup(b"weights", external=external, holdout=holdout, **usual)
         monkeypatch.setattr(candidates_module, "make_soup", lambda run, results: found)
 
     return cook

@@ -52,7 +52,7 @@ def test_each_image_is_there_once_a_repeat_with_what_its_own_fold_said(many):
         mine = (oof.repeat == repeat) & (oof.fold == fold)
         np.testing.assert_array_equal(oof.ids[mine], images.ids[result["rows"]])
         np.testing.assert_array_equal(oof.probabilities[mine], result["probabilities"])
-        np.testing.assert_array_equal(pooled.beside["tta"][mine], result["beside_tta"])
+        np.testing.assert_array_equal(pooled.other_views["tta"][mine], result["other_view_tta"])
 
 
 @given(order=st.permutations(range(6)))
@@ -111,6 +111,6 @@ def test_without_shift_hold_out_and_external_images_nothing_of_them_is_there(tmp
     run, results = finished_run(tmp_path, problem_of())
     pooled = pool(run.prepared, results)
     assert pooled.holdout is None
-    assert pooled.external == pooled.beside == {}
+    assert pooled.external == pooled.other_views == {}
     assert pooled.shift.shifted.predicted.shape == (0, 0)
     assert pooled.shift.shifted.judged(run.prepared.problem.images.labels) is None

@@ -142,7 +142,7 @@ def test_a_page_tells_what_was_found(tmp_path):
     ]  # fmt: skip
     assert [row.kind for row in found.candidates] == ["best-fold", "ensemble", "refit"]
     before = found.calibration.before
-    sure = pooled.beside["tta"].max(axis=1)
+    sure = pooled.other_views["tta"].max(axis=1)
     assert before.counts.sum() == len(sure)
     assert (before.counts * np.nan_to_num(before.confidence)).sum() == pytest.approx(sure.sum())
     assert "--external lab2=there" in found.origin.command

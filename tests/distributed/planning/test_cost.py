@@ -195,5 +195,5 @@ def test_the_report_fits_a_terminal_and_counts_every_fold(number, tasks):
 
 def test_fold_seconds_of_wider_lanes():
     one, four = (Plan("cuda", 1, workers, 1, 1) for workers in (1, 4))
-    alone, team = (fold_seconds(plan, 0, work(1), RATES) - FOLD_S for plan in (one, four))
-    assert alone / team == pytest.approx(3.6)
+    alone, workers = (fold_seconds(plan, 0, work(1), RATES) - FOLD_S for plan in (one, four))
+    assert alone / workers == pytest.approx(3.6)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from folds.audit import Findings
-from folds.audit.apply import summary, together, trusted
+from folds.audit.apply import apply_findings, merge_groups, summary
 from folds.audit.clusters import disagree, duplicates
 from folds.audit.store import audited
 from folds.config import Config, SplitConfig
@@ -43,7 +43,7 @@ def test_neither_groups_nor_clusters_are_cut_and_others_not_joined(drawn):
     groups = np.array([f"g{group}" for group, _ in drawn])
     cluster = np.array([min(pointer, row) for row, (_, pointer) in enumerate(drawn)])
     cluster = np.array([row if cluster[c] != c else c for row, c in enumerate(cluster)])
-    joined = together(groups, cluster)
+    joined = merge_groups(groups, cluster)
     for row, first in enumerate(cluster):
         assert joined[row] == joined[first]
         assert len(set(joined[groups == groups[row]])) == 1
@@ -54,7 +54,7 @@ def test_neither_groups_nor_clusters_are_cut_and_others_not_joined(drawn):
 
 def test_near_duplicates_share_a_fold(images):
     cluster = [0, 1, 2, 3, 0, 5, 6, 1, 8, 9]
-    safe = trusted(images, findings(cluster), drop=False)
+    safe = apply_findings(images, findings(cluster), drop=False)
     fold = make_splits(safe, SplitConfig(folds=2))
     for train, held_out in (fold.parts(0, number, safe.ids) for number in (0, 1)):
         assert not set(np.array(cluster)[train]) & set(np.array(cluster)[held_out])
@@ -62,7 +62,7 @@ def test_near_duplicates_share_a_fold(images):
 
 def test_drop_leaves_out_junk_and_copies_and_nothing_else(images):
     found = findings([0, 1, 2, 3, 0, 0, 6, 7, 8, 9], junk=[2], exact=[4])
-    rest = trusted(images, found, drop=True)
+    rest = apply_findings(images, found, drop=True)
     assert rest.ids.tolist() == np.delete(images.ids, [2, 4]).tolist()
     assert rest.groups[0] == rest.groups[3] == images.ids[0]  # row 5 is a near-duplicate
     np.testing.assert_array_equal(rest.pixels, np.delete(images.pixels, [2, 4], axis=0))
@@ -73,16 +73,16 @@ def test_drop_keeps_images_that_are_in_a_file_there(images, tmp_path):
         writer.write(np.arange(10), images.pixels)
         filed = dataclasses.replace(images, pixels=writer.finish())
     found = findings(PLAIN, junk=[2, 3])
-    rest = trusted(filed, found, drop=True)
+    rest = apply_findings(filed, found, drop=True)
     assert isinstance(rest.pixels, PixelFile)
-    assert rest.digest == trusted(images, found, drop=True).digest
+    assert rest.digest == apply_findings(images, found, drop=True).digest
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_drop_may_not_empty_a_class(images):
     junk = np.flatnonzero(images.labels == 1)
     with pytest.raises(UserError, match="--audit drop: would leave out every image of class 'cl"):
-        trusted(images, findings(PLAIN, junk=junk), drop=True)
+        apply_findings(images, findings(PLAIN, junk=junk), drop=True)
 
 
 def test_the_summary_counts_each_thing_once(images):

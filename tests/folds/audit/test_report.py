@@ -12,7 +12,7 @@ from folds.audit.figures import colour_figure, map_figure, palette
 from folds.audit.galleries import junk_gallery
 from folds.audit.report import write_report
 from folds.audit.statistics import sizes, statistics
-from folds.audit.suspects import find_suspects, read_opinions
+from folds.audit.suspects import find_suspects, read_predictions
 from folds.config import DataConfig
 from folds.images import load
 from tests.folds.audit.planted import brute_force, planted, save_opinions
@@ -32,7 +32,7 @@ def findings(images):
 def page(images, findings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     suspects = find_suspects(
-        read_opinions(save_opinions(folder / "oof.npz", images, flipped=[5, 9]))
+        read_predictions(save_opinions(folder / "oof.npz", images, flipped=[5, 9]))
     )
     path = folder / "report.html"
     write_report(path, "cells & more", images, findings, sizes("demo", images), suspects)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from folds.config.stages import Stage, moment, total_epochs, without_pretraining
+from folds.config.stages import Stage, stage_position, total_epochs, without_pretraining
 
 STAGES = st.lists(
     st.builds(
@@ -101,7 +101,7 @@ def test_a_share_is_rounded_up_and_stays_itself(share, groups):
 @LAW
 @given(STAGES)
 def test_moments_are_all_stages_in_order(stages):
-    found = [moment(stages, epoch) for epoch in range(total_epochs(stages))]
+    found = [stage_position(stages, epoch) for epoch in range(total_epochs(stages))]
     expected = [(i, s, e) for i, s in enumerate(stages) for e in range(s.epochs)]
     assert [(now.index, now.stage, now.epoch) for now in found] == expected
 
@@ -110,7 +110,7 @@ def test_moments_are_all_stages_in_order(stages):
 @given(STAGES)
 def test_there_is_no_moment_after_the_last(stages):
     with pytest.raises(IndexError):
-        moment(stages, total_epochs(stages))
+        stage_position(stages, total_epochs(stages))
 
 
 @LAW

@@ -11,7 +11,7 @@ from folds.config.stages import Stage
 from folds.model.backbone import build, check_size, create_backbone, layer_groups, native_size
 from folds.model.layer_groups import forget_frozen, parameter_groups, train_mode, unfreeze
 from folds.model.weights import load_pretrained
-from folds.training.frozen import front_depth
+from folds.training.frozen import frozen_depth
 
 STAGES = [Stage.parse(text) for text in ("0:1:1e-3", "1block:1:1e-3", "0.5:1:1e-3", "1:1:1e-3")]
 SMALL = [
@@ -78,10 +78,10 @@ def test_front_is_exact(family):
     with torch.inference_mode():
         whole = model(image)
         for index in range(len(STAGES)):
-            depth = front_depth(model, STAGES, index, "frozen")
+            depth = frozen_depth(model, STAGES, index, "frozen")
             if depth:
-                assert torch.equal(model(model.front(image, depth), start=depth), whole)
-    assert front_depth(model, STAGES, 0, "frozen") == len(model.chain)
+                assert torch.equal(model(model.frozen_features(image, depth), start=depth), whole)
+    assert frozen_depth(model, STAGES, 0, "frozen") == len(model.chain)
 
 
 def test_can_be_pooled_in_another_way(family):
@@ -95,7 +95,7 @@ def test_can_be_pooled_in_another_way(family):
             name, classes=4, size=size, dropout=0.0, pretrained=state, seed=0, head=head
         ).eval()
         with torch.inference_mode():
-            features = model.front(image, len(model.chain))
+            features = model.frozen_features(image, len(model.chain))
             assert torch.equal(model(features, start=len(model.chain)), model(image))
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from folds.config.head import HeadShape, parse_widths
 from folds.model.backbone import build
-from folds.model.head import AttentionPool, Pool, keep
+from folds.model.head import AttentionPool, Pool, dropout_mask
 
 POOLS = ["auto", "avg", "max", "avgmax", "attention"]
 IMAGE = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -88,7 +88,7 @@ class TestHead:
     @pytest.mark.parametrize("norm", ["none", "batch", "layer"])
     def test_is_made_of_what_was_asked_for(self, name, norm):
         model = make(HeadShape(layers=(9, 7), activation=name, norm=norm)).eval()
-        features = model.front(IMAGE, len(model.chain))
+        features = model.frozen_features(IMAGE, len(model.chain))
         function = getattr(torch.nn.functional, name)
         for layer, width in zip(model.head.hidden, (9, 7), strict=True):
             features = features @ layer[0].weight.T + layer[0].bias
@@ -123,9 +123,9 @@ class TestDropout:
         torch.testing.assert_close(whole, parts, atol=1e-6, rtol=1e-4)
 
     def test_layers_drop_unrelated_features(self):
-        one, other = keep(ROWS, 500, 0.5, 3), keep(ROWS, 500, 0.5, 3, first=500)
+        one, other = dropout_mask(ROWS, 500, 0.5, 3), dropout_mask(ROWS, 500, 0.5, 3, first=500)
         assert abs(((one > 0) == (other > 0)).float().mean().item() - 0.5) < 0.05
-        assert torch.equal(keep(ROWS, 1000, 0.5, 3), torch.cat([one, other], 1))
+        assert torch.equal(dropout_mask(ROWS, 1000, 0.5, 3), torch.cat([one, other], 1))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ class TestKeep:
     @settings(max_examples=30, deadline=None)
     @given(st.floats(0, 0.9), st.integers(0, 2**31 + 10**4))
     def test_rate_and_mean(self, probability, seed):
-        factors = keep(torch.arange(400), 256, probability, seed)
+        factors = dropout_mask(torch.arange(400), 256, probability, seed)
         assert abs((factors == 0).float().mean().item() - probability) < 0.015
         assert abs(factors.mean().item() - 1) < 0.1
         rest = factors[factors > 0]
@@ -153,12 +153,14 @@ class TestKeep:
     @given(st.lists(st.integers(0, 2**31), min_size=2, max_size=9), st.integers(0, 2**31))
     def test_a_row_depends_on_its_number_alone(self, numbers, seed):
         rows = torch.tensor(numbers)
-        together = keep(rows, 40, 0.5, seed)
+        together = dropout_mask(rows, 40, 0.5, seed)
         for row, factors in zip(rows, together, strict=True):
-            assert torch.equal(keep(row[None], 40, 0.5, seed)[0], factors)
+            assert torch.equal(dropout_mask(row[None], 40, 0.5, seed)[0], factors)
 
     def test_rows_features_and_seeds_are_unrelated(self):
-        patterns = torch.stack([keep(torch.arange(64), 256, 0.5, seed) for seed in range(20)])
+        patterns = torch.stack(
+            [dropout_mask(torch.arange(64), 256, 0.5, seed) for seed in range(20)]
+        )
         flat = patterns.reshape(20 * 64, 256)
         assert len(torch.unique(flat, dim=0)) == 20 * 64
         assert torch.corrcoef(flat)[~torch.eye(len(flat), dtype=bool)].abs().max() < 0.45

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from folds.config import Config
-from folds.config.stages import Stage, lr_scale, moment
+from folds.config.stages import Stage, lr_scale, stage_position
 from folds.model.backbone import build, layer_groups
 from folds.model.layer_groups import (
     forget_frozen,
@@ -205,7 +205,9 @@ class TestScales:
         settings = config(**flags)
         optimizer = torch.optim.SGD(parameter_groups(model, settings), lr=0.1)
         layers = len(layer_groups(model.backbone))
-        set_scales(optimizer, layers, self.STAGES, moment(self.STAGES, epoch), done, settings)
+        set_scales(
+            optimizer, layers, self.STAGES, stage_position(self.STAGES, epoch), done, settings
+        )
         return {group["depth"]: group["scale"] for group in optimizer.param_groups}
 
     def test_are_1_by_default(self, model):

@@ -33,8 +33,8 @@ def seconds(monkeypatch):
     table, asked = {}, []
 
     def race(trial, *runtimes):
-        asked.extend(tuple(runtime.way.values()) for runtime in runtimes)
-        return [table.get(tuple(runtime.way.values()), 1.0) for runtime in runtimes]
+        asked.extend(tuple(runtime.settings.values()) for runtime in runtimes)
+        return [table.get(tuple(runtime.settings.values()), 1.0) for runtime in runtimes]
 
     def compiled(trial, runtime):
         return table.get("warm", 0.0), *race(trial, runtime)
@@ -76,7 +76,7 @@ def test_measures_again_for_something_else(seconds, change):
 
 def test_a_spoilt_memory_is_measured_again(cache, seconds):
     first = probe(TRIAL, CPU)
-    for content in ("", "{", json.dumps({"way": {"wheels": 4}, "rates": {}})):
+    for content in ("", "{", json.dumps({"settings": {"wheels": 4}, "rates": {}})):
         for path in cache.iterdir():
             path.write_text(content)
         assert probe(TRIAL, CPU).runtime == first.runtime
@@ -101,7 +101,7 @@ class TestChoice:
     def test_is_the_fastest_in_each_respect(self, seconds):
         table, _ = seconds
         table |= {("bf16", True, False): 0.6, ("bf16", False, False): 0.3}
-        assert measure(TRIAL, CPU).runtime.way == {
+        assert measure(TRIAL, CPU).runtime.settings == {
             "precision": "bf16", "channels_last": False, "compiled": False,
         }  # fmt: skip
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from folds.model.backbone import build
 from folds.runtime.sync_batch_norm import synchronise
-from folds.runtime.workers import Team
+from folds.runtime.workers import Workers
 
 NORMS = {
     "2d": lambda: nn.BatchNorm2d(5),
@@ -37,7 +37,7 @@ def test_is_batch_norm(kind, training):
     images = torch.randn(3, 4, 5, 6, 7, generator=torch.Generator().manual_seed(0)) * 3 + 2
     plain = NORMS[kind]().train(training)
     other = copy.deepcopy(plain)
-    synchronise(other, Team())
+    synchronise(other, Workers())
     found, expected = steps(other, images), steps(plain, images)
     assert len(found) > 6 or not list(plain.parameters())
     for one, two in zip(found, expected, strict=True):
@@ -46,7 +46,7 @@ def test_is_batch_norm(kind, training):
 
 def test_is_batch_norm_of_features():
     plain, other = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
-    synchronise(other, Team())
+    synchronise(other, Workers())
     features = torch.rand(6, 3)
     torch.testing.assert_close(other(features), plain(features))
     torch.testing.assert_close(other.running_var, plain.running_var)
@@ -54,7 +54,7 @@ def test_is_batch_norm_of_features():
 
 def test_keeps_the_precision_of_autocast():
     norm = nn.BatchNorm2d(5)
-    synchronise(norm, Team())
+    synchronise(norm, Workers())
     with torch.autocast("cpu", torch.bfloat16):
         assert norm(torch.rand(2, 5, 3, 3, dtype=torch.bfloat16)).dtype == torch.bfloat16
     assert norm.running_mean.dtype == torch.float32
@@ -63,7 +63,7 @@ def test_keeps_the_precision_of_autocast():
 def test_reaches_every_norm_and_leaves_names_as_they_are():
     model = build("test_resnet", classes=3, size=32, dropout=0, pretrained=None, seed=0)
     names = list(model.state_dict())
-    synchronise(model, Team())
+    synchronise(model, Workers())
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms
     assert all("forward" in vars(norm) for norm in norms)

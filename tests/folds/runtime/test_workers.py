@@ -3,25 +3,25 @@ import pytest
 import torch
 
 from folds.runtime import workers as module
-from folds.runtime.workers import Team
+from folds.runtime.workers import Workers
 
 
 def test_without_a_group_it_is_a_team_of_one():
-    assert Team.current() == Team(0, 1)
+    assert Workers.current() == Workers(0, 1)
 
 
 def test_alone_everything_is_mine():
     rows, values = np.arange(7), torch.rand(7, 3)
-    assert (Team().slice(rows) == rows).all()
-    assert Team().gather(values, 7) is values
-    assert Team().sum(values) is values
+    assert (Workers().slice(rows) == rows).all()
+    assert Workers().gather(values, 7) is values
+    assert Workers().sum(values) is values
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("rows", [0, 1, 2, 5, 6, 13])
 class TestManyWorkers:
     def test_slices_cover_all_rows_once(self, size, rows):
-        parts = [Team(rank, size).slice(np.arange(rows)) for rank in range(size)]
+        parts = [Workers(rank, size).slice(np.arange(rows)) for rank in range(size)]
         assert np.concatenate(parts).tolist() == list(range(rows))
 
     def test_gather_undoes_slice(self, size, rows, monkeypatch):
@@ -37,8 +37,8 @@ class TestManyWorkers:
                     part.copy_(other)
 
             monkeypatch.setattr(module.dist, "all_gather", all_gather)
-            mine = torch.from_numpy(Team(rank, size).slice(values.numpy()))
-            return Team(rank, size).gather(mine, rows)
+            mine = torch.from_numpy(Workers(rank, size).slice(values.numpy()))
+            return Workers(rank, size).gather(mine, rows)
 
         wire = [torch.zeros(-(-rows // size), 2)] * size
         for rank in range(size):
@@ -56,9 +56,9 @@ class TestGradients:
         monkeypatch.setattr(module.dist, "all_reduce", lambda values: None)
         offset = 0
         for rank in range(size):
-            team = Team(rank, size)
-            mine = torch.rand(len(team.slice(np.arange(rows))), 2, requires_grad=True)
-            every = team.gather_through(mine, rows)
+            workers = Workers(rank, size)
+            mine = torch.rand(len(workers.slice(np.arange(rows))), 2, requires_grad=True)
+            every = workers.gather_through(mine, rows)
             assert every.shape == (rows, 2)
             assert torch.equal(every[offset : offset + len(mine)], mine)
             assert every.detach().count_nonzero() == mine.detach().count_nonzero()
@@ -69,5 +69,5 @@ class TestGradients:
 
     def test_alone_a_sum_is_the_tensor(self):
         values = torch.rand(3)
-        assert Team().sum_through(values) is values
-        assert Team().gather_through(values, 3) is values
+        assert Workers().sum_through(values) is values
+        assert Workers().gather_through(values, 3) is values

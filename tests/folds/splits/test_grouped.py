@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from folds.splits.grouped import divide
+from folds.splits.grouped import grouped_split
 
 LAW = settings(max_examples=60, deadline=None)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -31,7 +31,7 @@ def labelled(draw):
 @given(labelled(), st.floats(0.01, 0.5), SEEDS)
 def test_without_groups_two_parts_have_their_share_of_each_class_and_of_all(labels, share, seed):
     shares = np.array([share, 1 - share])
-    part = divide(labels, np.arange(len(labels)), shares, seed=seed)
+    part = grouped_split(labels, np.arange(len(labels)), shares, seed=seed)
     assert off(labels, part, shares).max() <= 1 + 1e-9
     assert abs((part == 0).sum() - share * len(labels)) <= 0.5 + 1e-9
 
@@ -40,7 +40,7 @@ def test_without_groups_two_parts_have_their_share_of_each_class_and_of_all(labe
 @given(labelled(), st.integers(2, 7), SEEDS)
 def test_without_groups_equal_parts_have_their_share_of_each_class(labels, parts, seed):
     shares = np.full(parts, 1 / parts)
-    part = divide(labels, np.arange(len(labels)), shares, seed=seed)
+    part = grouped_split(labels, np.arange(len(labels)), shares, seed=seed)
     assert off(labels, part, shares).max() <= 1 + 1e-9
 
 
@@ -49,9 +49,9 @@ def test_without_groups_equal_parts_have_their_share_of_each_class(labels, parts
 def test_groups_are_whole_and_the_order_of_rows_does_not_matter(labels, size, shares, seed):
     shares = np.array(shares) / np.sum(shares)
     groups = np.arange(len(labels)) // size
-    part = divide(labels, groups, shares, seed=seed)
+    part = grouped_split(labels, groups, shares, seed=seed)
     assert all(len(set(part[groups == group])) == 1 for group in set(groups))
-    assert (divide(labels[::-1], groups[::-1], shares, seed=seed)[::-1] == part).all()
+    assert (grouped_split(labels[::-1], groups[::-1], shares, seed=seed)[::-1] == part).all()
 
 
 def patients(seed):
@@ -71,7 +71,7 @@ def test_is_on_average_more_even_than_scikit_learns():
         splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
         for number, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
             theirs[rows] = number
-        ours = divide(labels, groups, shares, seed=seed)
+        ours = grouped_split(labels, groups, shares, seed=seed)
         worst.append([off(labels, part, shares).max() for part in (ours, theirs)])
     ours, theirs = np.mean(worst, axis=0)
     assert ours < 0.85 * theirs
@@ -82,7 +82,7 @@ def test_images_alone_in_their_group_fill_what_others_leave_uneven():
     groups = np.arange(400)
     groups[:40], groups[40:50], groups[300:330] = 1000, 1001, 1002
     shares = np.full(5, 0.2)
-    assert off(labels, divide(labels, groups, shares, seed=0), shares)[:, 0].max() <= 1
+    assert off(labels, grouped_split(labels, groups, shares, seed=0), shares)[:, 0].max() <= 1
 
 
 def test_great_groups_come_into_a_small_part_too():
@@ -91,7 +91,9 @@ def test_great_groups_come_into_a_small_part_too():
     labels = rng.integers(0, 3, 200)[groups]
     sizes = np.bincount(groups)
     in_small = [
-        sizes[np.unique(groups[divide(labels, groups, np.array([0.1, 0.9]), seed=seed) == 0])]
+        sizes[
+            np.unique(groups[grouped_split(labels, groups, np.array([0.1, 0.9]), seed=seed) == 0])
+        ]
         for seed in range(20)
     ]
     assert np.median(sizes) * 0.7 <= np.median(np.concatenate(in_small)) <= np.median(sizes) * 1.4
@@ -100,5 +102,7 @@ def test_great_groups_come_into_a_small_part_too():
 def test_other_seeds_divide_otherwise_even_if_no_two_groups_are_equal():
     groups = np.repeat(np.arange(20), np.arange(3, 23))
     labels = groups % 2
-    found = {tuple(divide(labels, groups, np.full(3, 1 / 3), seed=seed)) for seed in range(6)}
+    found = {
+        tuple(grouped_split(labels, groups, np.full(3, 1 / 3), seed=seed)) for seed in range(6)
+    }
     assert len(found) == 6

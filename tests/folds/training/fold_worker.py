@@ -1,4 +1,4 @@
-"""One worker of a team that trains folds, as a program: FOLDER RANK SIZE.
+"""One of the workers that train folds, as a program: FOLDER RANK SIZE.
 
 Trains what ``FOLDER/jobs.json`` names (settings by flag name) on ``FOLDER/images.npz`` and writes
 ``FOLDER/SIZE-RANK.pt``: for each job the loss of each step, the global batches and the result.
@@ -15,7 +15,7 @@ import torch.distributed as dist
 from folds.config import Config
 from folds.images import load
 from folds.runtime.device import Runtime
-from folds.runtime.workers import Team
+from folds.runtime.workers import Workers
 from folds.splits.make import make_splits
 from folds.training import fit
 from folds.training.problem import Problem
@@ -40,7 +40,7 @@ def train(data, job):
     splits = make_splits(images, config.split)
     problem = Problem(config, images, splits, 32, config.train.stages, None)
     losses, batches, checkpoints = [], [], []
-    plain_epoch, plain_slice = fit.train_epoch, Team.slice
+    plain_epoch, plain_slice = fit.train_epoch, Workers.slice
 
     def watched_epoch(*arguments):
         found = plain_epoch(*arguments)
@@ -51,7 +51,7 @@ def train(data, job):
         batches.append(rows.tolist())
         return plain_slice(self, rows)
 
-    fit.train_epoch, Team.slice = watched_epoch, watched_slice
+    fit.train_epoch, Workers.slice = watched_epoch, watched_slice
     try:
         result = fit.fit_fold(
             problem,
@@ -61,7 +61,7 @@ def train(data, job):
             on_checkpoint=checkpoints.append,
         )
     finally:
-        fit.train_epoch, Team.slice = plain_epoch, plain_slice
+        fit.train_epoch, Workers.slice = plain_epoch, plain_slice
     moments = {}
     if checkpoints:  # on rank 0
         optimizer = torch.load(io.BytesIO(checkpoints[0]), weights_only=True)["optimizer"]
@@ -73,7 +73,7 @@ def train(data, job):
         "rows": torch.from_numpy(result.rows),
         "probabilities": torch.from_numpy(result.probabilities),
         "holdout": torch.from_numpy(result.holdout),
-        "tta": torch.from_numpy(result.beside.get("tta", result.probabilities[:0])),
+        "tta": torch.from_numpy(result.other_views.get("tta", result.probabilities[:0])),
         "weights": result.weights,
         "best_epoch": result.best_epoch,
     }

@@ -11,8 +11,8 @@ import torch
 PROGRAM = Path(__file__).with_name("fold_worker.py")
 
 
-def trained_by_teams(folder, jobs, images):
-    """What each worker found, by (size of its team, rank); see `fold_worker`."""
+def trained_by_workers(folder, jobs, images):
+    """What each worker found, by (number of workers, rank); see `fold_worker`."""
     np.savez(folder / "images.npz", images=images.pixels, labels=images.labels)
     (folder / "jobs.json").write_text(json.dumps(jobs))
     for size in (1, 2):

@@ -15,7 +15,7 @@ from folds.runtime.device import Runtime
 from folds.sampling import model_seed
 from folds.training import fit
 from folds.training.checkpoint import EpochReport
-from tests.folds.training.several_workers import trained_by_teams
+from tests.folds.training.several_workers import trained_by_workers
 
 CPU = Runtime.choose("cpu", "fp32")
 TIMES = {"images_per_second": 0.0, "seconds": 0.0}
@@ -399,33 +399,33 @@ JOBS = {
 
 
 @pytest.fixture(scope="module")
-def teams(tmp_path_factory, make_images):
+def trained(tmp_path_factory, make_images):
     """What one worker alone and two workers together found, by size and rank."""
-    folder = tmp_path_factory.mktemp("teams")
+    folder = tmp_path_factory.mktemp("workers")
     images = make_images()
-    return trained_by_teams(folder, JOBS, images), images
+    return trained_by_workers(folder, JOBS, images), images
 
 
 class TestTeams:
     @pytest.mark.parametrize("job", JOBS)
-    def test_see_the_same_global_batches(self, teams, job):
-        alone, first, second = (one[job]["batches"] for one in teams[0].values())
+    def test_see_the_same_global_batches(self, trained, job):
+        alone, first, second = (one[job]["batches"] for one in trained[0].values())
         assert alone == first == second
         assert len(alone) > 5
 
     @pytest.mark.parametrize(
         ("job", "steps"), [("vit", 10), ("balanced", 10), ("mixed", 6), ("head", 10)]
     )
-    def test_have_the_same_losses(self, teams, job, steps):
-        alone, first, second = (one[job]["losses"] for one in teams[0].values())
+    def test_have_the_same_losses(self, trained, job, steps):
+        alone, first, second = (one[job]["losses"] for one in trained[0].values())
         assert len(alone) == steps
         torch.testing.assert_close(first, alone, atol=1e-4, rtol=0)
         assert torch.equal(first, second)
 
     @pytest.mark.parametrize("job", ["vit", "balanced", "head"])
-    def test_have_the_same_gradients(self, teams, job):
+    def test_have_the_same_gradients(self, trained, job):
         """AdamW forgives a wrong scale of all gradients, so the losses do not tell."""
-        alone, together = (teams[0][who][job]["moments"] for who in ((1, 0), (2, 0)))
+        alone, together = (trained[0][who][job]["moments"] for who in ((1, 0), (2, 0)))
         assert alone.keys() == together.keys()
         # weights and biases of the head, in the frozen stage
         assert len(alone) == (7 if job == "head" else 2)
@@ -433,8 +433,8 @@ class TestTeams:
             torch.testing.assert_close(together[number], moment, atol=1e-5, rtol=1e-3)
 
     @pytest.mark.parametrize("job", ["vit", "balanced", "mixed", "head"])
-    def test_have_the_same_probabilities(self, teams, job):
-        alone, first, second = (one[job] for one in teams[0].values())
+    def test_have_the_same_probabilities(self, trained, job):
+        alone, first, second = (one[job] for one in trained[0].values())
         torch.testing.assert_close(
             first["probabilities"], alone["probabilities"], atol=1e-3, rtol=0
         )
@@ -443,16 +443,16 @@ class TestTeams:
 
     @pytest.mark.parametrize("job", JOBS)
     @pytest.mark.parametrize("who", [(1, 0), (2, 0), (2, 1)])
-    def test_probabilities_are_those_of_the_weights(self, teams, job, who, tmp_path):
-        found, images = teams[0][who][job], teams[1]
+    def test_probabilities_are_those_of_the_weights(self, trained, job, who, tmp_path):
+        found, images = trained[0][who][job], trained[1]
         config = Config.from_flat(JOBS[job]).model
         card = ModelCard(JOBS[job]["backbone"], images.class_names, 32, config.head)
         write_bundle(tmp_path, card, found["weights"])
         predicted = Predictor(tmp_path, "cpu").predict(images.pixels[found["rows"].numpy()])
         np.testing.assert_allclose(predicted, found["probabilities"].numpy(), atol=1e-5)
 
-    def test_predict_the_same_holdout(self, teams):
-        alone, first, second = (one["holdout"]["holdout"] for one in teams[0].values())
+    def test_predict_the_same_holdout(self, trained):
+        alone, first, second = (one["holdout"]["holdout"] for one in trained[0].values())
         assert alone.shape == (13, 3)
         torch.testing.assert_close(first, alone, atol=1e-3, rtol=0)
         assert torch.equal(first, second)

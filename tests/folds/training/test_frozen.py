@@ -10,7 +10,7 @@ from folds.model.backbone import build
 from folds.model.layer_groups import unfreeze
 from folds.runtime.device import Runtime
 from folds.training.fit import fit_fold
-from folds.training.frozen import Front, fresh_model, front_depth, shared_views
+from folds.training.frozen import FrozenFeatureExtractor, fresh_model, frozen_depth, shareable_views
 from folds.training.frozen_view import PLAIN, View
 
 CPU = Runtime.choose("cpu", "fp32")
@@ -35,10 +35,10 @@ def make_tuned(make_problem):
 
 def all_outputs(problem, runtime=CPU, budget=10**9):
     """Every shared view, computed in pieces as lanes do."""
-    front, count = Front(problem, runtime), len(problem.images)
+    extractor, count = FrozenFeatureExtractor(problem, runtime), len(problem.images)
     return {
-        view: torch.cat([front.outputs(view, 0, 20), front.outputs(view, 20, count)])
-        for view in shared_views(problem, budget)
+        view: torch.cat([extractor.outputs(view, 0, 20), extractor.outputs(view, 20, count)])
+        for view in shareable_views(problem, budget)
     }
 
 
@@ -53,7 +53,7 @@ class TestChain:
         image = torch.rand(2, 3, 64, 64)
         with torch.inference_mode():
             for depth in (1, len(model.chain) // 2, len(model.chain)):
-                again = model(model.front(image, depth), start=depth)
+                again = model(model.frozen_features(image, depth), start=depth)
                 assert torch.equal(again, model(image)), depth
 
     def test_of_a_transformer_is_the_whole(self):
@@ -67,7 +67,7 @@ class TestChain:
         image = torch.rand(2, 3, 64, 64)
         with torch.inference_mode():
             for depth in (1, len(model.chain)):
-                output = model.front(image, depth)
+                output = model.frozen_features(image, depth)
                 assert torch.equal(model(output, start=depth), model(image))
         assert (output.ndim == 2) == (pool != "attention")
 
@@ -82,7 +82,7 @@ class TestDepth:
     @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 1.0])
     def test_front_has_no_trained_parameter_and_cannot_be_longer(self, backbone, share):
         model = network(backbone)
-        depth = front_depth(model, [Stage(share, 1, 1e-3)], 0, "frozen")
+        depth = frozen_depth(model, [Stage(share, 1, 1e-3)], 0, "frozen")
         unfreeze(model, Stage(share, 1, 1e-3))
         trains = [any(p.requires_grad for p in part.parameters()) for part in model.chain]
         assert not any(trains[:depth])
@@ -90,28 +90,30 @@ class TestDepth:
 
     def test_what_an_earlier_stage_has_trained_is_never_shared(self):
         stages = [Stage(1.0, 1, 1e-3), Stage(0.0, 1, 1e-3)]
-        assert front_depth(network("test_resnet"), stages, 1, "frozen") == 0
+        assert frozen_depth(network("test_resnet"), stages, 1, "frozen") == 0
 
     def test_batch_norm_that_goes_on_counting_is_not_shared(self):
         stages = [Stage(0.0, 1, 1e-3)]
-        assert front_depth(network("test_resnet"), stages, 0, "train") == 1  # the first convolution
-        assert front_depth(network("test_vit"), stages, 0, "train") == 1  # has no batch norm
+        assert (
+            frozen_depth(network("test_resnet"), stages, 0, "train") == 1
+        )  # the first convolution
+        assert frozen_depth(network("test_vit"), stages, 0, "train") == 1  # has no batch norm
 
     def test_a_stage_with_such_batch_norm_ends_sharing(self):
         model, texts = network("test_resnet"), ["0:1:1e-3", "0:1:1e-3:bn=train", "0:1:1e-3"]
         stages = [Stage.parse(text) for text in texts]
-        depths = [front_depth(model, stages, index, "frozen") for index in range(3)]
+        depths = [frozen_depth(model, stages, index, "frozen") for index in range(3)]
         assert depths == [len(model.chain), 1, 1]
         stages = [Stage.parse("0:1:1e-3:bn=frozen")]
-        assert front_depth(model, stages, 0, "train") == len(model.chain)
+        assert frozen_depth(model, stages, 0, "train") == len(model.chain)
 
 
 class TestSharedViews:
     def test_are_those_of_epochs_with_a_frozen_front(self, make_tuned):
         problem = make_tuned(stages=GRADUAL)
-        views = shared_views(problem, 10**9)
+        views = shareable_views(problem, 10**9)
         deep, shallow = (
-            front_depth(fresh_model(problem), problem.stages, i, "frozen") for i in (0, 1)
+            frozen_depth(fresh_model(problem), problem.stages, i, "frozen") for i in (0, 1)
         )
         assert deep > shallow > 0
         assert views == [
@@ -121,20 +123,20 @@ class TestSharedViews:
 
     def test_fit_the_budget_and_the_first_come_first(self, make_tuned):
         problem = make_tuned(stages=GRADUAL)
-        everything = shared_views(problem, 10**9)
+        everything = shareable_views(problem, 10**9)
         sizes = {view: output.numel() * 4 for view, output in all_outputs(problem).items()}
         for budget in (0, 1, 30_000, 200_000, 10**9):
-            views = shared_views(problem, budget)
+            views = shareable_views(problem, budget)
             assert sum(sizes[view] for view in views) <= budget
             first = [view for view in everything if view.depth == everything[0].depth]
             kept = [view for view in views if view.depth == everything[0].depth]
             assert kept == first[: len(kept)]
 
     def test_are_none_with_random_weights_which_each_fold_has_its_own_of(self, make_problem):
-        assert shared_views(make_problem(stages=["0:2:1e-2"]), 10**9) == []
+        assert shareable_views(make_problem(stages=["0:2:1e-2"]), 10**9) == []
 
     def test_are_none_when_everything_trains_at_once(self, make_tuned):
-        assert shared_views(make_tuned(stages=["1:2:1e-3"]), 10**9) == []
+        assert shareable_views(make_tuned(stages=["1:2:1e-3"]), 10**9) == []
 
 
 class TestFold:
@@ -144,7 +146,7 @@ class TestFold:
         outputs = all_outputs(problem)
         for fold in range(2):
             direct = fit_fold(problem, 0, fold, runtime=CPU)
-            shared = fit_fold(problem, 0, fold, runtime=CPU, shared=outputs.get)
+            shared = fit_fold(problem, 0, fold, runtime=CPU, frozen_features=outputs.get)
             for one, two in zip(direct.history, shared.history, strict=True):
                 assert one.train_loss == pytest.approx(two.train_loss, abs=1e-4)
                 assert one.val_loss == pytest.approx(two.val_loss, abs=1e-4)
@@ -157,7 +159,7 @@ class TestFold:
         head = {"pool": pool, "head_layers": [12, 6], "head_norm": "layer", "head_dropout": 0.3}
         problem = make_tuned(stages=["0:2:1e-2", "2blocks:1:1e-3"], warmup=1, **head)
         direct = fit_fold(problem, 0, 0, runtime=CPU)
-        shared = fit_fold(problem, 0, 0, runtime=CPU, shared=all_outputs(problem).get)
+        shared = fit_fold(problem, 0, 0, runtime=CPU, frozen_features=all_outputs(problem).get)
         for one, two in zip(direct.history, shared.history, strict=True):
             assert one.train_loss == pytest.approx(two.train_loss, abs=1e-4)
         np.testing.assert_allclose(direct.probabilities, shared.probabilities, atol=1e-3)
@@ -169,7 +171,7 @@ class TestFold:
             dropout=0.2,
         )  # fmt: skip
         direct = fit_fold(problem, 0, 0, runtime=CPU)
-        shared = fit_fold(problem, 0, 0, runtime=CPU, shared=all_outputs(problem).get)
+        shared = fit_fold(problem, 0, 0, runtime=CPU, frozen_features=all_outputs(problem).get)
         for one, two in zip(direct.history, shared.history, strict=True):
             assert one.train_loss == pytest.approx(two.train_loss, abs=1e-4)
             assert one.val_loss == pytest.approx(two.val_loss, abs=1e-4)
@@ -180,7 +182,7 @@ class TestFold:
         problem = make_tuned(stages=["0:3:1e-2"])
         outputs = all_outputs(problem, half)
         direct = fit_fold(problem, 0, 0, runtime=half)
-        shared = fit_fold(problem, 0, 0, runtime=half, shared=outputs.get)
+        shared = fit_fold(problem, 0, 0, runtime=half, frozen_features=outputs.get)
         for one, two in zip(direct.history, shared.history, strict=True):
             assert one.val_loss == pytest.approx(two.val_loss, rel=1e-2)
 
@@ -190,12 +192,12 @@ class TestFold:
         half = {view: output for view, output in outputs.items() if view.epoch in (1, 2)}
         asked = []
 
-        def shared(view):
+        def frozen_features(view):
             asked.append(view)
             return half.get(view)
 
         direct = fit_fold(problem, 0, 0, runtime=CPU)
-        mixed = fit_fold(problem, 0, 0, runtime=CPU, shared=shared)
+        mixed = fit_fold(problem, 0, 0, runtime=CPU, frozen_features=frozen_features)
         assert set(outputs) == set(asked)
         np.testing.assert_allclose(direct.probabilities, mixed.probabilities, atol=1e-3)
 
@@ -204,7 +206,7 @@ class TestFold:
         outputs = all_outputs(problem)
         monkeypatch.setattr("folds.training.epoch.augment", None)
         monkeypatch.setattr("folds.training.epoch.to_input", None)
-        assert len(fit_fold(problem, 0, 0, runtime=CPU, shared=outputs.get).history) == 3
+        assert len(fit_fold(problem, 0, 0, runtime=CPU, frozen_features=outputs.get).history) == 3
 
     def test_heads_alone_are_kept_only_at_the_end_of_their_stage(self, make_tuned):
         problem = make_tuned(stages=["0:3:1e-2", "1:2:1e-3"])
@@ -214,7 +216,7 @@ class TestFold:
             0,
             0,
             runtime=CPU,
-            shared=all_outputs(problem).get,
+            frozen_features=all_outputs(problem).get,
             on_epoch=epochs.append,
             on_checkpoint=lambda content: kept.append(len(epochs)),
         )

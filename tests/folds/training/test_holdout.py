@@ -11,7 +11,7 @@ from folds.model.backbone import build
 from folds.model.bundle import ModelCard, Predictor, write_bundle
 from folds.runtime.device import Runtime
 from folds.training.fit import fit_fold
-from folds.training.frozen import Front, shared_views
+from folds.training.frozen import FrozenFeatureExtractor, shareable_views
 
 CPU = Runtime.choose("cpu", "fp32")
 
@@ -53,12 +53,12 @@ def test_is_the_same_from_shared_features_and_needs_no_backbone_then(make_proble
         holdout=0.25, backbone="test_resnet", pretrained=tuned.backbone.state_dict(),
         stages=["0:3:1e-2"],
     )  # fmt: skip
-    front, count = Front(problem, CPU), len(problem.images)
-    views = {view: front.outputs(view, 0, count) for view in shared_views(problem, 10**9)}
+    extractor, count = FrozenFeatureExtractor(problem, CPU), len(problem.images)
+    views = {view: extractor.outputs(view, 0, count) for view in shareable_views(problem, 10**9)}
     direct = train(problem)
     monkeypatch.setattr("folds.training.epoch.augment", None)
     monkeypatch.setattr("folds.training.epoch.to_input", None)
-    shared = train(problem, shared=views.get)
+    shared = train(problem, frozen_features=views.get)
     np.testing.assert_allclose(direct.holdout, shared.holdout, atol=1e-4)
 
 

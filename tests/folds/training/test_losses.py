@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from folds.config import Config
-from folds.runtime.workers import Team
+from folds.runtime.workers import Workers
 from folds.training.losses import fresh_factor, image_losses, triplet_loss
 
 LAW = settings(max_examples=40, deadline=None)
@@ -85,7 +85,7 @@ class TestTriplets:
     @given(st.integers(0, 999), st.integers(2, 12), st.integers(1, 4))
     def test_are_the_hardest_of_the_batch(self, seed, images, classes):
         _, labels, features = draw(seed, images, classes)
-        found = triplet_loss(features, labels, Team(), labels)
+        found = triplet_loss(features, labels, Workers(), labels)
         expected = by_hand(features.double().numpy(), labels.numpy())
         assert found.item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
@@ -93,19 +93,19 @@ class TestTriplets:
     def test_equal_features_have_a_finite_gradient(self, labels):
         features = torch.ones(3, 4, requires_grad=True)
         labels = torch.tensor(labels)
-        triplet_loss(features, labels, Team(), labels).backward()
+        triplet_loss(features, labels, Workers(), labels).backward()
         assert torch.isfinite(features.grad).all()
 
     def test_pull_together_and_push_apart(self):
         _, labels, features = draw(1, 30)
         features.requires_grad_(True)
-        before = triplet_loss(features, labels, Team(), labels)
+        before = triplet_loss(features, labels, Workers(), labels)
         before.backward()
         moved = features.detach() - features.grad
-        assert triplet_loss(moved, labels, Team(), labels) < before
+        assert triplet_loss(moved, labels, Workers(), labels) < before
 
     def test_are_float32_under_autocast(self):
         _, labels, features = draw(2)
         with torch.autocast("cpu", torch.bfloat16):
-            found = triplet_loss(features.bfloat16(), labels, Team(), labels)
+            found = triplet_loss(features.bfloat16(), labels, Workers(), labels)
         assert found.dtype == torch.float32

@@ -8,12 +8,12 @@ from torch.testing import assert_close
 from folds.augment import augment, make_policy
 from folds.config.stages import Stage
 from folds.runtime.device import Runtime
-from folds.runtime.workers import Team
+from folds.runtime.workers import Workers
 from folds.sampling import uniform_table
-from folds.training.context import find_place
+from folds.training.context import fold_context
 from folds.training.epoch import _losses
 from folds.training.fit import fit_fold
-from folds.training.frozen import shared_views
+from folds.training.frozen import shareable_views
 from folds.training.frozen_view import PLAIN
 from folds.training.loader import Gather
 from folds.training.mixed_batches import mixed_batches, needed
@@ -22,12 +22,12 @@ CPU = Runtime.choose("cpu", "fp32")
 MIXED = "flip_horizontal+brightness+cutmix"
 
 
-def batches_of(problem, size, rows, pieces=1):
+def batches_of(problem, size, rows, microbatches=1):
     policy = problem.policy
     table = uniform_table(0, 0, len(problem.images), policy.columns)
     pixels = Gather(problem.images.pixels, CPU.device)
     return [
-        list(mixed_batches(problem, pixels, Team(rank, size), table, rows, rows, pieces))
+        list(mixed_batches(problem, pixels, Workers(rank, size), table, rows, rows, microbatches))
         for rank in range(size)
     ]
 
@@ -40,7 +40,7 @@ class TestNeeded:
         mixing = policy.mixing(numbers, np.zeros(13, np.int64))
         mine = []
         for rank in range(workers):
-            found = needed(mixing, Team(rank, workers).slice(np.arange(13)))
+            found = needed(mixing, Workers(rank, workers).slice(np.arange(13)))
             own = found.places[: len(found.partners)]
             mine += own.tolist()
             assert len(set(found.places)) == len(found.places)
@@ -62,14 +62,17 @@ class TestBatches:
                     together = torch.cat([getattr(part[step], field) for part in parts])
                     assert_close(together, getattr(whole, field), atol=1e-5, rtol=0)
 
-    @pytest.mark.parametrize("pieces", [2, 3, 7])
-    def test_are_the_same_in_any_number_of_pieces(self, make_problem, pieces):
+    @pytest.mark.parametrize("microbatches", [2, 3, 7])
+    def test_are_the_same_in_any_number_of_microbatches(self, make_problem, microbatches):
         problem = make_problem(augment=MIXED)
         rows = [np.array([5, 9, 1, 30, 22, 17, 40]), np.array([2, 3, 4, 6, 7, 8, 10])]
-        (alone,), (found,) = batches_of(problem, 1, rows), batches_of(problem, 1, rows, pieces)
-        assert len(found) == 2 * pieces
+        (alone,), (found,) = (
+            batches_of(problem, 1, rows),
+            batches_of(problem, 1, rows, microbatches),
+        )
+        assert len(found) == 2 * microbatches
         for step, whole in enumerate(alone):
-            parts = found[step * pieces : (step + 1) * pieces]
+            parts = found[step * microbatches : (step + 1) * microbatches]
             for field in whole._fields:
                 together = torch.cat([getattr(part, field) for part in parts])
                 assert_close(together, getattr(whole, field), atol=1e-5, rtol=0)
@@ -93,7 +96,7 @@ class TestBatches:
 class TestLoss:
     def test_equals_cross_entropy_with_soft_targets(self, make_problem):
         problem = make_problem(augment=MIXED, label_smoothing=0.1)
-        place = find_place(problem, 0, 0, CPU, Team(), lambda view: None)
+        place = fold_context(problem, 0, 0, CPU, Workers(), lambda view: None)
         ((batch,),) = batches_of(problem, 1, [place.train[:8]])
         logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
         hot = torch.nn.functional.one_hot(place.labels, 3).float()
@@ -120,7 +123,7 @@ class TestStages:
         settings = {"backbone": "test_resnet", "stages": stages}
         weights = fresh_weights()
         views = {
-            name: shared_views(make_problem(augment=name, pretrained=weights, **settings), 10**9)
+            name: shareable_views(make_problem(augment=name, pretrained=weights, **settings), 10**9)
             for name in ("light", "light+cutmix")
         }
         assert {view.epoch for view in views["light"]} == {PLAIN, 0, 1}

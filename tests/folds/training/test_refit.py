@@ -9,35 +9,35 @@ import torch
 from folds.config.stages import Stage, shortened
 from folds.runtime.device import Runtime
 from folds.training.fit import fit_fold
-from folds.training.refit import Whole
+from folds.training.refit import RefitPlan
 
 CPU = Runtime.choose("cpu", "fp32")
 
 
 def refit(problem, whole, **options):
-    return fit_fold(problem, 0, problem.splits.folds, runtime=CPU, whole=whole, **options)
+    return fit_fold(problem, 0, problem.splits.folds, runtime=CPU, refit=whole, **options)
 
 
 def test_lasts_as_long_as_the_folds_best_epochs_in_the_mean():
-    assert Whole.of([2, 3, 5], [False] * 3) == Whole(4, False)
-    assert Whole.of([0], [True]) == Whole(1, True)
-    assert Whole.of([1, 1, 1, 1], [True, True, False, False]) == Whole(2, False)
+    assert RefitPlan.of([2, 3, 5], [False] * 3) == RefitPlan(4, False)
+    assert RefitPlan.of([0], [True]) == RefitPlan(1, True)
+    assert RefitPlan.of([1, 1, 1, 1], [True, True, False, False]) == RefitPlan(2, False)
 
 
 def test_keeps_the_last_epoch_and_has_no_scores(make_problem):
     problem, checkpoints = make_problem(stages=["1:4:1e-3"], tta="flips", shift="fast"), []
-    result = refit(problem, Whole(3, False), on_checkpoint=checkpoints.append)
+    result = refit(problem, RefitPlan(3, False), on_checkpoint=checkpoints.append)
     assert (result.best_epoch, len(result.history)) == (2, 3)
     assert len(result.rows) == len(result.shift.rows) == 0
-    assert result.scores == result.beside == result.measured == {}
+    assert result.scores == result.other_views == result.measured == {}
     assert all(math.isnan(report.val_accuracy) for report in result.history)
-    again = refit(problem, Whole(3, False), checkpoint=checkpoints[0])
+    again = refit(problem, RefitPlan(3, False), checkpoint=checkpoints[0])
     assert all(torch.equal(tensor, again.weights[name]) for name, tensor in result.weights.items())
 
 
 def test_the_learning_rate_falls_towards_its_end(make_problem):
     problem = make_problem(stages=["0:1:1e-2", "1:6:1e-3"])
-    rates = [report.learning_rate for report in refit(problem, Whole(4, False)).history]
+    rates = [report.learning_rate for report in refit(problem, RefitPlan(4, False)).history]
     assert rates == pytest.approx([1e-2, 1e-3, 0.75e-3, 0.25e-3])
 
 
@@ -56,15 +56,15 @@ def test_trains_on_every_image_but_the_holdout(make_problem):
     holdout = problem.splits.holdout(problem.images.ids)
     assert sorted([*train, *holdout]) == list(range(len(problem.images)))
     assert len(held_out) == 0
-    result = refit(problem, Whole(2, False))
+    result = refit(problem, RefitPlan(2, False))
     assert result.holdout.shape == (len(holdout), 3)
     np.testing.assert_allclose(result.holdout.sum(axis=1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("averaged", [False, True])
 def test_keeps_the_weights_that_the_folds_kept(make_problem, averaged):
-    plain = refit(make_problem(), Whole(2, False))
-    other = refit(make_problem(ema=0.9), Whole(2, averaged))
+    plain = refit(make_problem(), RefitPlan(2, False))
+    other = refit(make_problem(ema=0.9), RefitPlan(2, averaged))
     same = all(torch.equal(tensor, other.weights[name]) for name, tensor in plain.weights.items())
     assert same == (not averaged)
     assert other.averaged == averaged

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from folds.config.optim import OptimConfig
-from folds.config.stages import Moment, Stage
+from folds.config.stages import Stage, StagePosition
 from folds.training.schedule import LOW, epoch_rates, reductions
 
 LAW = settings(max_examples=60, deadline=None)
@@ -20,7 +20,7 @@ def rates(name, stage, steps, scores=(), **changes):
     """All of a stage, an epoch after the other."""
     config = OptimConfig(schedule=name, **changes)
     return [
-        epoch_rates(config, Moment(0, stage, epoch), steps, scores[:epoch])
+        epoch_rates(config, StagePosition(0, stage, epoch), steps, scores[:epoch])
         for epoch in range(stage.epochs)
     ]
 
@@ -100,7 +100,7 @@ def test_plateau_is_torchs(scores, patience):
         optimizer, "max", 0.5, patience - 1, threshold=0, eps=0
     )
     config = OptimConfig(schedule="plateau", plateau_patience=patience, plateau_factor=0.5)
-    now = Moment(0, Stage(1, 99, 1.0), 0)
+    now = StagePosition(0, Stage(1, 99, 1.0), 0)
     for epoch, score in enumerate(scores):
         theirs.step(score)
         (rate,) = epoch_rates(config, now, 1, scores[: epoch + 1])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.folds.training.several_workers import trained_by_teams
+from tests.folds.training.several_workers import trained_by_workers
 
 BASE = {
     "backbone": "test_vit", "folds": 2, "batch_size": 15, "dropout": 0.3,
@@ -35,31 +35,31 @@ JOBS = {
 
 
 @pytest.fixture(scope="module")
-def teams(tmp_path_factory, make_images):
+def trained(tmp_path_factory, make_images):
     jobs = {name: BASE | settings for name, (settings, _) in JOBS.items()}
-    return trained_by_teams(tmp_path_factory.mktemp("teams"), jobs, make_images())
+    return trained_by_workers(tmp_path_factory.mktemp("workers"), jobs, make_images())
 
 
 @pytest.mark.parametrize("job", JOBS)
 class TestTwoWorkers:
-    def test_have_the_losses_of_one(self, teams, job):
-        alone, first, second = (one[job]["losses"] for one in teams.values())
+    def test_have_the_losses_of_one(self, trained, job):
+        alone, first, second = (one[job]["losses"] for one in trained.values())
         assert len(alone) == 6
         torch.testing.assert_close(first, alone, atol=JOBS[job][1], rtol=0)
         assert torch.equal(first, second)
 
-    def test_never_give_nan(self, teams, job):
-        for one in teams.values():
+    def test_never_give_nan(self, trained, job):
+        for one in trained.values():
             assert torch.isfinite(one[job]["losses"]).all()
             assert all(torch.isfinite(t).all() for t in one[job]["weights"].values())
 
-    def test_end_with_the_same_model(self, teams, job):
-        _, first, second = (one[job] for one in teams.values())
+    def test_end_with_the_same_model(self, trained, job):
+        _, first, second = (one[job] for one in trained.values())
         assert all(torch.equal(t, second["weights"][n]) for n, t in first["weights"].items())
         assert torch.equal(first["probabilities"], second["probabilities"])
 
-    def test_have_the_gradients_of_one_in_float32(self, teams, job):
-        alone, together = (teams[who][job]["moments"] for who in ((1, 0), (2, 0)))
+    def test_have_the_gradients_of_one_in_float32(self, trained, job):
+        alone, together = (trained[who][job]["moments"] for who in ((1, 0), (2, 0)))
         assert alone.keys() == together.keys()
         for number, moment in alone.items():
             assert moment.dtype == together[number].dtype == torch.float32
@@ -67,6 +67,6 @@ class TestTwoWorkers:
             torch.testing.assert_close(together[number], moment, atol=near, rtol=0)
 
 
-def test_the_kinds_really_differ(teams):
-    found = {tuple(teams[1, 0][job]["losses"].tolist()) for job in JOBS}
+def test_the_kinds_really_differ(trained):
+    found = {tuple(trained[1, 0][job]["losses"].tolist()) for job in JOBS}
     assert len(found) == len(JOBS)

@@ -13,7 +13,7 @@ from tests.tracking.test_compare import NAMES, Runs
 from tracking import promote as command
 from tracking import store as tracking_store
 from tracking.comparison.evidence import Evidence, ExternalEvidence
-from tracking.promotion.gate import Conditions, Side, judge
+from tracking.promotion.gate import Conditions, Contender, judge
 
 FORCE = '--force "REASON" promotes it all the same\n'
 
@@ -368,7 +368,7 @@ def side(predictions, *, external=False):
     evidence = Evidence(
         str(id(predictions)), "run", "", digest, "macro_f1", NAMES, ids, predictions, *none
     )
-    return Side("1", "soup", evidence, {"lab": ExternalEvidence(ids, {"soup": rows})})
+    return Contender("1", "soup", evidence, {"lab": ExternalEvidence(ids, {"soup": rows})})
 
 
 def shifted(one, rows, *, spoilt=0.0, seed=0):
@@ -393,7 +393,7 @@ def promoted(trials, *, external=False, **kind):
             for n, one in enumerate(rivals(seed=seed, **kind))
         )
         verdict = judge(candidate, champion, Conditions())
-        assert ("external" in verdict.ground) is external
+        assert ("external" in verdict.compared_on) is external
         passed.append(not verdict.failed)
     return float(np.mean(passed))
 

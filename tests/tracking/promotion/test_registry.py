@@ -29,7 +29,7 @@ def test_every_registration_is_a_new_version_and_the_candidate(store, bundle):
     with mlflow.start_run(experiment_id=experiment):
         model = log_model(bundle, name="fold")
     for number in range(1, 3):
-        about = registry.Described({"crossfold.candidate": "ensemble"}, "A card.")
+        about = registry.VersionNotes({"crossfold.candidate": "ensemble"}, "A card.")
         assert registry.register(model, "cells", about) == str(number)
     client = mlflow.MlflowClient()
     assert aliases(client) == {"candidate": "2"}

@@ -22,7 +22,7 @@ from tracking.report.facts import (
     Shift,
     ShiftCase,
 )
-from tracking.report.gallery import confident_mistakes, least_certain, opinions
+from tracking.report.gallery import average_by_image, confident_mistakes, least_certain
 
 CORRUPTIONS = ("gaussian_noise", "impulse_noise", "glass_blur", "stain", "jpeg", "occlusion")
 
@@ -145,7 +145,7 @@ def planted(classes=8, count=400, *, names=None, ids=None, pixels=noise, severit
     names = tuple(names or (f"class {number}" for number in range(classes)))
     labels, probabilities = predictions(count, classes, rng)
     ids = np.array([f"image{row:05d}" for row in range(count)]) if ids is None else ids
-    found = opinions(labels, probabilities, ids)
+    found = average_by_image(labels, probabilities, ids)
     confusion = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(confusion, (labels, probabilities.argmax(axis=1)), 1)
     after = {name: near(value, 0.004) for name, value in

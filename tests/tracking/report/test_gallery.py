@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracking.report.gallery import confident_mistakes, least_certain, opinions
+from tracking.report.gallery import average_by_image, confident_mistakes, least_certain
 
 NAMES = ("ant", "bee", "cat")
 
@@ -22,7 +22,7 @@ def random(count, seed):
 def test_mistakes_are_the_most_confident_ones(count, seed):
     labels, likely = random(count, seed)
     ids = np.array([f"i{row:03d}" for row in range(count)])
-    found = confident_mistakes(opinions(labels, likely, ids), NAMES, plain, most=5)
+    found = confident_mistakes(average_by_image(labels, likely, ids), NAMES, plain, most=5)
     wrong = [row for row in range(count) if likely[row].argmax() != labels[row]]
     best = sorted(wrong, key=lambda row: -float(likely[row].max()))[:5]
     assert [tile.id for tile in found.tiles] == [ids[row] for row in best]
@@ -35,7 +35,7 @@ def test_mistakes_are_the_most_confident_ones(count, seed):
 def test_the_least_certain_have_the_smallest_margin(count, seed):
     labels, likely = random(count, seed)
     ids = np.array([f"i{row:03d}" for row in range(count)])
-    found = least_certain(opinions(labels, likely, ids), NAMES, plain, most=5)
+    found = least_certain(average_by_image(labels, likely, ids), NAMES, plain, most=5)
     shown = [tile.confidence - tile.second_confidence for tile in found.tiles]
     margins = np.sort(likely, axis=1)
     assert shown == pytest.approx(sorted((margins[:, 2] - margins[:, 1]).tolist())[:5], abs=1e-6)
@@ -45,7 +45,7 @@ def test_the_least_certain_have_the_smallest_margin(count, seed):
 def test_repeats_are_one_opinion_and_its_picture_is_the_right_one():
     ids = np.array(["b", "a", "a", "b"])
     likely = np.array([[0.9, 0.1, 0], [0.2, 0.8, 0], [0.7, 0.3, 0], [0.5, 0.5, 0]], np.float32)
-    found = opinions(np.array([0, 0, 0, 0]), likely, ids)
+    found = average_by_image(np.array([0, 0, 0, 0]), likely, ids)
     assert found.ids.tolist() == ["b", "a"]
     assert found.rows.tolist() == [0, 1]
     assert found.probabilities == pytest.approx(np.array([[0.7, 0.3, 0], [0.45, 0.55, 0]]))
@@ -60,6 +60,6 @@ def test_repeats_are_one_opinion_and_its_picture_is_the_right_one():
 
 
 def test_without_mistakes_no_image_is_read():
-    found = opinions(np.array([0]), np.array([[1.0, 0, 0]], np.float32), np.array(["x"]))
+    found = average_by_image(np.array([0]), np.array([[1.0, 0, 0]], np.float32), np.array(["x"]))
     gallery = confident_mistakes(found, NAMES, lambda rows: pytest.fail("read"))
     assert (gallery.tiles, gallery.total) == ([], 0)
