@@ -172,7 +172,7 @@ def test_folders_of_the_living_stay_and_those_of_the_dead_go(tmp_path):
     (dead / "in-use").touch()
     (tmp_path / "photos").mkdir()
     other = subprocess.run(
-        [sys.executable, "-c", "import sys; from pathlib import Path; from distributed import "
+        [sys.executable, "-c", "import sys; from pathlib import Path; from distributed.data import "
          "scratch; print(scratch.new(Path(sys.argv[1])))", str(tmp_path)],
         capture_output=True, text=True, check=True, env=environment(),
     )  # fmt: skip
