@@ -4,13 +4,15 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 
 from distributed.lanes.ledger import Ledger
 from folds.model.backbone import build
-from folds.training.checkpoint import EpochReport, FoldState, dump
+from folds.training.checkpoint import FoldState, dump
+from folds.training.outcome import EpochReport
+from tracking.events import EpochEnded
 
 BACKBONE, CLASSES, SIZE = "mobilenetv2_100", 8, 96
 
@@ -40,11 +42,13 @@ class DriverCost:
 def measure(backbone: str = BACKBONE, *, tells: int = 2000, saves: int = 20) -> DriverCost:
     """Call a Ledger in an empty folder, without Ray; the disk's cache takes what is written."""
     content = _checkpoint(backbone)
-    facts = {entry.name: 0.5 for entry in fields(EpochReport)}
+    report = EpochReport(**{entry.name: 0.5 for entry in fields(EpochReport)})  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(folder, [(0, 0)], 0)
         return DriverCost(
-            _times(lambda n: ledger.tell("epoch", 0, **(facts | {"epoch": n})), tells),
+            _times(
+                lambda n: ledger.record(EpochEnded(task=0, report=replace(report, epoch=n))), tells
+            ),
             _times(lambda n: ledger.save_checkpoint(0, content), saves),
             len(content),
         )

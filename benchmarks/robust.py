@@ -130,7 +130,7 @@ def _measured(prepared: Prepared) -> Row:
     results = [fit_fold(problem, *task, runtime=runtime) for task in prepared.folds]
     rows = np.concatenate([result.rows for result in results])
     found = np.concatenate([result.probabilities for result in results]).argmax(axis=1)
-    parts = [result.shift for result in results]
+    parts = [result.corrupted for result in results]
     predicted = np.concatenate([part.predicted for part in parts], axis=1)
     labels = problem.images.labels
     return (

@@ -4,7 +4,6 @@ Trains a timm backbone on k stratified folds spread over Ray workers, records ev
 and registers the best model. Without flags it runs on rendered blood cells.
 """
 
-import json
 import os
 import sys
 import time
@@ -90,8 +89,7 @@ def _defaults(argv: list[str]) -> tuple[Config, str | None]:
                     f"{flag}: --resume goes on with the run's own settings; leave it out"
                 )
         space = workspace.find(name)
-        stored = json.loads((space.folder / "run.json").read_text(encoding="utf-8"))
-        return Config.from_flat(stored["config"]), space.name
+        return Config.from_flat(workspace.read_settings(space)), space.name
     recipe, path = _value(argv, "--recipe"), _value(argv, "--config")
     settings = recipes.read(recipe) if recipe is not None else {}
     return Config.from_flat(settings | (read_yaml(path) if path is not None else {})), None
@@ -117,18 +115,18 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     cluster.set_environment(cluster.address_of(config.cluster.address))
     from distributed import job
     from distributed.data.loader import Loader
-    from distributed.outcome import finish
-    from distributed.run import Run
+    from distributed.outcome.files import check_output
+    from distributed.run import Stopwatch, say
     from tracking.store import connect
 
-    finish.check_output(config.tracking.output)
+    check_output(config.tracking.output)
     ray = cluster.Starter(cluster.address_of(config.cluster.address), verbose=command.verbose)
     if not command.plan:
         ray.begin()
-    tell = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    tell = partial(say, console)
     with closing(Loader(config.cluster, ray, tell)) as loader:
         prepared = _prepared(config, loader, tell)
-        loaded = time.perf_counter() - start
+        stopwatch = Stopwatch(start, {"images and weights": time.perf_counter() - start})
         if ray.address is not None:
             ray()
         if command.plan:
@@ -138,12 +136,10 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
         store = connect(config.tracking.tracking_uri)
         space = workspace.open_run(resumed, config, prepared.digests)
         with workspace.hold(space):
-            this = Run(config, prepared, plan, space, _recorder(store, space, prepared), console)
-            this.began, this.seconds["images and weights"] = start, loaded
-            with this.phase("start"):
+            with stopwatch.phase("start"):
                 ray()
-            summary = job.execute(this)
-            finish.show(this, summary)
+            recorder = _recorder(store, space, prepared)
+            job.execute(prepared, plan, space, recorder, console, stopwatch)
     if ray.address is not None:
         cluster.stop()
 

@@ -9,17 +9,18 @@ from rich.console import Console
 from distributed import cluster
 from distributed.lanes.probing import measure_rates, settle
 from distributed.lanes.watch import train
-from distributed.outcome.finish import finish
+from distributed.outcome.finish import finish, show
 from distributed.planning.cost import Work
 from distributed.planning.describe import print_plan
 from distributed.planning.plan import Plan, make_plan
-from distributed.run import Run
+from distributed.run import Run, Stopwatch, notify
+from distributed.workspace import Workspace
 from folds.config.corruptions import suite
 from folds.errors import RunError, UserError
 from folds.prepare import Prepared
 from folds.runtime.probe import Rates
 from folds.training.validate import shift_share
-from tracking.summary import Summary
+from tracking.recorder import Recorder
 
 
 def plan_for(prepared: Prepared, rates: Rates | None = None) -> Plan:
@@ -69,12 +70,20 @@ def _work(prepared: Prepared) -> Work:
     )
 
 
-def execute(run: Run) -> Summary:
-    """Train all folds, record them, register the best.
+def execute(
+    prepared: Prepared,
+    plan: Plan,
+    space: Workspace,
+    recorder: Recorder,
+    console: Console,
+    stopwatch: Stopwatch,
+) -> None:
+    """Train all folds, record them, register the best, and tell what came out.
 
-    Returns
-    -------
-    Summary
+    Parameters
+    ----------
+    plan : Plan
+        Before it is known what a worker does in a second.
 
     Raises
     ------
@@ -82,53 +91,50 @@ def execute(run: Run) -> Summary:
         A fold or the tracker failed; what is finished is kept for ``--resume``.
     """
     status: str | None = "FAILED"
+    go_on = f"to go on: python -m distributed.cv --resume {space.name}"
     try:
-        with run.phase("probe"):
-            settle(run)
-            run.plan = plan_for(run.prepared, run.rates)
-        with run.phase("tracking"):
+        with stopwatch.phase("probe"):
+            runtime, rates = settle(prepared, plan, space, lambda line: notify(console, line))
+            plan = plan_for(prepared, rates)
+        run = Run(prepared, plan, runtime, space, recorder, console, stopwatch)
+        with stopwatch.phase("tracking"):
             _open(run)
         train(run)
-        with run.phase("finish"):
+        with stopwatch.phase("finish"):
             summary = finish(run)
-        run.recorder.close("FINISHED")
+        recorder.close("FINISHED")
         status = None
     except UserError:
         status = None
-        if not run.recorder.runs.parent:  # nothing has been begun, now or before
-            run.space.remove()
+        if not recorder.runs.parent:  # nothing has been begun, now or before
+            space.remove()
         raise
     except KeyboardInterrupt:
         status = "KILLED"
-        raise KeyboardInterrupt(_go_on(run)) from None
+        raise KeyboardInterrupt(go_on) from None
     except (RunError, MlflowException, RayError, OSError) as error:
-        raise RunError(f"{' '.join(str(error).split())}; {_go_on(run)}") from None
+        raise RunError(f"{' '.join(str(error).split())}; {go_on}") from None
     finally:
         if status is not None:
-            _close(run, status)
-    run.space.remove()
-    return summary
+            _close(recorder, console, status)
+    space.remove()
+    show(run, summary)
 
 
-def _go_on(run: Run) -> str:
-    return f"to go on: python -m distributed.cv --resume {run.space.name}"
-
-
-def _close(run: Run, status: str) -> None:
+def _close(recorder: Recorder, console: Console, status: str) -> None:
     try:
-        run.recorder.close(status)
+        recorder.close(status)
     except Exception as error:  # the tracker went away at the very end
-        run.notify(f"the runs' status could not be written: {str(error)[:120]}")
+        notify(console, f"the runs' status could not be written: {str(error)[:120]}")
 
 
 def _open(run: Run) -> None:
-    prepared, runtime = run.prepared, run.runtime
-    assert runtime is not None
+    prepared = run.prepared
     tags = {
         "crossfold.dataset": run.config.data.data,
         "crossfold.backbone": run.config.model.backbone,
         "crossfold.workers_per_fold": str(run.plan.workers),
-        "crossfold.runtime": runtime.describe(),
+        "crossfold.runtime": run.runtime.describe(),
         **{f"crossfold.{name}": value for name, value in prepared.digests.items()},
     }
     if prepared.notices:

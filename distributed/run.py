@@ -1,4 +1,4 @@
-"""What the parts of the main job share: a run that has been checked and planned."""
+"""What the parts of the main job share: a run that has been checked, planned and settled."""
 
 import time
 from collections.abc import Iterator
@@ -12,48 +12,23 @@ from distributed.workspace import Workspace
 from folds.config import Config
 from folds.prepare import Prepared
 from folds.runtime.device import Runtime
-from folds.runtime.probe import Rates
 from tracking.recorder import FoldFiles, Recorder
 
 
 @dataclass
-class Run:
-    """A run that has been checked and planned, and what it works with.
+class Stopwatch:
+    """Wall time of a command by phase.
 
     Parameters
     ----------
-    config : Config
-        The settings.
-    prepared : Prepared
-        Images, splits, first weights.
-    plan : Plan
-        Lanes.
-    space : Workspace
-        The run's folder.
-    recorder : Recorder
-        The way to MLflow.
-    console : Console
-        The screen.
-    runtime : Runtime, optional
-        Device, precision, layout and compilation of the workers, once they are settled.
-    rates : Rates, optional
-        What a worker does in a second, if it was measured.
-    seconds : dict
-        Wall time by phase.
     began : float
         When the command began, by `time.perf_counter`.
+    seconds : dict
+        By the phases' names.
     """
 
-    config: Config
-    prepared: Prepared
-    plan: Plan
-    space: Workspace
-    recorder: Recorder
-    console: Console
-    runtime: Runtime | None = None
-    rates: Rates | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -64,16 +39,62 @@ class Run:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
+    @property
+    def total(self) -> float:
+        """Seconds since the command began."""
+        return time.perf_counter() - self.began
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, and what it works with; nothing in it is settled later.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        Images, splits, first weights, settings.
+    plan : Plan
+        Lanes.
+    runtime : Runtime
+        Device, precision, layout and compilation of the workers.
+    space : Workspace
+        The run's folder.
+    recorder : Recorder
+        The way to MLflow.
+    console : Console
+        The screen.
+    stopwatch : Stopwatch
+    """
+
+    prepared: Prepared
+    plan: Plan
+    runtime: Runtime
+    space: Workspace
+    recorder: Recorder
+    console: Console
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+
+    @property
+    def config(self) -> Config:
+        """The settings."""
+        return self.prepared.problem.config
+
     def notify(self, text: str) -> None:
         """Tell the user one line."""
-        self.console.print(f"notice: {text}", highlight=False, markup=False, soft_wrap=True)
+        notify(self.console, text)
 
     def fold_files(self, task: int) -> FoldFiles:
         """What the Recorder logs of a finished fold."""
-        found = self.space.read_result(task)
-        return FoldFiles(
-            self.space.fold(task) / "bundle",
-            self.prepared.problem.images.labels[found["rows"]],
-            found["probabilities"],
-            found["history"],
-        )
+        outcome = self.space.read_outcome(task)
+        labels = self.prepared.problem.images.labels[outcome.rows]
+        return FoldFiles(self.space.bundle(task), labels, outcome)
+
+
+def notify(console: Console, text: str) -> None:
+    """Tell the user one line that was not asked for."""
+    say(console, f"notice: {text}")
+
+
+def say(console: Console, line: str) -> None:
+    """Print one line as it is: no colours for numbers, no markup, no breaks."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 ::
 
-    .crossfold/NAME/run.json        settings, and digests of what the run depends on
+    .crossfold/NAME/run.json        format, settings, and digests of what the run depends on
                     mlflow.json     ids of the MLflow runs, and how far the Recorder is
                     events.jsonl    everything that happened, in order
                     fold-0/         checkpoint.pt while it is trained, then the result:
@@ -18,13 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from folds.config import Config
 from folds.errors import UserError, nearest
+from folds.training.outcome import VALUES, FoldOutcome
 
 ROOT = Path(".crossfold")
-LAST = "result.json"  # written last: a fold that has it is complete
+FORMAT = 2  # of the folder; an older one has other names in the files of finished folds
 
 
 @dataclass(frozen=True)
@@ -51,28 +50,31 @@ class Workspace:
         """A fold's checkpoint."""
         return self.fold(task) / "checkpoint.pt"
 
+    def bundle(self, task: int) -> Path:
+        """The folder of a finished fold's model, see `folds.model.bundle`."""
+        return self.fold(task) / "bundle"
+
     def finished(self, task: int) -> bool:
-        """Whether a fold's result is complete; its last file is written last."""
-        return (self.fold(task) / LAST).exists()
+        """Whether a fold's outcome is complete; its last file is written last."""
+        return (self.fold(task) / VALUES).exists()
 
     def write_checkpoint(self, task: int, content: bytes) -> None:
         """Replace a fold's checkpoint."""
         self.fold(task).mkdir(parents=True, exist_ok=True)
         write_whole(self.checkpoint(task), content)
 
-    def write_result(self, task: int, files: dict[str, bytes]) -> None:
-        """Keep a finished fold: what `distributed.lanes.packing.pack` made, in its order."""
-        for name, content in files.items():
-            path = self.fold(task) / name
+    def write_outcome(self, task: int, outcome: FoldOutcome, bundle: dict[str, bytes]) -> None:
+        """Keep a finished fold: the files of its model, then all else, which makes it complete."""
+        for name, content in bundle.items():
+            path = self.bundle(task) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content)
+        outcome.write(self.fold(task))
         self.checkpoint(task).unlink(missing_ok=True)
 
-    def read_result(self, task: int) -> dict[str, Any]:
-        """Read a finished fold: what `distributed.lanes.packing.pack` made, but for the model."""
-        content: dict[str, Any] = json.loads((self.fold(task) / LAST).read_text())
-        with np.load(self.fold(task) / "result.npz", allow_pickle=False) as arrays:
-            return content | {name: arrays[name] for name in arrays.files}
+    def read_outcome(self, task: int) -> FoldOutcome:
+        """Read a finished fold, but for its model, which is in `bundle`."""
+        return FoldOutcome.read(self.fold(task))
 
     def remove(self) -> None:
         """Delete the folder, and the root when it is the last."""
@@ -148,6 +150,28 @@ def find(name: str) -> Workspace:
     return Workspace(fitting[0])
 
 
+def read_settings(space: Workspace) -> dict[str, Any]:
+    """Settings by flag name that an interrupted run began with.
+
+    Raises
+    ------
+    UserError
+        Another version of crossfold began it.
+    """
+    stored = _begun(space)
+    if stored.get("format") != FORMAT:
+        raise UserError(
+            f"--resume {space.name}: another version of crossfold began it; let that version end "
+            "it, or start a new run"
+        )
+    return stored["config"]
+
+
+def _begun(space: Workspace) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((space.folder / "run.json").read_text(encoding="utf-8"))
+    return content
+
+
 def open_run(resumed: str | None, config: Config, digests: dict[str, str]) -> Workspace:
     """Make the folder of a new run, or check that of an interrupted one.
 
@@ -167,7 +191,7 @@ def open_run(resumed: str | None, config: Config, digests: dict[str, str]) -> Wo
     """
     if resumed is not None:
         space = Workspace(ROOT / resumed)
-        stored = json.loads((space.folder / "run.json").read_text(encoding="utf-8"))["digests"]
+        stored = _begun(space)["digests"]
         changed = [name for name, value in digests.items() if stored[name] != value]
         if changed:
             raise UserError(
@@ -183,6 +207,6 @@ def open_run(resumed: str | None, config: Config, digests: dict[str, str]) -> Wo
         raise UserError(
             f"{ROOT.resolve()}: {error.strerror}; run in a folder that can be written to"
         ) from None
-    content = {"config": config.flat(), "digests": digests}
+    content = {"format": FORMAT, "config": config.flat(), "digests": digests}
     write_whole(space.folder / "run.json", json.dumps(content, indent=2).encode())
     return space

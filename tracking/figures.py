@@ -1,12 +1,14 @@
 """Pictures of a fold: confusion matrix and learning curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+
+from folds.training.outcome import EpochReport
 
 _INK, _BLUE, _ORANGE = "#1f2430", "#2f6fb3", "#d9772b"
 
@@ -36,27 +38,34 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], title: str
     return figure
 
 
-def curves_figure(history: Sequence[Mapping[str, float]], best_epoch: int, title: str) -> Figure:
+def curves_figure(history: Sequence[EpochReport], best_epoch: int, title: str) -> Figure:
     """Draw losses and validation scores over the epochs, with stage limits and the best epoch.
 
     Parameters
     ----------
-    history : sequence of mappings
-        The fields of `folds.training.checkpoint.EpochReport`, an epoch each.
+    history : sequence of EpochReport
+        An epoch each.
     """
     figure = Figure(figsize=(9.5, 3.8), layout="constrained")
     loss, score = figure.subplots(1, 2)
-    epochs = [report["epoch"] + 1 for report in history]
+    epochs = [report.epoch + 1 for report in history]
     for axes, name, label, colour in (
         (loss, "train_loss", "training (smoothed, augmented)", _ORANGE),
         (loss, "val_loss", "validation", _BLUE),
         (score, "val_accuracy", "accuracy", _ORANGE),
         (score, "val_macro_f1", "macro-F1", _BLUE),
     ):
-        axes.plot(epochs, [r[name] for r in history], color=colour, label=label, marker="o", ms=3)
+        axes.plot(
+            epochs,
+            [getattr(report, name) for report in history],
+            color=colour,
+            label=label,
+            marker="o",
+            ms=3,
+        )
     for axes, name in ((loss, "loss"), (score, "validation score")):
         axes.axvline(best_epoch + 1, color=_INK, lw=0.8, ls=":", label="best epoch")
-        limits = [b["epoch"] + 0.5 for a, b in pairwise(history) if a["stage"] != b["stage"]]
+        limits = [b.epoch + 0.5 for a, b in pairwise(history) if a.stage != b.stage]
         for limit in limits:
             axes.axvline(limit, color="0.6", lw=1.5, label="_" * (limit > limits[0]) + "new stage")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

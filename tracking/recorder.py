@@ -18,21 +18,25 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.tracking.context.registry import resolve_tags
 
+from folds.arrays import Ints
 from folds.errors import UserError
 from folds.evaluation.metrics import confusion, odd_initial_loss
+from folds.training.outcome import FoldOutcome
+from tracking.events import EpochEnded, Event, Failed, Finished, Started
 from tracking.figures import confusion_figure, curves_figure
 from tracking.mlflow_pages import Pages, fold_note
 from tracking.models import log_model
 from tracking.promotion.registry import VersionNotes, register
 from tracking.store import Store
 
-Event = Mapping[str, Any]
 _EPOCH_METRICS = (
     "train_loss", "val_loss", "val_accuracy", "val_macro_f1", "learning_rate", "images_per_second",
     "ema_loss", "ema_accuracy", "ema_macro_f1",
 )  # fmt: skip
 
-_COLOURS = tuple(TABLEAU_COLORS.values())  # MLflow's own are by chance, two of them often equal
+_COLOURS = tuple(
+    map(str, TABLEAU_COLORS.values())
+)  # MLflow's own are by chance, two of them often equal
 _FINAL = 0  # step of what has one value: MLflow draws bars of the runs, and it is the model's, too
 
 
@@ -58,15 +62,13 @@ class FoldFiles:
     bundle : Path
         Folder of `folds.model.bundle.write_bundle`.
     labels : ndarray of int64, shape (V,)
-    probabilities : ndarray of float32, shape (V, C)
-    history : sequence of mappings
-        Epoch reports.
+        Of the validation part.
+    outcome : FoldOutcome
     """
 
     bundle: Path
-    labels: np.ndarray
-    probabilities: np.ndarray
-    history: Sequence[Mapping[str, float]]
+    labels: Ints
+    outcome: FoldOutcome
 
 
 class Recorder:
@@ -130,23 +132,23 @@ class Recorder:
 
         Parameters
         ----------
-        event : mapping
-            ``kind`` (started, epoch, finished, failed), ``task``, ``time`` in ms and its facts.
+        event : Event
         files : FoldFiles, optional
-            With ``finished``.
+            With `Finished`.
         """
-        task = str(event["task"])
-        match event["kind"]:
-            case "started":
+        task = str(event.task)
+        match event:
+            case Started():
                 self._start(task, event)
-            case "epoch":
-                there = {n: event[n] for n in _EPOCH_METRICS if event.get(n) is not None}
-                self._metrics(self.runs.folds[task], event["time"], event["epoch"] + 1, there)
-            case "finished":
+            case EpochEnded(report=report):
+                values = {name: getattr(report, name) for name in _EPOCH_METRICS}
+                there = {name: value for name, value in values.items() if value is not None}
+                self._metrics(self.runs.folds[task], event.time, report.epoch + 1, there)
+            case Finished():
                 assert files is not None
                 self._finish(task, event, files)
-            case "failed" if task in self.runs.folds:  # it may have failed before it started
-                self._client.set_tag(self.runs.folds[task], "crossfold.cause", event["cause"])
+            case Failed() if task in self.runs.folds:  # it may have failed before it started
+                self._client.set_tag(self.runs.folds[task], "crossfold.cause", event.cause)
                 self._client.set_terminated(self.runs.folds[task], "FAILED")
                 self._failed.add(self.runs.folds[task])
         self.runs.written += 1
@@ -212,57 +214,60 @@ class Recorder:
         context = InputTag("mlflow.data.context", "training")
         self._client.log_inputs(run, [DatasetInput(data, [context])])
 
-    def _start(self, task: str, event: Event) -> None:
+    def _start(self, task: str, event: Started) -> None:
         if task not in self.runs.folds:
             self.runs.folds[task] = self._child(task, event)
             self._remember()
-        own = {"fold": self._names[int(task)], "train_images": event["train"]}
-        sizes = [_param(*item) for item in (own | {"held_out": event["held_out"]}).items()]
-        sizes += [_param(f"fold_class_{what}", value) for what, value in event["balance"].items()]
+        own = {"fold": self._names[int(task)], "train_images": event.train}
+        sizes = [_param(*item) for item in (own | {"held_out": event.held_out}).items()]
+        sizes += [_param(f"fold_class_{what}", value) for what, value in event.balance.items()]
         parent = self._client.get_run(self.runs.parent).data.params
         params = [*(_param(*item) for item in parent.items()), *sizes]
         self._client.log_batch(self.runs.folds[task], params=params)
         self._log_dataset(self.runs.folds[task])
 
-    def _child(self, task: str, event: Event) -> str:
+    def _child(self, task: str, event: Started) -> str:
         name = self._names[int(task)]
         tags = {
             "mlflow.parentRunId": self.runs.parent,
             "mlflow.runColor": _COLOURS[int(task) % len(_COLOURS)],
-            "crossfold.kind": "fold" if event["held_out"] else "refit",
+            "crossfold.kind": "fold" if event.held_out else "refit",
             "crossfold.fold": name,
-            "crossfold.lane": str(event["lane"]),
-            "crossfold.host": event["host"],
-            "crossfold.precision": event["precision"],
+            "crossfold.lane": str(event.lane),
+            "crossfold.host": event.host,
+            "crossfold.precision": event.precision,
         }
-        return self._run(name, tags, event["time"])
+        return self._run(name, tags, event.time)
 
-    def _finish(self, task: str, event: Event, files: FoldFiles) -> None:
+    def _finish(self, task: str, event: Finished, files: FoldFiles) -> None:
         run = self.runs.folds[task]
-        best = event["best_epoch"]
-        facts = {**event["scores"], "best_epoch": best + 1}
-        facts["initial_loss"] = files.history[0]["first_loss"]
+        best = event.best_epoch
+        facts = {**event.scores, "best_epoch": best + 1}
+        facts["initial_loss"] = files.outcome.history[0].first_loss
         odd = odd_initial_loss(facts["initial_loss"], len(self._classes))
         if odd is not None:
             self._client.set_tag(run, "crossfold.notice", odd)
-        self._metrics(run, event["time"], _FINAL, facts)
+        self._metrics(run, event.time, _FINAL, facts)
         pages = Pages(self.runs.experiment_id, self.runs.parent)
-        epoch, pictures = f"{best + 1} of {len(files.history)}", self._draw(task, best, files)
-        note = fold_note(pages, run, epoch, event["scores"], pictures)
+        epoch, pictures = (
+            f"{best + 1} of {len(files.outcome.history)}",
+            self._draw(task, best, files),
+        )
+        note = fold_note(pages, run, epoch, event.scores, pictures)
         self._client.set_tag(run, "mlflow.note.content", note)
         if task not in self.runs.models:
             with mlflow.start_run(run_id=run):
                 name = self._names[int(task)].replace(" ", "-")
                 self.runs.models[task] = log_model(files.bundle, name=name)
             self._remember()
-        self._client.set_terminated(run, "FINISHED", event["time"])
+        self._client.set_terminated(run, "FINISHED", event.time)
 
     def _draw(self, task: str, best: int, files: FoldFiles) -> list[str]:
         """Log the pictures of a fold; their names."""
         title = f"{self._names[int(task)]}, epoch {best + 1}"
-        pictures = {"curves.png": curves_figure(files.history, best, title)}
+        pictures = {"curves.png": curves_figure(files.outcome.history, best, title)}
         if len(files.labels):
-            counts = confusion(files.labels, files.probabilities)
+            counts = confusion(files.labels, files.outcome.probabilities)
             pictures["confusion.png"] = confusion_figure(counts, self._classes, title)
         for name, picture in pictures.items():
             self._client.log_figure(self.runs.folds[task], picture, name)

@@ -2,17 +2,17 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from folds.config.stages import Stage, total_epochs
-
-Event = Mapping[str, Any]
+from folds.training.outcome import EpochReport
+from tracking.events import EpochEnded, Event, Failed, Finished, Started
 
 
 @dataclass
@@ -22,7 +22,7 @@ class _Row:
     name: str
     state: str = "waiting"
     epoch: int = 0
-    report: Event | None = None
+    report: EpochReport | None = None
     seconds: float = 0.0
 
 
@@ -60,37 +60,39 @@ class Display:
 
     def show(self, event: Event) -> None:
         """Take in one event."""
-        row = self._rows[event["task"]]
-        match event["kind"]:
-            case "started":
+        row = self._rows[event.task]
+        match event:
+            case Started():
                 row.state = "training"
-            case "epoch":
-                row.epoch, row.report = event["epoch"] + 1, event
-                row.seconds += event["seconds"]
-            case kind:
-                row.state = kind
+            case EpochEnded(report=report):
+                row.epoch, row.report = report.epoch + 1, report
+                row.seconds += report.seconds
+            case Finished():
+                row.state = "finished"
+            case Failed():
+                row.state = "failed"
         if not self._console.is_terminal:
             line = self._line(row, event)
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _line(self, row: _Row, event: Event) -> str:
         head = row.name.ljust(self._width)
-        match event["kind"]:
-            case "started":
-                parts = f"{event['train']} images to train on, {event['held_out']} to validate"
+        match event:
+            case Started():
+                parts = f"{event.train} images to train on, {event.held_out} to validate"
                 return f"{head}  starts: {parts}"
-            case "finished":
-                scores = event["scores"]
-                if "accuracy" not in scores:
-                    return f"{head}  finished: {event['best_epoch'] + 1} epochs on all images"
+            case EpochEnded():
+                words = zip(_COLUMNS[1:], self._cells(row)[1:], strict=True)
+                return f"{head}  " + "  ".join(f"{name} {cell}" for name, cell in words)
+            case Finished(scores=scores) if "accuracy" in scores:
                 return (
-                    f"{head}  finished: best epoch {event['best_epoch'] + 1}, accuracy "
+                    f"{head}  finished: best epoch {event.best_epoch + 1}, accuracy "
                     f"{scores['accuracy']:.3f}, macro-F1 {scores['macro_f1']:.3f}"
                 )
-            case "failed":
-                return f"{head}  failed: {event['cause']}"
-        words = zip(_COLUMNS[1:], self._cells(row)[1:], strict=True)
-        return f"{head}  " + "  ".join(f"{name} {cell}" for name, cell in words)
+            case Finished():  # a refit has no validation part
+                return f"{head}  finished: {event.best_epoch + 1} epochs on all images"
+            case Failed():
+                return f"{head}  failed: {event.cause}"
 
     def _table(self) -> Table:
         left = self._left()
@@ -109,14 +111,14 @@ class Display:
             return [row.name, row.state, *[""] * (len(_COLUMNS) - 2)]
         report = row.report
         left = row.seconds / row.epoch * (total - row.epoch) if row.state == "training" else 0.0
-        state = f"{report['stage'] + 1}/{len(self._stages)}"
+        state = f"{report.stage + 1}/{len(self._stages)}"
         return [
             row.name,
             state if row.state == "training" else row.state,
             f"{row.epoch}/{total}",
-            f"{report['train_loss']:.3f}",
-            *(_known(report[f"val_{name}"]) for name in ("loss", "accuracy", "macro_f1")),
-            f"{report['images_per_second']:.0f}",
+            f"{report.train_loss:.3f}",
+            *map(_known, (report.val_loss, report.val_accuracy, report.val_macro_f1)),
+            f"{report.images_per_second:.0f}",
             _minutes(left),
         ]
 

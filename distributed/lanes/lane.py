@@ -1,7 +1,7 @@
 """A lane: one Ray Train worker group through which folds flow one after another."""
 
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -12,16 +12,17 @@ from ray.actor import ActorHandle
 from distributed.data.localize import localize
 from distributed.lanes.frozen_features import compute_frozen_features
 from distributed.lanes.ledger import Claim
-from distributed.lanes.packing import pack
 from distributed.lanes.trainer import make_trainer
 from distributed.planning.plan import Plan
 from folds.errors import DivergenceError, UserError
+from folds.model.bundle import bundle_files
 from folds.runtime.cpu import keep_memory
 from folds.runtime.device import Runtime
 from folds.runtime.workers import Workers
 from folds.training.fit import fit_fold
 from folds.training.frozen import FrozenFeatures
 from folds.training.problem import Problem
+from tracking.events import EpochEnded, Started
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _train(
     torch.set_num_threads(lane.plan.threads_of(task))
     try:
         if chief:
-            _tell_start(lane, problem, claim)
+            _record_start(lane, problem, claim)
         result = fit_fold(
             problem,
             claim.repeat,
@@ -128,7 +129,7 @@ def _train(
             frozen_features=frozen_features,
             refit=claim.refit,
             checkpoint=ray.get(ledger.checkpoint.remote(task)),
-            on_epoch=lambda report: ledger.tell.remote("epoch", task, **asdict(report)),
+            on_epoch=lambda report: ledger.record.remote(EpochEnded(task=task, report=report)),
             on_checkpoint=lambda content: ledger.save_checkpoint.remote(task, content),
         )
     except (DivergenceError, UserError) as error:  # on all workers alike: all go to the next fold
@@ -139,16 +140,22 @@ def _train(
         raise
     else:
         if chief:
-            files = pack(result, problem.card)
-            ray.get(ledger.finish.remote(lane.number, task, files))
+            bundle = bundle_files(problem.card, result.weights)
+            ray.get(ledger.finish.remote(lane.number, task, result.outcome, bundle))
 
 
-def _tell_start(lane: Lane, problem: Problem, claim: Claim) -> None:
+def _record_start(lane: Lane, problem: Problem, claim: Claim) -> None:
     train, held_out = problem.splits.parts(claim.repeat, claim.fold, problem.images.ids)
-    sizes = {"train": len(train), "held_out": len(held_out)}
-    where = {"lane": lane.number, "host": socket.gethostname(), "precision": lane.runtime.precision}
-    balance = problem.balance(train).facts(problem.images.class_names)
-    lane.ledger.tell.remote("started", claim.task, **sizes, **where, balance=balance)
+    started = Started(
+        task=claim.task,
+        train=len(train),
+        held_out=len(held_out),
+        lane=lane.number,
+        host=socket.gethostname(),
+        precision=lane.runtime.precision,
+        balance=problem.balance(train).facts(problem.images.class_names),
+    )
+    lane.ledger.record.remote(started)
 
 
 def _cause(error: Exception) -> str:

@@ -5,10 +5,9 @@ shared file system is needed and a restarted driver or worker goes on from there
 imports no torch: it is there at once and stays small.
 """
 
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 
 from distributed.workspace import Workspace, write_whole
 from folds.training.frozen_view import View
+from folds.training.outcome import FoldOutcome
 from folds.training.refit import RefitPlan
-
-Event = dict[str, Any]
+from tracking.events import EpochEnded, Event, Failed, Finished, from_line, to_line
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,11 @@ class Ledger:
         self._tasks, self._max_failures = tasks, max_failures
         self._events = read_journal(self._space.events)
         self._pending = [t for t in range(len(tasks)) if not self._space.finished(t)]
-        again = {_key({"kind": "failed", "task": task}) for task in self._pending}
-        self._keys = {_key(event) for event in self._events} - again
+        self._keys = {
+            _key(event)
+            for event in self._events
+            if not (isinstance(event, Failed) and event.task in self._pending)  # is tried again
+        }
         self._at: dict[int, int] = {}
         self._losses: dict[int, int] = {}
         self._trouble: dict[int, str] = {}
@@ -119,9 +121,9 @@ class Ledger:
     def _claim(self, task: int) -> Claim:
         if task != self._refit:
             return Claim(task, *self._tasks[task])
-        found = [self._space.read_result(fold) for fold in range(task)]
-        best, averaged = zip(*((f["best_epoch"], f["averaged"]) for f in found), strict=True)
-        return Claim(task, *self._tasks[task], RefitPlan.of(best, averaged))
+        outcomes = [self._space.read_outcome(fold) for fold in range(task)]
+        plan = RefitPlan.of([o.best_epoch for o in outcomes], [o.averaged for o in outcomes])
+        return Claim(task, *self._tasks[task], plan)
 
     def next_piece(self) -> Piece | None:
         """Give a worker a piece, or None when all are there.
@@ -161,13 +163,13 @@ class Ledger:
         """Keep a checkpoint."""
         self._space.write_checkpoint(task, content)
 
-    def tell(self, kind: str, task: int, **facts: Any) -> None:
-        """Add an event to the journal."""
-        event = {"kind": kind, "task": task, "time": int(time.time() * 1000), **facts}
+    def record(self, event: Event) -> None:
+        """Add an event to the journal, with the time at which it came."""
         if _key(event) in self._keys:
             return
+        event = replace(event, time=int(time.time() * 1000))
         with self._space.events.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
+            file.write(to_line(event))
         self._keys.add(_key(event))
         self._events.append(event)
 
@@ -175,34 +177,31 @@ class Ledger:
         """Remember why a worker is about to die."""
         self._trouble.setdefault(task, cause)  # the first worker to complain has the reason
 
-    def finish(self, lane: int, task: int, files: dict[str, bytes]) -> None:
-        """Keep a finished fold, given as files."""
-        self._space.write_result(task, files)
+    def finish(self, lane: int, task: int, outcome: FoldOutcome, bundle: dict[str, bytes]) -> None:
+        """Keep a finished fold, its model as files."""
+        self._space.write_outcome(task, outcome, bundle)
         self._at.pop(lane, None)
-        self._tell_finished(task)
+        self._record_finished(task)
 
     def fail(self, lane: int, task: int, cause: str) -> None:
         """Give a fold up."""
         self._at.pop(lane, None)
-        self.tell("failed", task, cause=cause)
+        self.record(Failed(task=task, cause=cause))
 
     def _mend(self) -> None:
         """Repair what a crash may have left: half a line, or a result whose event is missing."""
-        lines = "".join(json.dumps(event) + "\n" for event in self._events)
+        lines = "".join(map(to_line, self._events))
         write_whole(self._space.events, lines.encode())
         for task in range(len(self._tasks)):
             if self._space.finished(task):
-                self._tell_finished(task)
+                self._record_finished(task)
 
-    def _tell_finished(self, task: int) -> None:
-        found = self._space.read_result(task)
-        other_views = {
-            f"{view}_{name}": value
-            for view, scores in found["other_view_scores"].items()
-            for name, value in scores.items()
-        }
-        scores = found["measured"] | other_views
-        self.tell("finished", task, best_epoch=found["best_epoch"], scores=scores)
+    def _record_finished(self, task: int) -> None:
+        outcome = self._space.read_outcome(task)
+        scores = dict(outcome.measured)
+        for view, own in outcome.other_view_scores.items():
+            scores |= {f"{view}_{name}": value for name, value in own.items()}
+        self.record(Finished(task=task, best_epoch=outcome.best_epoch, scores=scores))
 
     def events(self, first: int) -> list[Event]:
         """The journal from an event on."""
@@ -214,8 +213,9 @@ def read_journal(path: Path) -> list[Event]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    return [from_line(line) for line in lines[:-1] if line]
 
 
-def _key(event: Event) -> tuple[Any, ...]:
-    return event["kind"], event["task"], event.get("epoch")
+def _key(event: Event) -> tuple[object, ...]:
+    """What an event is told apart by, so that it is in the journal once."""
+    return type(event), event.task, event.report.epoch if isinstance(event, EpochEnded) else None

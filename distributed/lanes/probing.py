@@ -1,43 +1,55 @@
 """Where the probe runs: on the kind of worker that will train, never in a driver that goes on."""
 
 import json
+from collections.abc import Callable
 
 import ray
 import torch
 
 from distributed.cluster import address_of
 from distributed.planning.plan import Plan
-from distributed.run import Run
-from distributed.workspace import write_whole
+from distributed.workspace import Workspace, write_whole
 from folds.errors import UserError
 from folds.prepare import Prepared
 from folds.runtime.device import Runtime
 from folds.runtime.probe import Probed, Rates, Trial, probe, remembered
 
 
-def settle(run: Run) -> None:
+def settle(
+    prepared: Prepared, plan: Plan, space: Workspace, notify: Callable[[str], None]
+) -> tuple[Runtime, Rates | None]:
     """Choose precision, layout and compilation once for all folds, and keep the choice.
 
     A run that goes on keeps the choice it began with: its folds shall not differ.
+
+    Parameters
+    ----------
+    notify : callable
+        Tells the user one line.
+
+    Returns
+    -------
+    runtime : Runtime
+    rates : Rates, optional
+        What a worker does in a second, if that is known.
 
     Raises
     ------
     UserError
         The device has not got what was asked for.
     """
-    trial = trial_of(run.prepared, run.plan)
-    path = run.space.folder / "runtime.json"
+    path = space.folder / "runtime.json"
     if path.exists():
-        way = json.loads(path.read_text(encoding="utf-8"))
-        run.runtime = Runtime(torch.device(run.plan.device), **way)
-        return
-    joined = address_of(run.config.cluster.address) is not None
-    found = None if joined else _remembered_here(trial, run.plan)
-    if found is None:
-        run.notify("trying which precision and layout are fastest here (once for this machine)")
-        found = _on_a_worker(trial, run.plan)
-    run.runtime, run.rates = found.runtime, found.rates
-    write_whole(path, json.dumps(found.runtime.settings).encode())
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        return Runtime(torch.device(plan.device), **settings), None
+    trial = trial_of(prepared, plan)
+    joined = address_of(prepared.problem.config.cluster.address) is not None
+    probed = None if joined else _remembered_here(trial, plan)
+    if probed is None:
+        notify("trying which precision and layout are fastest here (once for this machine)")
+        probed = _on_a_worker(trial, plan)
+    write_whole(path, json.dumps(probed.runtime.settings).encode())
+    return probed.runtime, probed.rates
 
 
 def measure_rates(prepared: Prepared, plan: Plan) -> Rates:

@@ -3,12 +3,11 @@
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from folds.errors import RunError
+from tracking.events import Event, Finished
 from tracking.recorder import FoldFiles, Recorder
 
-Event = dict[str, Any]
 RETRY_S = 5.0
 PATIENCE_S = 60.0
 STOP_S = 20.0
@@ -79,8 +78,7 @@ class RecorderThread:
         closing_for, told = 0.0, False
         while True:
             try:
-                task = event["task"]
-                files = self._files(task) if event["kind"] == "finished" else None
+                files = self._files(event.task) if isinstance(event, Finished) else None
                 self._recorder.write(event, files)
                 return True
             except Exception as error:  # MlflowException, or what the store's driver raises

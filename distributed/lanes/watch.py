@@ -11,12 +11,14 @@ from distributed.cluster import LANE_THREAD
 from distributed.lanes.display import Display
 from distributed.lanes.frozen_features import cut
 from distributed.lanes.lane import Lane, run_lane
-from distributed.lanes.ledger import Event, Ledger, Piece, read_journal
+from distributed.lanes.ledger import Ledger, Piece, read_journal
 from distributed.lanes.recording import RecorderThread
+from distributed.lanes.trainer import NOT_LEAN, lean_trainer
 from distributed.run import Run
 from folds.errors import RunError
 from folds.evaluation.metrics import odd_initial_loss
 from folds.training.frozen import shareable_views
+from tracking.events import EpochEnded, Event, Failed, Finished
 
 POLL_S = 0.5
 
@@ -30,13 +32,13 @@ def train(run: Run) -> None:
         Folds have failed, or events could not be recorded.
     """
     to_do = {task for task in range(len(run.prepared.tasks)) if not run.space.finished(task)}
-    with run.phase("start"):
+    with run.stopwatch.phase("start"):
         ledger = _start_ledger(run, to_do)
         watch = _Watch(run, ledger, to_do)
         lanes = _start_lanes(run, ledger, len(to_do))
-    with run.phase("training"):
+    with run.stopwatch.phase("training"):
         failed = watch.follow(lanes)
-    run.seconds["shared features"] = ray.get(ledger.sharing_seconds.remote())
+    run.stopwatch.seconds["shared features"] = ray.get(ledger.sharing_seconds.remote())
     if failed:
         raise RunError("; ".join(failed))
 
@@ -70,13 +72,14 @@ def _epochs_done(run: Run, task: int, events: list[Event]) -> int:
     """Epochs that a fold's checkpoint covers, at most."""
     if not run.space.checkpoint(task).exists():
         return 0
-    return sum(event["kind"] == "epoch" and event["task"] == task for event in events)
+    return sum(isinstance(event, EpochEnded) and event.task == task for event in events)
 
 
 def _start_lanes(run: Run, ledger: Any, to_do: int) -> "list[_LaneThread]":
+    if run.plan.workers == 1 and lean_trainer() is None:
+        run.notify(NOT_LEAN)
     problem = ray.put(run.prepared.problem)
     storage = str((run.space.folder / "ray").resolve())
-    assert run.runtime is not None
     lanes = [
         Lane(n, problem, ledger, run.plan, run.runtime) for n in range(min(run.plan.lanes, to_do))
     ]
@@ -143,22 +146,23 @@ class _Watch:
             self._failed = self._failed or ["the lanes ended before all folds were trained"]
         return self._failed
 
-    def _check_first(self, event: Event) -> None:
-        prepared = self._run.prepared
-        odd = odd_initial_loss(event["first_loss"], len(prepared.problem.images.class_names))
-        if odd is not None:
-            self._run.notify(f"{prepared.names[event['task']]}: {odd}")
-
     def _take(self, event: Event, display: Display) -> None:
         """Show an event; a failure from before this start is being mended."""
         new = self._seen >= self._old
         self._seen += 1
-        if event["kind"] == "failed" and not new:
+        if isinstance(event, Failed) and not new:
             return
         display.show(event)
-        if event["kind"] == "epoch" and event["epoch"] == 0 and new:
-            self._check_first(event)
-        if event["kind"] == "failed":
-            self._failed.append(f"{self._run.prepared.names[event['task']]}: {event['cause']}")
-        if new and event["kind"] in ("failed", "finished"):
-            self._to_do.discard(event["task"])
+        if not new:
+            return
+        prepared = self._run.prepared
+        match event:
+            case EpochEnded(report=report) if report.epoch == 0:
+                classes = len(prepared.problem.images.class_names)
+                if (odd := odd_initial_loss(report.first_loss, classes)) is not None:
+                    self._run.notify(f"{prepared.names[event.task]}: {odd}")
+            case Failed():
+                self._failed.append(f"{prepared.names[event.task]}: {event.cause}")
+                self._to_do.discard(event.task)
+            case Finished():
+                self._to_do.discard(event.task)

@@ -1,6 +1,6 @@
 """What the pooled predictions say: intervals, calibration, and what choosing epochs has gained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from distributed.outcome.pooling import Pooled, Results
 from folds.arrays import Floats, Ints
 from folds.evaluation.calibration import out_of_fold_temperature
 from folds.evaluation.intervals import Interval, Intervals, intervals, shift_intervals
-from folds.evaluation.predictions import Predictions, ShiftPredictions
+from folds.evaluation.predictions import ShiftPredictions
 from folds.images import ImageSet
 
 
@@ -53,33 +53,30 @@ def assess(images: ImageSet, pooled: Pooled, results: Results) -> Assessment:
     probabilities averaged over its views.
     """
     oof = pooled.oof
-    plain = Predictions(oof.labels, oof.probabilities, oof.groups, oof.fold, oof.repeat)
     served = pooled.other_views.get("tta", oof.probabilities)
-    calibrated, temperature = out_of_fold_temperature(oof.labels, served, plain.folds)
-    histories = [result["history"] for result in results]
-    best = [h[r["best_epoch"]]["score"] for h, r in zip(histories, results, strict=True)]
+    calibrated, temperature = out_of_fold_temperature(oof.labels, served, oof.folds)
     return Assessment(
-        oof=intervals(plain),
+        oof=intervals(oof),
         support=np.bincount(oof.labels, minlength=len(images.class_names)),
         temperature=temperature,
         calibrated=calibrated,
-        after=intervals(Predictions(oof.labels, calibrated, oof.groups, oof.fold, oof.repeat)),
+        after=intervals(replace(oof, probabilities=calibrated)),
         shift=_shift(images, pooled),
-        best=float(np.mean(best)),
-        last=float(np.mean([history[-1]["score"] for history in histories])),
+        best=float(np.mean([result.best.score for result in results])),
+        last=float(np.mean([result.history[-1].score for result in results])),
     )
 
 
 def _shift(images: ImageSet, pooled: Pooled) -> dict[str, Interval]:
-    shifted = pooled.shift.shifted
-    if not shifted.predicted.size:
+    shift = pooled.shift
+    if not shift.predicted.size:
         return {}
     found = shift_intervals(
         ShiftPredictions(
-            images.labels[shifted.rows],
-            shifted.predicted,
-            np.array([name for name, _ in shifted.cases]),
-            images.groups[shifted.rows],
+            images.labels[shift.rows],
+            shift.predicted,
+            np.array([name for name, _ in shift.cases]),
+            images.groups[shift.rows],
             len(images.class_names),
         )
     )

@@ -9,6 +9,7 @@ from distributed.outcome.soup import Soup, make_soup
 from distributed.run import Run
 from folds.arrays import Floats
 from folds.config.selection import SelectBy
+from folds.evaluation.metrics import scores
 from folds.model.bundle import bundle_files, ensemble, with_temperature
 from folds.training.validate import external_scores
 
@@ -83,8 +84,10 @@ def choose(run: Run, results: Results, pooled: Pooled, pooled_shift: dict[str, f
     chosen for being the best, so it does not count; external images that choose flatter, too.
     """
     select, asked = run.prepared.problem.select_by, run.config.tracking.candidate
-    best = max(range(len(results)), key=lambda task: select.value(results[task]["measured"]))
-    found = _Found(run, results, pooled, pooled.oof.scores | pooled_shift)
+    best = max(range(len(results)), key=lambda task: select.value(results[task].measured))
+    found = _Found(
+        run, results, pooled, scores(pooled.oof.labels, pooled.oof.probabilities) | pooled_shift
+    )
     candidates = {"best-fold": found.best_fold(best)}
     if len(results) > 1:
         candidates["ensemble"] = found.ensemble()
@@ -137,7 +140,7 @@ class _Found:
         result = self.results[best]
         evidence = f"the validation part of {self.run.prepared.names[best]}, which it was chosen by"
         return Candidate(
-            "best-fold", [self._bundle(best)], result["measured"], evidence,
+            "best-fold", [self._bundle(best)], result.measured, evidence,
             {name: found.probabilities[best] for name, found in self.pooled.external.items()},
             None if self.pooled.holdout is None else self.pooled.holdout.probabilities[best],
         )  # fmt: skip
@@ -156,9 +159,9 @@ class _Found:
 
     def refit(self) -> Candidate:
         task = len(self.run.prepared.folds)
-        result = self.run.space.read_result(task)
-        external = {name: result[f"external_{name}"] for name in self.pooled.external}
-        return self._like_the_folds("refit", [self._bundle(task)], external, result["holdout"])
+        result = self.run.space.read_outcome(task)
+        external = {name: result.external[name] for name in self.pooled.external}
+        return self._like_the_folds("refit", [self._bundle(task)], external, result.holdout)
 
     def soup(self, soup: Soup) -> Candidate:
         folder = self.run.space.folder / "soup"
@@ -169,7 +172,7 @@ class _Found:
         return self._like_the_folds("soup", [folder], soup.external, soup.holdout)
 
     def _bundle(self, task: int) -> Path:
-        return self.run.space.fold(task) / "bundle"
+        return self.run.space.bundle(task)
 
     def _like_the_folds(
         self, kind: str, folders: list[Path], external: dict[str, Floats], holdout: Floats | None

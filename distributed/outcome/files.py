@@ -4,14 +4,28 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from distributed.outcome.candidates import Candidate
-from distributed.outcome.pooling import Pooled, shift_arrays
+from distributed.outcome.pooling import Pooled, oof_arrays, shift_arrays
 from distributed.run import Run
 from folds.audit.tables import write_findings
+from folds.files import check_folder
 from tracking.summary import Summary
+
+
+def check_output(output: str | None) -> None:
+    """Refuse a place for the files that cannot be written to, before anything is trained.
+
+    Raises
+    ------
+    UserError
+        It is a file, or lies where folders may not be made.
+    """
+    if output is not None:
+        check_folder(f"--output {output}", Path(output))
 
 
 def output_folder(run: Run) -> Path:
@@ -37,8 +51,8 @@ def write_files(
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     problem.splits.write(folder / "splits.json")
     groups = {other.name: other.images.groups for other in problem.externals}
-    arrays = {"oof": asdict(pooled.oof)}
-    if pooled.shift.shifted.cases:
+    arrays: dict[str, dict[str, Any]] = {"oof": oof_arrays(pooled)}
+    if pooled.shift.cases:
         arrays["shift"] = shift_arrays(run.prepared, pooled.shift)
     if pooled.holdout is not None:
         arrays["holdout"] = asdict(pooled.holdout)

@@ -15,7 +15,7 @@ from distributed.outcome.summarise import summarise
 from distributed.run import Run
 from folds.augment.sheet import sheet
 from folds.evaluation.metrics import confusion
-from folds.files import check_folder
+from folds.evaluation.shift import score_corrupted
 from folds.model.bundle import ModelCard
 from folds.model.licence import licence_of
 from tracking.figures import confusion_figure
@@ -25,25 +25,13 @@ from tracking.report.card import FILE, CardFacts, model_card
 from tracking.summary import Summary
 
 
-def check_output(output: str | None) -> None:
-    """Refuse a place for the files that cannot be written to, before anything is trained.
-
-    Raises
-    ------
-    UserError
-        It is a file, or lies where folders may not be made.
-    """
-    if output is not None:
-        check_folder(f"--output {output}", Path(output))
-
-
 def finish(run: Run) -> Summary:
     """Pool and judge the predictions, register a model, write and show the summary."""
     prepared, images = run.prepared, run.prepared.problem.images
-    results = [run.space.read_result(task) for task in range(len(prepared.folds))]
+    results = [run.space.read_outcome(task) for task in range(len(prepared.folds))]
     pooled = pool(prepared, results)
     said = assess(images, pooled, results)
-    shift = pooled.shift.shifted.judged(images.labels)
+    shift = score_corrupted(images.labels, pooled.shift)
     choice = choose(run, results, pooled, {} if shift is None else shift.flat())
     summary = summarise(run, results, pooled, shift, said, choice)
     folder = output_folder(run)

@@ -1,5 +1,6 @@
 """The folds' predictions put together: what can be said of all of them at once."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,27 +9,27 @@ from numpy.typing import NDArray
 
 from folds.arrays import Floats, Ints
 from folds.config.corruptions import suite
-from folds.evaluation.metrics import HoldOut, OutOfFold
+from folds.evaluation.predictions import CorruptedPredictions, Predictions, UnseenPredictions
 from folds.prepare import Prepared
-from folds.training.validate import Shifted
+from folds.training.outcome import FoldOutcome
 
-Results = list[dict[str, Any]]
+Results = list[FoldOutcome]
+"""Of the folds that were trained, in the order of their numbers; without a refit."""
 
 
 @dataclass(frozen=True)
-class PooledShift:
+class PooledShift(CorruptedPredictions):
     """What the folds' models make of corrupted images of their validation parts.
+
+    Rows of one fold come after those of another.
 
     Parameters
     ----------
-    shifted : Shifted
-        Of all folds; rows of one fold after those of another.
     clean : ndarray of int64, shape (S,)
         Predicted classes of the same images as they are.
     fold, repeat : ndarray of int64, shape (S,)
     """
 
-    shifted: Shifted
     clean: Ints
     fold: Ints
     repeat: Ints
@@ -40,51 +41,65 @@ class Pooled:
 
     Parameters
     ----------
-    oof : OutOfFold
+    ids : ndarray of str, shape (M,)
+        Images of the rows of `oof`; M is images times repeats.
+    oof : Predictions
         Of each image, by the models that had not seen it.
     other_views : dict of str to ndarray of float32, shape (M, C)
         The same in other views, by their names; rows as those of `oof`.
     shift : PooledShift
         Under corruptions; without any where ``--shift off`` was said.
-    holdout : HoldOut, optional
+    holdout : UnseenPredictions, optional
         Of the test part.
-    external : dict of str to HoldOut
+    external : dict of str to UnseenPredictions
         Of external images, by their sets' names.
     """
 
-    oof: OutOfFold
+    ids: NDArray[np.str_]
+    oof: Predictions
     other_views: dict[str, Floats]
     shift: PooledShift
-    holdout: HoldOut | None
-    external: dict[str, HoldOut]
+    holdout: UnseenPredictions | None
+    external: dict[str, UnseenPredictions]
 
 
 def pool(prepared: Prepared, results: Results) -> Pooled:
     """Put the results of all folds together, in the order of images within a repeat."""
     problem = prepared.problem
     images = problem.images
-    rows, fold, repeat = _where(prepared, [result["rows"] for result in results])
+    rows, fold, repeat = _where(prepared, [result.rows for result in results])
     order = np.lexsort((rows, repeat))
     rows, fold, repeat = rows[order], fold[order], repeat[order]
 
-    def joined(name: str) -> Floats:
-        return np.concatenate([result[name] for result in results])[order]
+    def joined(parts: Iterable[Floats]) -> Floats:
+        return np.concatenate(list(parts))[order]
 
-    oof = OutOfFold(
-        images.ids[rows], images.labels[rows], fold, repeat, joined("probabilities"),
-        images.groups[rows],
-    )  # fmt: skip
-    other_views = {view: joined(f"other_view_{view}") for view in results[0]["other_view_scores"]}
+    oof = Predictions(
+        labels=images.labels[rows],
+        probabilities=joined(result.probabilities for result in results),
+        groups=images.groups[rows],
+        fold=fold,
+        repeat=repeat,
+    )
+    other_views = {
+        view: joined(result.other_views[view] for result in results)
+        for view in results[0].other_views
+    }
     external = {
-        other.name: HoldOut(
+        other.name: UnseenPredictions(
             other.images.ids,
             other.images.labels,
-            np.stack([result[f"external_{other.name}"] for result in results]),
+            np.stack([result.external[other.name] for result in results]),
         )
         for other in problem.externals
     }
     return Pooled(
-        oof, other_views, _shift(prepared, results), _holdout(prepared, results), external
+        images.ids[rows],
+        oof,
+        other_views,
+        _shift(prepared, results),
+        _holdout(prepared, results),
+        external,
     )
 
 
@@ -96,34 +111,40 @@ def _where(prepared: Prepared, parts: list[Ints]) -> tuple[Ints, Ints, Ints]:
 
 
 def _shift(prepared: Prepared, results: Results) -> PooledShift:
-    rows, fold, repeat = _where(prepared, [result["shift_rows"] for result in results])
-    predicted = np.concatenate([result["shift_predicted"] for result in results], axis=1)
+    rows, fold, repeat = _where(prepared, [result.corrupted.rows for result in results])
+    predicted = np.concatenate([result.corrupted.predicted for result in results], axis=1)
     cases = tuple(suite(prepared.problem.config.evaluation.shift))
-    clean = [r["probabilities"][np.searchsorted(r["rows"], r["shift_rows"])] for r in results]
+    clean = [r.probabilities[np.searchsorted(r.rows, r.corrupted.rows)] for r in results]
     seen = np.concatenate(clean).argmax(axis=1)
-    return PooledShift(Shifted(rows, cases, predicted), seen, fold, repeat)
+    return PooledShift(rows, cases, predicted, seen, fold, repeat)
 
 
-def _holdout(prepared: Prepared, results: Results) -> HoldOut | None:
+def _holdout(prepared: Prepared, results: Results) -> UnseenPredictions | None:
     images = prepared.problem.images
     rows = prepared.problem.splits.holdout(images.ids)
     if not len(rows):
         return None
-    probabilities = np.stack([result["holdout"] for result in results])
-    return HoldOut(images.ids[rows], images.labels[rows], probabilities)
+    probabilities = np.stack([result.holdout for result in results])
+    return UnseenPredictions(images.ids[rows], images.labels[rows], probabilities)
 
 
-def shift_arrays(prepared: Prepared, found: PooledShift) -> dict[str, NDArray[Any]]:
+def oof_arrays(pooled: Pooled) -> dict[str, NDArray[Any]]:
+    """The arrays of ``oof.npz``."""
+    names = ("labels", "fold", "repeat", "probabilities", "groups")
+    return {"ids": pooled.ids} | {name: getattr(pooled.oof, name) for name in names}
+
+
+def shift_arrays(prepared: Prepared, shift: PooledShift) -> dict[str, NDArray[Any]]:
     """The arrays of ``shift.npz``."""
-    images, shifted = prepared.problem.images, found.shifted
+    images = prepared.problem.images
     return {
-        "ids": images.ids[shifted.rows],
-        "labels": images.labels[shifted.rows],
-        "groups": images.groups[shifted.rows],
-        "fold": found.fold,
-        "repeat": found.repeat,
-        "corruptions": np.array([name for name, _ in shifted.cases]),
-        "severities": np.array([severity for _, severity in shifted.cases]),
-        "predicted": shifted.predicted,
-        "clean": found.clean,
+        "ids": images.ids[shift.rows],
+        "labels": images.labels[shift.rows],
+        "groups": images.groups[shift.rows],
+        "fold": shift.fold,
+        "repeat": shift.repeat,
+        "corruptions": np.array([name for name, _ in shift.cases]),
+        "severities": np.array([severity for _, severity in shift.cases]),
+        "predicted": shift.predicted,
+        "clean": shift.clean,
     }

@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 import shlex
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from folds.config import Config
 from folds.config.selection import LOSSES
 from folds.evaluation.calibration import reliability
 from folds.evaluation.metrics import confusion, macro_f1
+from folds.training.outcome import FoldOutcome
 from tracking import summary as told
 from tracking.report import average_by_image, confident_mistakes, facts, least_certain
 from tracking.summary import Summary
@@ -46,10 +48,10 @@ def page_facts(
     """
     images, oof = run.prepared.problem.images, pooled.oof
     row_of = {name: row for row, name in enumerate(images.ids.tolist())}
-    seen = average_by_image(oof.labels, oof.probabilities, oof.ids)
+    seen = average_by_image(oof.labels, oof.probabilities, pooled.ids)
 
     def pixels(rows: Ints) -> NDArray[np.uint8]:
-        return images.pixels[np.array([row_of[name] for name in oof.ids[rows].tolist()])]
+        return images.pixels[np.array([row_of[name] for name in pooled.ids[rows].tolist()])]
 
     return facts.Report(
         run=_head(run, summary, len(seen.rows)),
@@ -138,7 +140,7 @@ def _folds(run: Run, results: Results, summary: Summary) -> list[facts.Fold]:
         facts.Fold(
             name, fold.best_epoch, fold.epochs,
             {n: v for n, v in fold.scores if v is not None},
-            sum(fold.stage_seconds), result["history"],
+            sum(fold.stage_seconds), [asdict(report) for report in result.history],
         )
         for name, fold, result in zip(run.prepared.names, summary.folds, results, strict=False)
     ]  # fmt: skip
@@ -161,7 +163,7 @@ def _shift(labels: Ints, pooled: Pooled, summary: Summary) -> facts.Shift | None
     found, clean = summary.oof_shift, pooled.shift.clean
     if found is None:
         return None
-    true = labels[pooled.shift.shifted.rows]
+    true = labels[pooled.shift.rows]
     names = {"accuracy": "shift.accuracy", "macro_f1": "shift.macro_f1"}
     return facts.Shift(
         images=found.images,
@@ -174,13 +176,13 @@ def _shift(labels: Ints, pooled: Pooled, summary: Summary) -> facts.Shift | None
     )
 
 
-def _map(labels: Ints, best: dict[str, Any]) -> facts.FeatureMap | None:
+def _map(labels: Ints, best: FoldOutcome) -> facts.FeatureMap | None:
     """The best fold's validation images by the features of its model, which has not seen them."""
-    rows = best["rows"][: len(best["features"])]
-    places = in_the_plane(best["features"])
+    rows = best.rows[: len(best.features)]
+    places = in_the_plane(best.features)
     if places is None:
         return None
-    wrong = best["probabilities"][: len(rows)].argmax(axis=1) != labels[rows]
+    wrong = best.probabilities[: len(rows)].argmax(axis=1) != labels[rows]
     return facts.FeatureMap(places, labels[rows], wrong)
 
 
@@ -195,7 +197,7 @@ def _origin(run: Run, summary: Summary) -> facts.Origin:
         },
         hardware={
             "plan": summary.plan,
-            "runtime": run.runtime.describe() if run.runtime is not None else "",
+            "runtime": run.runtime.describe(),
             "driver": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
         },

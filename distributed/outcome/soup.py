@@ -59,12 +59,11 @@ class Soup:
 
 def make_soup(run: Run, results: Results) -> Soup:
     """Make the better of the uniform and the greedy soup, on a worker like those of the lanes."""
-    assert run.runtime is not None
     problem, resources = run.prepared.problem, run.plan.resources_per_worker
     task = ray.remote(_cook).options(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0))
-    bundles = [run.space.fold(number) / "bundle" for number in range(len(results))]
+    bundles = [run.space.bundle(number) for number in range(len(results))]
     models = [(bundle / "model.safetensors").read_bytes() for bundle in bundles]
-    worth = [problem.select_by.value(result["measured"]) for result in results]
+    worth = [problem.select_by.value(result.measured) for result in results]
     order = sorted(range(len(worth)), key=lambda number: -worth[number])
     rows, right = _looked_at(problem, results)
     return ray.get(task.remote(problem, run.runtime, models, order, rows, right))
@@ -72,8 +71,8 @@ def make_soup(run: Run, results: Results) -> Soup:
 
 def _looked_at(problem: Problem, results: Results) -> tuple[Ints, float]:
     """Some images of the first repeat, and the macro-F1 of their out-of-fold predictions."""
-    rows = np.concatenate([result["rows"] for result in results])
-    found = np.concatenate([result["probabilities"] for result in results]).argmax(axis=1)
+    rows = np.concatenate([result.rows for result in results])
+    found = np.concatenate([result.probabilities for result in results]).argmax(axis=1)
     _, first = np.unique(rows, return_index=True)
     keys = keys_of(problem.images.ids[rows[first]]).numpy()
     some = first[np.argsort(keys, kind="stable")[:ENOUGH]]

@@ -1,7 +1,6 @@
 """The summary of a run, from what was found."""
 
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from folds.config.selection import SCORES
 from folds.evaluation.intervals import Interval
 from folds.evaluation.metrics import scores
 from folds.evaluation.shift import ShiftScores
+from folds.training.outcome import EpochReport, FoldOutcome
 from tracking.summary import (
     Calibration,
     CandidateSummary,
@@ -53,8 +53,7 @@ def summarise(
         Of the pooled predictions.
     """
     prepared, runs, problem = run.prepared, run.recorder.runs, run.prepared.problem
-    assert run.runtime is not None
-    seconds = run.seconds | {"total": time.perf_counter() - run.began}
+    seconds = run.stopwatch.seconds | {"total": run.stopwatch.total}
     folds = [_fold(run, task, result) for task, result in enumerate(results)]
     labels = pooled.oof.labels
     views = {view: to_scores(scores(labels, found)) for view, found in pooled.other_views.items()}
@@ -71,7 +70,7 @@ def summarise(
         runtime=Runtime(device=run.runtime.device.type, **run.runtime.settings),
         folds=folds,
         over_folds=over_folds([fold.scores for fold in folds]),
-        oof=to_scores(pooled.oof.scores),
+        oof=to_scores(scores(labels, pooled.oof.probabilities)),
         oof_intervals={name: estimated(found) for name, found in said.oof.pooled.items()},
         classes=_classes(problem.images.class_names, said),
         calibration=Calibration(
@@ -98,29 +97,29 @@ def summarise(
     )
 
 
-def _fold(run: Run, task: int, result: dict[str, Any]) -> FoldSummary:
+def _fold(run: Run, task: int, result: FoldOutcome) -> FoldSummary:
     repeat, fold = run.prepared.folds[task]
     return FoldSummary(
         repeat=repeat,
         fold=fold,
         mlflow_run=run.recorder.runs.folds[str(task)],
-        best_epoch=result["best_epoch"] + 1,
-        averaged=result["averaged"],
-        epochs=len(result["history"]),
-        **_speed(result["history"], len(run.prepared.problem.stages)),
-        scores=to_scores(result["scores"]),
-        other_views={view: to_scores(found) for view, found in result["other_view_scores"].items()},
-        measured={n: defined(v) for n, v in result["measured"].items() if "." in n},
+        best_epoch=result.best_epoch + 1,
+        averaged=result.averaged,
+        epochs=len(result.history),
+        **_speed(result.history, len(run.prepared.problem.stages)),
+        scores=to_scores(result.scores),
+        other_views={view: to_scores(found) for view, found in result.other_view_scores.items()},
+        measured={n: defined(v) for n, v in result.measured.items() if "." in n},
     )
 
 
-def _speed(history: list[dict[str, Any]], stages: int) -> dict[str, Any]:
+def _speed(history: Sequence[EpochReport], stages: int) -> dict[str, Any]:
     """Seconds of each stage, and the images/s of the last one that was begun."""
     seconds = [0.0] * stages
     for report in history:
-        seconds[report["stage"]] += report["seconds"]
-    last = history[-1]["stage"]
-    rates = [report["images_per_second"] for report in history if report["stage"] == last]
+        seconds[report.stage] += report.seconds
+    last = history[-1].stage
+    rates = [report.images_per_second for report in history if report.stage == last]
     return {
         "stage_seconds": [round(value, 3) for value in seconds],
         "images_per_second": round(float(np.median(rates)), 2),
@@ -140,16 +139,15 @@ def _classes(names: tuple[str, ...], said: Assessment) -> list[ClassSummary]:
 
 
 def _shift(pooled: Pooled, found: ShiftScores, ends: Mapping[str, Interval]) -> ShiftSummary:
-    shifted = pooled.shift.shifted
     cases = [
         Case(
             corruption=name, severity=severity, accuracy=found.accuracy[name, severity],
             macro_f1=found.macro_f1[name, severity],
         )
-        for name, severity in shifted.cases
+        for name, severity in pooled.shift.cases
     ]  # fmt: skip
     return ShiftSummary(
-        images=len(shifted.rows),
+        images=len(pooled.shift.rows),
         accuracy=found.mean_accuracy,
         macro_f1=found.mean_macro_f1,
         worst=found.worst,

@@ -1,7 +1,6 @@
 """Scores of predictions: of an epoch, of a fold, of all folds pooled."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,59 +81,6 @@ def confusion(labels: Ints, probabilities: Floats) -> Ints:
     classes = range(probabilities.shape[1])
     counts: Ints = confusion_matrix(labels, probabilities.argmax(axis=1), labels=classes)
     return counts
-
-
-@dataclass(frozen=True)
-class OutOfFold:
-    """Predictions for images that the predicting model had not seen.
-
-    Parameters
-    ----------
-    ids : ndarray of str, shape (M,)
-        M = images times repeats.
-    labels, fold, repeat : ndarray of int64, shape (M,)
-    probabilities : ndarray of float32, shape (M, C)
-    groups : ndarray of str, shape (M,)
-        Images of one group (patient, slide) are alike.
-    """
-
-    ids: NDArray[np.str_]
-    labels: Ints
-    fold: Ints
-    repeat: Ints
-    probabilities: Floats
-    groups: NDArray[np.str_]
-
-    @property
-    def scores(self) -> dict[str, float]:
-        """`scores` of all predictions pooled."""
-        return scores(self.labels, self.probabilities)
-
-
-@dataclass(frozen=True)
-class HoldOut:
-    """Predictions of every fold's model for images that none of them has trained on.
-
-    Parameters
-    ----------
-    ids : ndarray of str, shape (H,)
-    labels : ndarray of int64, shape (H,)
-    probabilities : ndarray of float32, shape (F, H, C)
-        Of each of F models.
-    """
-
-    ids: NDArray[np.str_]
-    labels: Ints
-    probabilities: Floats
-
-    def of_model(self, number: int) -> dict[str, float]:
-        """`scores` of one model."""
-        return scores(self.labels, self.probabilities[number])
-
-    @property
-    def of_ensemble(self) -> dict[str, float]:
-        """`scores` of the models' mean probabilities."""
-        return scores(self.labels, self.probabilities.mean(axis=0))
 
 
 def odd_initial_loss(first_loss: float, classes: int) -> str | None:

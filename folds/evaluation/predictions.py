@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from folds.arrays import AnyFloats, Ints
+from folds.arrays import AnyFloats, Floats, Ints
+from folds.config.corruptions import Case
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,23 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class UnseenPredictions:
+    """Predictions of every fold's model for images that none of them has trained on.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (H,)
+    labels : ndarray of int64, shape (H,)
+    probabilities : ndarray of float32, shape (F, H, C)
+        Of each of F models.
+    """
+
+    ids: NDArray[np.str_]
+    labels: Ints
+    probabilities: Floats
+
+
+@dataclass(frozen=True)
 class ShiftPredictions:
     """Predicted classes of S rows under each of K corruptions.
 
@@ -112,6 +130,25 @@ class ShiftPredictions:
             self.classes,
             None if self.fold is None else self.fold[rows],
         )
+
+
+@dataclass(frozen=True)
+class CorruptedPredictions:
+    """What a model, or the models of several folds, make of corrupted validation images.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (S,)
+        Numbers of the images, some or all of the validation part.
+    cases : tuple of (str, int)
+        K corruptions and severities.
+    predicted : ndarray of int64, shape (K, S)
+        Classes.
+    """
+
+    rows: Ints
+    cases: tuple[Case, ...]
+    predicted: Ints
 
 
 def clusters(values: NDArray) -> Ints:

@@ -7,6 +7,7 @@ import numpy as np
 
 from folds.arrays import Ints
 from folds.evaluation.metrics import macro_f1
+from folds.evaluation.predictions import CorruptedPredictions
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,26 @@ def shift_scores(labels: Ints, predicted: Mapping[tuple[str, int], Ints]) -> Shi
         {case: float((values == labels).mean()) for case, values in predicted.items()},
         {case: macro_f1(labels, values) for case, values in predicted.items()},
     )
+
+
+def score_corrupted(labels: Ints, corrupted: CorruptedPredictions) -> ShiftScores | None:
+    """Score predictions for corrupted images, if there are any.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (N,)
+        Of all images, those that were not corrupted among them.
+    """
+    if not corrupted.predicted.size:
+        return None
+    by_case = dict(zip(corrupted.cases, corrupted.predicted, strict=True))
+    return shift_scores(labels[corrupted.rows], by_case)
+
+
+def corrupted_scores(labels: Ints, corrupted: CorruptedPredictions) -> dict[str, float]:
+    """`score_corrupted` by the names of ``--select-by``; empty where nothing was corrupted."""
+    scored = score_corrupted(labels, corrupted)
+    return {} if scored is None else scored.flat()
 
 
 def _by_corruption(values: Mapping[tuple[str, int], float]) -> dict[str, float]:

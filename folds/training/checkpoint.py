@@ -9,51 +9,7 @@ from torch.amp import GradScaler
 
 from folds.model.backbone import Classifier
 from folds.training.ema import Average
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What one epoch of a fold gave.
-
-    Parameters
-    ----------
-    epoch, stage : int
-        From 0.
-    train_loss, first_loss : float
-        Mean over the epoch, and of its first batch (with label smoothing and class weights, on
-        augmented images).
-    val_loss, val_accuracy, val_macro_f1 : float
-        On the validation part in its plain view.
-    ema_loss, ema_accuracy, ema_macro_f1 : float, optional
-        The same of the averaged weights, with ``--ema``.
-    learning_rate : float
-        Of the first step.
-    images_per_second : float
-        Training alone, all workers of the fold together.
-    seconds : float
-        Training and validation.
-    score : float
-        Value of ``--select-by``, larger being better: that of the weights or of their average,
-        whichever is greater.
-    averaged : bool
-        Whether it is that of the average.
-    """
-
-    epoch: int
-    stage: int
-    train_loss: float
-    first_loss: float
-    val_loss: float
-    val_accuracy: float
-    val_macro_f1: float
-    learning_rate: float
-    images_per_second: float
-    seconds: float
-    score: float
-    averaged: bool = False
-    ema_loss: float | None = None
-    ema_accuracy: float | None = None
-    ema_macro_f1: float | None = None
+from folds.training.outcome import EpochReport
 
 
 def _no_scaler() -> GradScaler:

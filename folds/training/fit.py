@@ -21,13 +21,14 @@ from folds.runtime.device import Runtime
 from folds.runtime.sync_batch_norm import synchronise
 from folds.runtime.workers import Workers, summed
 from folds.sampling import model_seed
-from folds.training.checkpoint import EpochReport, FoldState, dump, restore
+from folds.training.checkpoint import FoldState, dump, restore
 from folds.training.context import FoldContext, fold_context
 from folds.training.ema import averaged, first_average
 from folds.training.epoch import predict_logits, train_epoch
 from folds.training.frozen import FrozenFeatures, no_frozen_features
 from folds.training.losses import fresh_factor
 from folds.training.optim import make_optimizer
+from folds.training.outcome import EpochReport
 from folds.training.problem import Problem
 from folds.training.refit import RefitPlan
 from folds.training.result import FoldResult, fold_result

@@ -1,7 +1,6 @@
 """What models are chosen by, measured: on the validation part, under corruptions, elsewhere."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,7 +11,8 @@ from folds.config.corruptions import Case, Shift, suite
 from folds.config.stages import Stage
 from folds.corruptions import corrupt, keys_of
 from folds.evaluation.metrics import quick_scores, scores, softmax
-from folds.evaluation.shift import ShiftScores, shift_scores
+from folds.evaluation.predictions import CorruptedPredictions
+from folds.evaluation.shift import corrupted_scores
 from folds.images.external import External
 from folds.model.backbone import Classifier
 from folds.training.context import FoldContext
@@ -21,37 +21,6 @@ from folds.training.predict import all_gather, as_logits, eval_batches, predict
 ENOUGH = 8  # epochs of training beside which the fast suite may see every validation image
 EACH_EPOCH = 0.2  # share of them that it sees after an epoch, where models are chosen by it
 FEWEST = 100  # images
-
-
-@dataclass(frozen=True)
-class Shifted:
-    """What a model makes of corrupted images.
-
-    Parameters
-    ----------
-    rows : ndarray of int64, shape (S,)
-        Images, some or all of the validation part.
-    cases : tuple of (str, int)
-        K corruptions and severities.
-    predicted : ndarray of int64, shape (K, S)
-        Classes.
-    """
-
-    rows: Ints
-    cases: tuple[Case, ...]
-    predicted: Ints
-
-    def scores(self, labels: Ints) -> dict[str, float]:
-        """Scores by the names of ``--select-by``; `labels` are those of all images."""
-        found = self.judged(labels)
-        return {} if found is None else found.flat()
-
-    def judged(self, labels: Ints) -> ShiftScores | None:
-        """All scores, if there are any predictions."""
-        if not self.predicted.size:
-            return None
-        by_case = dict(zip(self.cases, self.predicted, strict=True))
-        return shift_scores(labels[self.rows], by_case)
 
 
 def chosen_by(context: FoldContext, model: Classifier, logits: Floats) -> float:
@@ -70,17 +39,17 @@ def chosen_by(context: FoldContext, model: Classifier, logits: Floats) -> float:
         found |= scores(labels[context.held_out], softmax(logits))
     if select.corruptions:
         cases = [case for case in suite("fast") if case[0] in select.corruptions]
-        found |= shifted(context, model, cases, EACH_EPOCH).scores(labels)
+        found |= corrupted_scores(labels, predict_corrupted(context, model, cases, EACH_EPOCH))
     for external in problem.externals:
         if external.name in select.externals:
             found |= external_scores(external, predict_external(context, model, external))
     return select.value(found)
 
 
-def final_shift(context: FoldContext, model: Classifier) -> Shifted:
+def predict_suite(context: FoldContext, model: Classifier) -> CorruptedPredictions:
     """What a finished fold makes of ``--shift``."""
     kind = context.problem.config.evaluation.shift
-    return shifted(context, model, suite(kind), shift_share(kind, context.problem.stages))
+    return predict_corrupted(context, model, suite(kind), shift_share(kind, context.problem.stages))
 
 
 def shift_share(kind: Shift, stages: Sequence[Stage]) -> float:
@@ -96,9 +65,9 @@ def shift_share(kind: Shift, stages: Sequence[Stage]) -> float:
 
 
 @torch.inference_mode()
-def shifted(
+def predict_corrupted(
     context: FoldContext, model: Classifier, cases: Sequence[Case], share: float
-) -> Shifted:
+) -> CorruptedPredictions:
     """Predict some of the validation part, under each corruption.
 
     Notes
@@ -116,7 +85,7 @@ def shifted(
         views = (corrupt(images, keys, *case) for case in cases)
         outputs.append(torch.stack([see(view).argmax(dim=1) for view in views], dim=1))
     found = all_gather(context, outputs, len(rows), max(len(cases), 1))
-    return Shifted(rows, tuple(cases), found.to(torch.int64).numpy().T[: len(cases)])
+    return CorruptedPredictions(rows, tuple(cases), found.to(torch.int64).numpy().T[: len(cases)])
 
 
 def _some(context: FoldContext, share: float) -> Ints:

@@ -8,20 +8,22 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from distributed.lanes.packing import pack
 from distributed.planning.plan import Plan
 from distributed.run import Run
 from distributed.workspace import Workspace
 from folds.config.corruptions import suite
 from folds.evaluation.metrics import scores
+from folds.evaluation.predictions import CorruptedPredictions
+from folds.evaluation.shift import corrupted_scores
 from folds.images.external import External
 from folds.model.backbone import Classifier
+from folds.model.bundle import bundle_files
 from folds.prepare import Prepared
 from folds.runtime.device import Runtime
 from folds.splits.make import tasks
-from folds.training.checkpoint import EpochReport
+from folds.training.outcome import EpochReport
 from folds.training.result import FoldResult
-from folds.training.validate import Shifted, external_scores
+from folds.training.validate import external_scores
 from tests.conftest import small_images, small_problem
 
 
@@ -70,12 +72,12 @@ def fold_of(problem, repeat, fold, *, skill=0.7, values=(0.5, 0.6, 0.4), weights
     cases = tuple(suite(evaluation.shift))
     some = rows[: 1 + len(rows) // 2] if cases else rows[:0]
     wrong = rng.random((len(cases), len(some))) < 0.4
-    shift = Shifted(some, cases, (images.labels[some] + wrong) % classes)
+    corrupted = CorruptedPredictions(some, cases, (images.labels[some] + wrong) % classes)
     found = guesses(true, classes, skill, rng)
     other_views = {"tta": guesses(true, classes, skill, rng)} if problem.card.tta != "none" else {}
     external = {e.name: guesses(e.images.labels, classes, skill, rng) for e in problem.externals}
     own = scores(true, found) if len(rows) else {}
-    measured = own | (shift.scores(images.labels) if len(some) else {})
+    measured = own | (corrupted_scores(images.labels, corrupted) if len(some) else {})
     for other in problem.externals:
         measured |= external_scores(other, external[other.name])
     return FoldResult(
@@ -86,7 +88,7 @@ def fold_of(problem, repeat, fold, *, skill=0.7, values=(0.5, 0.6, 0.4), weights
         other_view_scores={
             view: scores(true, seen) for view, seen in other_views.items() if len(rows)
         },
-        shift=shift, external=external, measured=measured,
+        corrupted=corrupted, external=external, measured=measured,
         features=rng.normal(size=(len(rows), 4)).astype(np.float32),
     )  # fmt: skip
 
@@ -96,20 +98,20 @@ def finished_run(folder, problem, *, only=None, fold=fold_of):
 
     Returns
     -------
-    Run, list of dict
+    Run, list of FoldOutcome
         The run, whose console writes to ``run.console.file``, and the results of its folds.
     """
     there = [task for task in tasks(problem.splits) if only is None or task[1] in only]
     prepared = Prepared(problem, there, "random", ())
     space, names = Workspace(folder), prepared.names
     for number, (repeat, own) in enumerate(prepared.tasks):
-        space.write_result(number, pack(fold(problem, repeat, own), problem.card))
+        result = fold(problem, repeat, own)
+        files = bundle_files(problem.card, result.weights)
+        space.write_outcome(number, result.outcome, files)
     ids = {str(number): f"run{number}" for number in range(len(names))}
     runs = SimpleNamespace(parent="parent", experiment_id="1", folds=ids)
     recorder = SimpleNamespace(runs=runs, store=SimpleNamespace(uri="sqlite:///x.db"))
     console = Console(file=io.StringIO(), width=200)
     plan = Plan("cpu", 1, 1, 1, len(there), cores=1)
-    run = Run(
-        problem.config, prepared, plan, space, recorder, console, Runtime.choose("cpu", "fp32")
-    )
-    return run, [space.read_result(number) for number in range(len(there))]
+    run = Run(prepared, plan, Runtime.choose("cpu", "fp32"), space, recorder, console)
+    return run, [space.read_outcome(number) for number in range(len(there))]

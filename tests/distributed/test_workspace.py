@@ -41,6 +41,16 @@ def test_changed_data_is_refused(here):
         workspace.open_run(space.name, Config(), DIGESTS | {"data_digest": "e"})
 
 
+def test_a_run_of_another_version_is_refused_in_one_line(here):
+    space = workspace.open_run(None, Config(), DIGESTS)
+    assert Config.from_flat(workspace.read_settings(space)) == Config()
+    path = space.folder / "run.json"
+    path.write_text(json.dumps({"config": Config().flat(), "digests": DIGESTS}))  # as before 2
+    with pytest.raises(UserError, match="another version of crossfold began it") as caught:
+        workspace.read_settings(space)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(here, monkeypatch):
     path = here / "x.json"
     workspace.write_whole(path, b"old")

@@ -1,17 +1,24 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import mlflow
 import numpy as np
 import pytest
 
 from folds.errors import UserError
+from folds.training.outcome import EpochReport
+from tracking.events import EpochEnded, Failed, Finished, Started
 from tracking.promotion.registry import VersionNotes
 from tracking.recorder import FoldFiles, Recorder
 
-HISTORY = [
-    {"epoch": e, "stage": e // 2, "train_loss": 2.0 - e / 2, "first_loss": 2.1, "val_loss": 1.5,
-     "val_accuracy": e / 4, "val_macro_f1": e / 5, "learning_rate": 1e-3,
-     "images_per_second": 100.0, "seconds": 1.0}
+HISTORY = tuple(
+    EpochReport(
+        epoch=e, stage=e // 2, train_loss=2.0 - e / 2, first_loss=2.1, val_loss=1.5,
+        val_accuracy=e / 4, val_macro_f1=e / 5, learning_rate=1e-3, images_per_second=100.0,
+        seconds=1.0, score=e / 5,
+    )
     for e in range(3)
-]  # fmt: skip
+)  # fmt: skip
 
 FURTHER = {
     "tta_accuracy": 0.625, "shift.accuracy": 0.25, "shift.macro_f1": 0.125, "shift.blur": 0.125,
@@ -22,18 +29,25 @@ FURTHER = {
 def events(tasks=1):
     for task in range(tasks):
         at = {"task": task, "time": 1_700_000_000_000 + task}
-        yield at | {"kind": "started", "train": 8, "held_out": 4, "lane": 0, "host": "here",
-                    "precision": "fp32", "balance": {"counts": {"a": 6, "b": 2}}}  # fmt: skip
+        balance = {"counts": {"a": 6, "b": 2}}
+        where = {"lane": 0, "host": "here", "precision": "fp32"}
+        yield Started(**at, **where, train=8, held_out=4, balance=balance)
         for report in HISTORY:
-            yield at | {"kind": "epoch", **report}
+            yield EpochEnded(**at, report=report)
         scores = {"accuracy": 0.5, "roc_auc": float("nan")} | FURTHER
-        yield at | {"kind": "finished", "best_epoch": 2, "scores": scores}
+        yield Finished(**at, best_epoch=2, scores=scores)
+
+
+def fold_files(bundle, labels, probabilities):
+    """What the Recorder reads of a fold's outcome, and no more."""
+    outcome = SimpleNamespace(probabilities=probabilities, history=HISTORY)
+    return FoldFiles(bundle, labels, outcome)
 
 
 @pytest.fixture
 def files(bundle):
     chances = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]], np.float32)
-    return FoldFiles(bundle, np.array([0, 1, 1, 0]), chances, HISTORY)
+    return fold_files(bundle, np.array([0, 1, 1, 0]), chances)
 
 
 @pytest.fixture
@@ -51,7 +65,7 @@ def recorder_in(store, folder):
 
 def write(recorder, some, files):
     for event in some:
-        recorder.write(event, files if event["kind"] == "finished" else None)
+        recorder.write(event, files if isinstance(event, Finished) else None)
 
 
 def runs_of(recorder):
@@ -81,9 +95,9 @@ def test_a_fold_becomes_a_finished_child_run(recorder, files):
 
 
 def test_scores_of_an_average_are_written_where_there_are_some(recorder, files):
-    first, report, *_ = events()
-    scores = {"ema_loss": 1.25, "ema_accuracy": 0.5, "ema_macro_f1": None}
-    write(recorder, [first, report | scores], files)
+    first, epoch, *_ = events()
+    report = replace(epoch.report, ema_loss=1.25, ema_accuracy=0.5)
+    write(recorder, [first, replace(epoch, report=report)], files)
     (run,) = (r for r in runs_of(recorder) if r.data.tags["crossfold.kind"] == "fold")
     found = {n: v for n, v in run.data.metrics.items() if n.startswith("ema_")}
     assert found == {"ema_loss": 1.25, "ema_accuracy": 0.5}
@@ -115,7 +129,7 @@ def test_an_event_written_twice_is_in_mlflow_once(recorder, files):
 
 def test_a_failed_fold_tells_its_cause_and_stays_failed(recorder, files):
     first = next(events())
-    write(recorder, [first, {"kind": "failed", "task": 0, "time": 1, "cause": "nan"}], files)
+    write(recorder, [first, Failed(task=0, time=1, cause="nan")], files)
     child = mlflow.MlflowClient().get_run(recorder.runs.folds["0"])
     assert child.info.status == "FAILED"
     assert child.data.tags["crossfold.cause"] == "nan"
@@ -169,8 +183,9 @@ def test_folds_that_are_compared_have_colours_of_their_own(recorder, files):
 
 
 def test_a_refit_is_described_without_scores(recorder, files):
-    refit = [dict(event, held_out=0, scores={}) for event in events()]
-    nothing = FoldFiles(files.bundle, files.labels[:0], files.probabilities[:0], HISTORY)
+    started, *epochs, finished = events()
+    refit = [replace(started, held_out=0), *epochs, replace(finished, scores={})]
+    nothing = fold_files(files.bundle, files.labels[:0], files.outcome.probabilities[:0])
     write(recorder, refit, nothing)
     note = mlflow.MlflowClient().get_run(recorder.runs.folds["0"]).data.tags["mlflow.note.content"]
     assert "|" not in note
@@ -189,7 +204,7 @@ def test_every_run_names_its_data_and_who_made_it(recorder, files):
 
 
 def test_a_fold_that_failed_before_it_started_does_not_stop_the_others(recorder, files):
-    failed = {"kind": "failed", "task": 1, "time": 1, "cause": "its workers were lost"}
+    failed = Failed(task=1, time=1, cause="its workers were lost")
     write(recorder, [failed, *events()], files)
     recorder.close("FAILED")
     statuses = {run.data.tags["crossfold.kind"]: run.info.status for run in runs_of(recorder)}
@@ -198,7 +213,7 @@ def test_a_fold_that_failed_before_it_started_does_not_stop_the_others(recorder,
 
 def test_closing_leaves_a_failed_fold_failed(recorder, files):
     first = next(events())
-    write(recorder, [first, {"kind": "failed", "task": 0, "time": 1, "cause": "nan"}], files)
+    write(recorder, [first, Failed(task=0, time=1, cause="nan")], files)
     recorder.close("KILLED")
     statuses = {run.data.tags["crossfold.kind"]: run.info.status for run in runs_of(recorder)}
     assert statuses == {"parent": "KILLED", "fold": "FAILED"}

@@ -4,11 +4,17 @@ from rich.console import Console
 
 from distributed.lanes.display import Display
 from folds.config.stages import Stage
+from folds.training.outcome import EpochReport
+from tracking.events import EpochEnded, Failed, Finished, Started
 
-EPOCH = {
-    "kind": "epoch", "task": 0, "epoch": 1, "stage": 0, "train_loss": 1.25, "val_loss": 0.5,
-    "val_accuracy": 0.75, "val_macro_f1": 0.7, "images_per_second": 321.4, "seconds": 2.0,
-}  # fmt: skip
+STARTED = Started(task=0, train=80, held_out=20, lane=0, host="here", precision="fp32")
+EPOCH = EpochEnded(
+    task=0,
+    report=EpochReport(
+        epoch=1, stage=0, train_loss=1.25, first_loss=2.3, val_loss=0.5, val_accuracy=0.75,
+        val_macro_f1=0.7, learning_rate=1e-3, images_per_second=321.4, seconds=2.0, score=0.7,
+    ),
+)  # fmt: skip
 
 
 def shown(events, *, terminal):
@@ -21,8 +27,7 @@ def shown(events, *, terminal):
 
 
 def test_a_file_gets_one_line_an_event_without_control_characters():
-    started = {"kind": "started", "task": 0, "train": 80, "held_out": 20}
-    text = shown([started, EPOCH], terminal=False)
+    text = shown([STARTED, EPOCH], terminal=False)
     lines = text.splitlines()
     assert lines[0] == "fold 1  starts: 80 images to train on, 20 to validate"
     assert "epoch 2/4" in lines[1]
@@ -33,18 +38,15 @@ def test_a_file_gets_one_line_an_event_without_control_characters():
 
 
 def test_a_terminal_gets_a_row_a_fold():
-    text = shown([{"kind": "started", "task": 0, "train": 8, "held_out": 2}, EPOCH], terminal=True)
+    text = shown([STARTED, EPOCH], terminal=True)
     assert "fold 1" in text
     assert "waiting" in text
     assert "0.750" in text
 
 
 def test_ends_are_told():
-    finished = {
-        "kind": "finished", "task": 0, "best_epoch": 2,
-        "scores": {"accuracy": 0.9, "macro_f1": 0.8},
-    }  # fmt: skip
-    failed = {"kind": "failed", "task": 1, "cause": "the loss became nan"}
+    finished = Finished(task=0, best_epoch=2, scores={"accuracy": 0.9, "macro_f1": 0.8})
+    failed = Failed(task=1, cause="the loss became nan")
     text = shown([finished, failed], terminal=False)
     assert "best epoch 3, accuracy 0.900" in text
     assert "fold 2  failed: the loss became nan" in text

@@ -109,8 +109,8 @@ def test_lanes_train_the_same_from_shared_outputs(local_ray, tmp_path, tuned):
         lane = Lane(0, local_ray.put(tuned), ledger, Plan("cpu", 1, 1, 1, 2), CPU)
         run_lane(lane, storage=str(folder / "ray"), name=name)
         assert set(local_ray.get(ledger.outputs.remote())) == set(pieces)
-        found[name] = [Workspace(folder).read_result(task) for task in (0, 1)]
+        found[name] = [Workspace(folder).read_outcome(task) for task in (0, 1)]
     for direct, shared in zip(found["direct"], found["shared"], strict=True):
-        losses = [[epoch["val_loss"] for epoch in one["history"]] for one in (direct, shared)]
+        losses = [[report.val_loss for report in one.history] for one in (direct, shared)]
         np.testing.assert_allclose(*losses, atol=1e-4)
-        np.testing.assert_allclose(direct["probabilities"], shared["probabilities"], atol=1e-3)
+        np.testing.assert_allclose(direct.probabilities, shared.probabilities, atol=1e-3)

@@ -11,6 +11,7 @@ from distributed.lanes.ledger import Ledger
 from distributed.planning.plan import Plan
 from distributed.workspace import Workspace
 from folds.runtime.device import Runtime
+from tracking.events import EpochEnded, Failed
 
 CPU = Runtime.choose("cpu", "fp32")
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -29,6 +30,10 @@ def train(ray, folder, problem, *, workers, tasks=1):
     return ray.get(ledger.events.remote(0)), Workspace(folder)
 
 
+def reports(events):
+    return [event.report for event in events if isinstance(event, EpochEnded)]
+
+
 def test_one_worker_and_two_train_the_same(local_ray, tmp_path, make_problem):
     problem = make_problem(dropout=0.3)
     events, results = {}, {}
@@ -36,14 +41,14 @@ def test_one_worker_and_two_train_the_same(local_ray, tmp_path, make_problem):
         folder = tmp_path / str(workers)
         folder.mkdir()
         events[workers], space = train(local_ray, folder, problem, workers=workers)
-        results[workers] = space.read_result(0)
-    one, two = ([e for e in events[n] if e["kind"] == "epoch"] for n in (1, 2))
+        results[workers] = space.read_outcome(0)
+    one, two = (reports(events[n]) for n in (1, 2))
     assert len(one) == len(two) == 2
     for first, second in zip(one, two, strict=True):
         for name in ("first_loss", "train_loss", "val_loss"):
-            assert first[name] == pytest.approx(second[name], abs=1e-4)
-    np.testing.assert_array_equal(results[1]["rows"], results[2]["rows"])
-    np.testing.assert_allclose(results[1]["probabilities"], results[2]["probabilities"], atol=1e-3)
+            assert getattr(first, name) == pytest.approx(getattr(second, name), abs=1e-4)
+    np.testing.assert_array_equal(results[1].rows, results[2].rows)
+    np.testing.assert_allclose(results[1].probabilities, results[2].probabilities, atol=1e-3)
 
 
 def test_folds_flow_through_a_lane_and_one_that_diverges_does_not_stop_the_next(
@@ -51,9 +56,9 @@ def test_folds_flow_through_a_lane_and_one_that_diverges_does_not_stop_the_next(
 ):
     problem = make_problem(stages=["1:1:1e30"])
     events, space = train(local_ray, tmp_path, problem, workers=1, tasks=2)
-    failed = [event for event in events if event["kind"] == "failed"]
-    assert [event["task"] for event in failed] == [0, 1]
-    assert "learning rate 1e+30" in failed[0]["cause"]
+    failed = [event for event in events if isinstance(event, Failed)]
+    assert [event.task for event in failed] == [0, 1]
+    assert "learning rate 1e+30" in failed[0].cause
     assert not space.finished(0)
 
 
@@ -63,27 +68,25 @@ def test_a_lost_worker_costs_an_epoch_and_no_more(local_ray, tmp_path, make_prob
     calm, calm_space = train(local_ray, tmp_path / "calm", problem, workers=1)
     marker = tmp_path / "died"
 
-    def vars_or_death(report, _vars=lane_module.asdict):
+    def event_or_death(*, task, report):
         if report.epoch == 1 and not marker.exists():
             marker.touch()
             os._exit(1)
-        return _vars(report)
+        return EpochEnded(task=task, report=report)
 
-    monkeypatch.setattr(lane_module, "asdict", vars_or_death)
     original = lane_module._work
 
     def work(config):
-        lane_module.asdict = vars_or_death
+        lane_module.EpochEnded = event_or_death
         original(config)
 
     monkeypatch.setattr(lane_module, "_work", work)
     (tmp_path / "lost").mkdir()
     lost, lost_space = train(local_ray, tmp_path / "lost", problem, workers=1)
     assert marker.exists()
-    assert [e["epoch"] for e in lost if e["kind"] == "epoch"] == [0, 1, 2]
-    assert [e["val_loss"] for e in lost if e["kind"] == "epoch"] == [
-        e["val_loss"] for e in calm if e["kind"] == "epoch"
-    ]
+    assert [report.epoch for report in reports(lost)] == [0, 1, 2]
+    losses = ([report.val_loss for report in reports(events)] for events in (lost, calm))
+    assert next(losses) == next(losses)
     np.testing.assert_array_equal(
-        lost_space.read_result(0)["probabilities"], calm_space.read_result(0)["probabilities"]
+        lost_space.read_outcome(0).probabilities, calm_space.read_outcome(0).probabilities
     )

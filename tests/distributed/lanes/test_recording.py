@@ -2,6 +2,7 @@ import pytest
 
 from distributed.lanes import recording
 from folds.errors import RunError
+from tracking.events import Failed
 
 
 class Recorder:
@@ -15,7 +16,7 @@ class Recorder:
         if self.failures:
             self.failures -= 1
             raise ConnectionError("refused")
-        self.written.append(event["number"])
+        self.written.append(event.task)
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def quick(monkeypatch):
 
 
 def events(count):
-    return [{"kind": "epoch", "task": 0, "number": number} for number in range(count)]
+    return [Failed(task=number, cause="nan") for number in range(count)]
 
 
 def test_events_arrive_in_order_although_the_tracker_was_away():

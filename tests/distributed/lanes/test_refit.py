@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from distributed.lanes.ledger import Claim, Ledger
-from distributed.lanes.packing import pack
 from folds.training.refit import RefitPlan
 from tests.distributed.finished import fold_of, problem_of
+from tracking.events import Failed, Finished
 
 REFIT = 3  # after the folds 0 to 2
 
@@ -29,8 +29,7 @@ def begin(tmp_path):
 
 def finish(book, problem, lane, claim, best=0):
     values = [float(epoch == best) for epoch in range(5)]
-    files = pack(fold_of(problem, 0, claim.task, values=values), problem.card)
-    book.finish(lane, claim.task, files)
+    book.finish(lane, claim.task, fold_of(problem, 0, claim.task, values=values).outcome, {})
 
 
 def test_it_is_for_the_lane_that_asks_when_the_last_fold_is_finished(begin, problem):
@@ -54,7 +53,7 @@ def test_a_failed_fold_leaves_it_out(begin, problem):
         finish(book, problem, 0, book.claim(0))
     book.fail(0, book.claim(0).task, "nan")
     assert book.claim(0) is None
-    assert [e["task"] for e in book.events(0) if e["kind"] == "failed"] == [2]
+    assert [e.task for e in book.events(0) if isinstance(e, Failed)] == [2]
 
 
 def test_after_a_restart_the_failed_fold_and_then_it_are_given(begin, problem):
@@ -83,8 +82,8 @@ def test_interrupted_itself_it_is_given_again_with_its_checkpoint(begin, problem
     finish(again, problem, 0, claim)
     assert again.claim(0) is None
     assert begin().claim(0) is None
-    told = [(e["kind"], e["task"]) for e in begin().events(0)]
-    assert told == [("finished", task) for task in (0, 1, 2, REFIT)]
+    told = [(type(event), event.task) for event in begin().events(0)]
+    assert told == [(Finished, task) for task in (0, 1, 2, REFIT)]
 
 
 def test_without_a_refit_the_last_task_is_a_fold(tmp_path):
@@ -97,8 +96,8 @@ def test_its_result_has_no_scores_of_its_own(begin, problem, tmp_path):
     for _ in range(4):
         claim = book.claim(0)
         finish(book, problem, 0, claim)
-    found = [e for e in book.events(0) if e["kind"] == "finished"]
-    assert "macro_f1" in found[0]["scores"]
-    assert found[REFIT]["scores"] == {}
+    finished = [event for event in book.events(0) if isinstance(event, Finished)]
+    assert "macro_f1" in finished[0].scores
+    assert finished[REFIT].scores == {}
     rows = np.load(tmp_path / f"fold-{REFIT}" / "result.npz")["rows"]
     assert rows.shape == (0,)

@@ -4,6 +4,8 @@ import pytest
 from distributed.outcome.assessment import assess
 from distributed.outcome.pooling import pool
 from folds.evaluation.calibration import fit_temperature, out_of_fold_temperature
+from folds.evaluation.metrics import scores
+from folds.evaluation.shift import score_corrupted
 from tests.distributed.finished import finished_run, fold_of, problem_of
 
 
@@ -21,7 +23,7 @@ def said(tmp_path_factory):
 
 def test_intervals_hold_the_pooled_scores(said):
     _, pooled, found = said
-    for name, value in pooled.oof.scores.items():
+    for name, value in scores(pooled.oof.labels, pooled.oof.probabilities).items():
         interval = found.oof.pooled[name]
         assert interval.value == pytest.approx(value, abs=1e-6)
         assert interval.low < interval.high
@@ -58,7 +60,7 @@ def test_the_gap_is_the_mean_over_folds_of_best_and_last_epoch(tmp_path):
 
 def test_corrupted_images_have_intervals_where_there_are_any(said, tmp_path):
     problem, pooled, found = said
-    scores = pooled.shift.shifted.judged(problem.images.labels).flat()
+    scores = score_corrupted(problem.images.labels, pooled.shift).flat()
     assert set(found.shift) == {"shift.accuracy", "shift.macro_f1"}
     for name, interval in found.shift.items():
         assert interval.low < scores[name] < interval.high

@@ -9,6 +9,7 @@ from distributed.outcome.pooling import pool
 from distributed.outcome.soup import Soup
 from distributed.outcome.summarise import summarise
 from folds.evaluation.metrics import scores
+from folds.evaluation.shift import score_corrupted
 from folds.model.bundle import Predictor
 from folds.training.validate import external_scores
 from tests.distributed.finished import finished_run, fold_of, problem_of
@@ -18,7 +19,7 @@ def decided(folder, problem, *, only=None, fold=fold_of):
     """What is chosen for a finished run, and the run."""
     run, results = finished_run(folder, problem, only=only, fold=fold)
     pooled = pool(run.prepared, results)
-    shift = pooled.shift.shifted.judged(problem.images.labels)
+    shift = score_corrupted(problem.images.labels, pooled.shift)
     return run, pooled, choose(run, results, pooled, {} if shift is None else shift.flat())
 
 
@@ -49,7 +50,8 @@ def test_the_ensemble_is_registered_unless_something_else_is_asked_for(tmp_path)
     assert kinds(choice) == ["best-fold", "ensemble"]
     assert choice.chosen.kind == "ensemble"
     assert len(choice.chosen.folders) == 3
-    assert pooled.oof.scores.items() <= choice.chosen.measured.items()
+    own = scores(pooled.oof.labels, pooled.oof.probabilities)
+    assert own.items() <= choice.chosen.measured.items()
     assert "shift.macro_f1" in choice.chosen.measured
 
 
@@ -107,7 +109,9 @@ def test_external_images_tell_which_candidate_is_worth_most(tmp_path, soup):
     found = pooled.external["lab3"].probabilities
     np.testing.assert_array_equal(best.external["lab3"], found[choice.best])
     np.testing.assert_allclose(mean.external["lab3"], found.mean(axis=0), atol=1e-7)
-    np.testing.assert_array_equal(refit.external["lab3"], run.space.read_result(2)["external_lab3"])
+    np.testing.assert_array_equal(
+        refit.external["lab3"], run.space.read_outcome(2).external["lab3"]
+    )
     np.testing.assert_array_equal(mean.holdout, pooled.holdout.probabilities.mean(axis=0))
     for candidate in choice.candidates:
         for other in (lab2, lab3):

@@ -9,6 +9,7 @@ from distributed.outcome.candidates import choose
 from distributed.outcome.console import markdown, print_summary
 from distributed.outcome.pooling import pool
 from distributed.outcome.summarise import summarise
+from folds.evaluation.shift import score_corrupted
 from tests.distributed.finished import finished_run, problem_of
 from tracking.summary import Summary
 
@@ -18,7 +19,7 @@ def told(folder, **settings):
     problem = problem_of(**settings)
     run, results = finished_run(folder, problem)
     pooled = pool(run.prepared, results)
-    shift = pooled.shift.shifted.judged(problem.images.labels)
+    shift = score_corrupted(problem.images.labels, pooled.shift)
     choice = choose(run, results, pooled, {} if shift is None else shift.flat())
     said = assess(problem.images, pooled, results)
     summary = summarise(run, results, pooled, shift, said, choice).of_version("7")

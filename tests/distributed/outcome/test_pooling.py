@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from distributed.outcome.pooling import pool, shift_arrays
+from distributed.outcome.pooling import oof_arrays, pool, shift_arrays
+from folds.evaluation.shift import score_corrupted
 from folds.prepare import Prepared
 from tests.conftest import small_images
 from tests.distributed.finished import finished_run, problem_of
@@ -32,9 +33,10 @@ def shuffled(many, order):
 
 @given(order=st.permutations(range(6)))
 def test_out_of_fold_predictions_have_one_order_whatever_that_of_the_folds(many, order):
-    one, other = pool(*many).oof, shuffled(many, order).oof
-    for name in ("ids", "labels", "fold", "repeat", "probabilities", "groups"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    one, other = oof_arrays(pool(*many)), oof_arrays(shuffled(many, order))
+    assert list(one) == ["ids", "labels", "fold", "repeat", "probabilities", "groups"]
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name])
 
 
 def test_each_image_is_there_once_a_repeat_with_what_its_own_fold_said(many):
@@ -44,15 +46,15 @@ def test_each_image_is_there_once_a_repeat_with_what_its_own_fold_said(many):
     oof = pooled.oof
     held_out = problem.splits.holdout(images.ids)
     rows = np.setdiff1d(np.arange(len(images)), held_out)
-    np.testing.assert_array_equal(oof.ids, np.tile(images.ids[rows], 2))
+    np.testing.assert_array_equal(pooled.ids, np.tile(images.ids[rows], 2))
     np.testing.assert_array_equal(oof.repeat, np.repeat([0, 1], len(rows)))
     np.testing.assert_array_equal(oof.groups, np.tile(images.groups[rows], 2))
     np.testing.assert_array_equal(oof.labels, np.tile(images.labels[rows], 2))
     for (repeat, fold), result in zip(prepared.folds, results, strict=True):
         mine = (oof.repeat == repeat) & (oof.fold == fold)
-        np.testing.assert_array_equal(oof.ids[mine], images.ids[result["rows"]])
-        np.testing.assert_array_equal(oof.probabilities[mine], result["probabilities"])
-        np.testing.assert_array_equal(pooled.other_views["tta"][mine], result["other_view_tta"])
+        np.testing.assert_array_equal(pooled.ids[mine], images.ids[result.rows])
+        np.testing.assert_array_equal(oof.probabilities[mine], result.probabilities)
+        np.testing.assert_array_equal(pooled.other_views["tta"][mine], result.other_views["tta"])
 
 
 @given(order=st.permutations(range(6)))
@@ -65,7 +67,7 @@ def test_what_is_said_of_corrupted_images_stands_beside_what_is_said_of_the_same
     oof = pooled.oof
     said = dict(
         zip(
-            zip(oof.ids.tolist(), oof.repeat.tolist(), strict=True),
+            zip(pooled.ids.tolist(), oof.repeat.tolist(), strict=True),
             zip(oof.probabilities.argmax(axis=1), oof.fold, oof.labels, oof.groups, strict=True),
             strict=True,
         )
@@ -80,11 +82,10 @@ def test_what_is_said_of_corrupted_images_stands_beside_what_is_said_of_the_same
 
 def test_scores_under_corruptions_are_those_of_all_rows_at_once(many):
     images, pooled = many[0].problem.images, pool(*many)
-    shifted = pooled.shift.shifted
-    found = pooled.shift.shifted.judged(images.labels)
-    right = shifted.predicted == images.labels[shifted.rows]
+    found = score_corrupted(images.labels, pooled.shift)
+    right = pooled.shift.predicted == images.labels[pooled.shift.rows]
     assert found.mean_accuracy == pytest.approx(right.mean())
-    assert found.accuracy[shifted.cases[7]] == pytest.approx(right[7].mean())
+    assert found.accuracy[pooled.shift.cases[7]] == pytest.approx(right[7].mean())
 
 
 @given(order=st.permutations(range(6)))
@@ -98,13 +99,11 @@ def test_models_that_saw_other_images_are_stacked_in_the_order_of_the_folds(many
     assert list(pooled.external) == ["lab2", "lab3"]
     for place, number in enumerate(order):
         result = results[number]
-        np.testing.assert_array_equal(pooled.holdout.probabilities[place], result["holdout"])
+        np.testing.assert_array_equal(pooled.holdout.probabilities[place], result.holdout)
         for other in prepared.problem.externals:
             found = pooled.external[other.name]
             np.testing.assert_array_equal(found.labels, other.images.labels)
-            np.testing.assert_array_equal(
-                found.probabilities[place], result[f"external_{other.name}"]
-            )
+            np.testing.assert_array_equal(found.probabilities[place], result.external[other.name])
 
 
 def test_without_shift_hold_out_and_external_images_nothing_of_them_is_there(tmp_path):
@@ -112,5 +111,5 @@ def test_without_shift_hold_out_and_external_images_nothing_of_them_is_there(tmp
     pooled = pool(run.prepared, results)
     assert pooled.holdout is None
     assert pooled.external == pooled.other_views == {}
-    assert pooled.shift.shifted.predicted.shape == (0, 0)
-    assert pooled.shift.shifted.judged(run.prepared.problem.images.labels) is None
+    assert pooled.shift.predicted.shape == (0, 0)
+    assert score_corrupted(run.prepared.problem.images.labels, pooled.shift) is None

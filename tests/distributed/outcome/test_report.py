@@ -15,6 +15,7 @@ from distributed.outcome.report import page_facts, reproduce
 from distributed.outcome.summarise import summarise
 from folds.cli import config_parser
 from folds.config import Config
+from folds.evaluation.shift import score_corrupted
 from tests.distributed.finished import finished_run, fold_of, problem_of
 
 
@@ -113,7 +114,7 @@ def told(folder, problem, **kind):
     """What the page of a finished run tells."""
     run, results = finished_run(folder, problem, **kind)
     images, pooled = problem.images, pool(run.prepared, results)
-    said, shift = assess(images, pooled, results), pooled.shift.shifted.judged(images.labels)
+    said, shift = assess(images, pooled, results), score_corrupted(images.labels, pooled.shift)
     choice = choose(run, results, pooled, {} if shift is None else shift.flat())
     summary = summarise(run, results, pooled, shift, said, choice)
     found = page_facts(run, results, pooled, said, choice, summary, folder / "sheet.png")
@@ -133,7 +134,7 @@ def test_a_page_tells_what_was_found(tmp_path):
     assert found.confusion.sum() == len(oof.labels)
     assert sum(row.support for row in found.classes) == len(oof.labels)
     assert len(found.shift.cases) == 19 * 5
-    clean = pooled.shift.clean == images.labels[pooled.shift.shifted.rows]
+    clean = pooled.shift.clean == images.labels[pooled.shift.rows]
     assert found.shift.clean["accuracy"] == pytest.approx(clean.mean())
     assert [(row.name, row.model) for row in found.elsewhere] == [
         ("out of fold, TTA", "the folds"),

@@ -9,8 +9,6 @@ from sklearn import metrics
 
 from folds.evaluation.calibration import expected_calibration_error
 from folds.evaluation.metrics import (
-    HoldOut,
-    OutOfFold,
     confusion,
     mean_and_std,
     odd_initial_loss,
@@ -123,13 +121,6 @@ def test_mean_and_std():
     assert mean_and_std([5.0]) == (5.0, 0.0)
 
 
-def test_out_of_fold_scores_are_of_all_predictions_pooled():
-    zeros = np.zeros(200, dtype=np.int64)
-    ids = np.array([str(row) for row in range(200)])
-    pooled = OutOfFold(ids, LABELS, zeros, zeros, PROBABILITIES, ids)
-    assert pooled.scores == scores(LABELS, PROBABILITIES)
-
-
 class TestInitialLoss:
     @pytest.mark.parametrize("classes", [2, 8, 1000])
     def test_near_the_logarithm_of_the_classes_is_silent(self, classes):
@@ -140,11 +131,3 @@ class TestInitialLoss:
         words = odd_initial_loss(factor * np.log(8), 8)
         assert f"{factor * np.log(8):.3g}" in words
         assert "about 2.08" in words
-
-
-def test_a_holdout_is_scored_by_one_model_and_by_the_mean_of_all():
-    probabilities = np.stack([PROBABILITIES, np.roll(PROBABILITIES, 1, axis=1)])
-    holdout = HoldOut(np.arange(len(LABELS)).astype(str), LABELS, probabilities)
-    assert holdout.of_model(0) == scores(LABELS, PROBABILITIES)
-    assert holdout.of_model(1) == scores(LABELS, probabilities[1])
-    assert holdout.of_ensemble == scores(LABELS, probabilities.mean(axis=0))

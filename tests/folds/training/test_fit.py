@@ -14,7 +14,7 @@ from folds.model.bundle import ModelCard, Predictor, write_bundle
 from folds.runtime.device import Runtime
 from folds.sampling import model_seed
 from folds.training import fit
-from folds.training.checkpoint import EpochReport
+from folds.training.outcome import EpochReport
 from tests.folds.training.several_workers import trained_by_workers
 
 CPU = Runtime.choose("cpu", "fp32")

@@ -37,32 +37,32 @@ class TestShift:
         result = train(problem)
         model = Classifier("test_vit", classes=3, size=32).eval()
         model.load_state_dict(result.weights)
-        rows = result.shift.rows
+        rows = result.corrupted.rows
         images = to_input(torch.from_numpy(problem.images.pixels[rows]), 32)
         keys = keys_of(problem.images.ids[rows])
-        assert result.shift.cases == tuple(suite("full"))
+        assert result.corrupted.cases == tuple(suite("full"))
         for case in (("jpeg", 5), ("gaussian_noise", 1), ("rotation", 3)):
             with torch.inference_mode():
                 expected = model(corrupt(images, keys, *case)).argmax(dim=1).numpy()
-            found = result.shift.predicted[result.shift.cases.index(case)]
+            found = result.corrupted.predicted[result.corrupted.cases.index(case)]
             assert (found == expected).mean() > 0.95
 
     def test_does_not_touch_the_training(self, make_problem):
         plain, other = train(make_problem()), train(make_problem(shift="fast"))
         assert all(torch.equal(tensor, other.weights[n]) for n, tensor in plain.weights.items())
         assert plain.scores == other.scores
-        assert plain.shift.predicted.shape == (0, 0)
+        assert plain.corrupted.predicted.shape == (0, 0)
 
     def test_is_among_what_is_measured(self, make_problem):
         result = train(make_problem(shift="fast"))
-        assert len(result.shift.predicted) == 19
+        assert len(result.corrupted.predicted) == 19
         assert 0 <= result.measured["shift.worst"] <= result.measured["shift.macro_f1"] <= 1
         assert result.measured["accuracy"] == result.scores["accuracy"]
 
     def test_fast_sees_fewer_images_where_training_is_short(self, make_images, make_problem):
         images = make_images((300, 300))
         problem = make_problem(images, shift="fast", stages=["1:2:1e-3"], batch_size=64)
-        rows = train(problem).shift.rows
+        rows = train(problem).corrupted.rows
         assert len(rows) == validate.FEWEST
         assert len(set(rows)) == len(rows)
         assert validate.shift_share("fast", (Stage(1, 8, 1e-3),)) == 1
