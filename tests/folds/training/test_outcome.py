@@ -13,7 +13,7 @@ from tests.distributed.finished import fold_of, problem_of
 @pytest.fixture(scope="module")
 def outcome():
     problem = problem_of(
-        folds=3, holdout=0.2, tta="flips", shift="fast", externals=("lab2", "lab-3")
+        folds=3, holdout=0.2, tta="flips", shift="fast", externals=("lab2", "lab3")
     )
     return fold_of(problem, 0, 1).outcome
 
