@@ -12,6 +12,7 @@ import yaml
 
 import distributed
 import folds
+import tracking
 from distributed.planning.plan import Resources
 from folds.errors import UserError
 
@@ -78,7 +79,8 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
             include_dashboard=False, **options,
         )  # fmt: skip
     else:
-        packages = [str(Path(package.__file__ or "").parent) for package in (folds, distributed)]
+        ours = (folds, tracking, distributed)  # machines of the cluster need no copy of the code
+        packages = [str(Path(package.__file__ or "").parent) for package in ours]
         try:
             ray.init(
                 address=address,

@@ -192,12 +192,12 @@ class Recorder:
                 self._client.set_terminated(run, status)
 
     def _experiment(self, name: str) -> str:
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
             return str(self._client.create_experiment(name, self.store.artifact_root))
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        if experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
 
     def _run(self, name: str, tags: Mapping[str, str], start: int | None = None) -> str:
         """Make a run; `start` in ms."""

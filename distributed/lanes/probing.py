@@ -92,10 +92,10 @@ def _on_a_worker(trial: Trial, plan: Plan) -> Probed:
         num_gpus=1 if plan.device == "cuda" else 0,
         max_calls=1,  # its process ends, and frees what the device held
     )(_probe)
-    found, refused = ray.get(task.remote(trial, plan.device))
+    probed, refused = ray.get(task.remote(trial, plan.device))
     if refused is not None:
         raise UserError(refused)
-    return found
+    return probed
 
 
 def _probe(trial: Trial, device: str) -> tuple[Probed | None, str | None]:
