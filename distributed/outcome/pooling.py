@@ -10,7 +10,7 @@ from folds.arrays import Floats, Ints
 from folds.config.corruptions import suite
 from folds.evaluation.metrics import HoldOut, OutOfFold
 from folds.prepare import Prepared
-from folds.training.validate import Shifted
+from folds.training.validate import ShiftPredictions
 
 Results = list[dict[str, Any]]
 
@@ -21,14 +21,14 @@ class PooledShift:
 
     Parameters
     ----------
-    shifted : Shifted
+    shifted : ShiftPredictions
         Of all folds; rows of one fold after those of another.
     clean : ndarray of int64, shape (S,)
         Predicted classes of the same images as they are.
     fold, repeat : ndarray of int64, shape (S,)
     """
 
-    shifted: Shifted
+    shifted: ShiftPredictions
     clean: Ints
     fold: Ints
     repeat: Ints
@@ -101,7 +101,7 @@ def _shift(prepared: Prepared, results: Results) -> PooledShift:
     cases = tuple(suite(prepared.problem.config.evaluation.shift))
     clean = [r["probabilities"][np.searchsorted(r["rows"], r["shift_rows"])] for r in results]
     seen = np.concatenate(clean).argmax(axis=1)
-    return PooledShift(Shifted(rows, cases, predicted), seen, fold, repeat)
+    return PooledShift(ShiftPredictions(rows, cases, predicted), seen, fold, repeat)
 
 
 def _holdout(prepared: Prepared, results: Results) -> HoldOut | None:

@@ -10,10 +10,14 @@ from folds.config.stages import stage_position
 from folds.evaluation.metrics import scores, softmax
 from folds.training.checkpoint import EpochReport, FoldState
 from folds.training.context import FoldContext
-from folds.training.epoch import predict_logits
 from folds.training.other_views import predict_other_views
-from folds.training.predict import features_of, predict
-from folds.training.validate import Shifted, external_scores, final_shift, predict_external
+from folds.training.predict import features_of, predict, predict_logits
+from folds.training.validate import (
+    ShiftPredictions,
+    external_scores,
+    predict_external,
+    predict_shift,
+)
 
 MAPPED = 1000  # images
 
@@ -50,7 +54,7 @@ class FoldResult:
         of the images as ``--val-augment`` makes them; empty without both.
     other_view_scores : dict of str to dict
         Their scores.
-    shift : Shifted
+    shift : ShiftPredictions
         What the best epoch's model makes of corrupted validation images (``--shift``).
     external : dict of str to ndarray of float32, shape (E, C)
         Its probabilities of external images (as ``--tta`` says), by their sets' names.
@@ -72,7 +76,7 @@ class FoldResult:
     holdout: Floats
     other_views: dict[str, Floats]
     other_view_scores: dict[str, dict[str, float]]
-    shift: Shifted
+    shift: ShiftPredictions
     external: dict[str, Floats]
     measured: dict[str, float]
     features: Floats
@@ -87,7 +91,7 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
     labels = everyone[context.held_out]
     state.model.load_state_dict(state.best_weights)
     other_views = predict_other_views(context, state.model) if len(labels) else {}
-    shift = final_shift(context, state.model)
+    shift = predict_shift(context, state.model)
     others = context.problem.externals
     tta = context.problem.config.model.tta
     external = {e.name: predict_external(context, state.model, e, tta) for e in others}

@@ -1,4 +1,7 @@
-"""What models are chosen by, measured: on the validation part, under corruptions, elsewhere."""
+"""Measuring a model: on the validation part, on its images corrupted, and on external images.
+
+After each epoch as far as ``--select-by`` needs it, and once more for a finished fold.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +27,8 @@ FEWEST = 100  # images
 
 
 @dataclass(frozen=True)
-class Shifted:
-    """What a model makes of corrupted images.
+class ShiftPredictions:
+    """Classes that a model predicts for corrupted images.
 
     Parameters
     ----------
@@ -43,8 +46,8 @@ class Shifted:
 
     def scores(self, labels: Ints) -> dict[str, float]:
         """Scores by the names of ``--select-by``; `labels` are those of all images."""
-        found = self.judged(labels)
-        return {} if found is None else found.flat()
+        judged = self.judged(labels)
+        return {} if judged is None else judged.flat()
 
     def judged(self, labels: Ints) -> ShiftScores | None:
         """All scores, if there are any predictions."""
@@ -54,7 +57,7 @@ class Shifted:
         return shift_scores(labels[self.rows], by_case)
 
 
-def chosen_by(context: FoldContext, model: Classifier, logits: Floats) -> float:
+def selection_score(context: FoldContext, model: Classifier, logits: Floats) -> float:
     """Value of ``--select-by`` after an epoch; larger is better.
 
     Parameters
@@ -64,30 +67,31 @@ def chosen_by(context: FoldContext, model: Classifier, logits: Floats) -> float:
     """
     problem = context.problem
     select, labels = problem.select_by, problem.images.labels
-    found = quick_scores(labels[context.held_out], logits)
-    found["log_loss"] = found["loss"]
-    if not found.keys() >= {name for name in select.names if "." not in name}:
-        found |= scores(labels[context.held_out], softmax(logits))
+    measured = quick_scores(labels[context.held_out], logits)
+    measured["log_loss"] = measured["loss"]
+    # the other scores take longer than the quick ones, so they wait until somebody asks for them
+    if not measured.keys() >= {name for name in select.names if "." not in name}:
+        measured |= scores(labels[context.held_out], softmax(logits))
     if select.corruptions:
         cases = [case for case in suite("fast") if case[0] in select.corruptions]
-        found |= shifted(context, model, cases, EACH_EPOCH).scores(labels)
+        measured |= predict_corrupted(context, model, cases, EACH_EPOCH).scores(labels)
     for external in problem.externals:
         if external.name in select.externals:
-            found |= external_scores(external, predict_external(context, model, external))
-    return select.value(found)
+            measured |= external_scores(external, predict_external(context, model, external))
+    return select.value(measured)
 
 
-def final_shift(context: FoldContext, model: Classifier) -> Shifted:
-    """What a finished fold makes of ``--shift``."""
+def predict_shift(context: FoldContext, model: Classifier) -> ShiftPredictions:
+    """Predictions of a finished fold for the suite of ``--shift``."""
     kind = context.problem.config.evaluation.shift
-    return shifted(context, model, suite(kind), shift_share(kind, context.problem.stages))
+    return predict_corrupted(context, model, suite(kind), shift_share(kind, context.problem.stages))
 
 
 def shift_share(kind: Shift, stages: Sequence[Stage]) -> float:
-    """Share of the validation images that the suite sees: ``fast`` for a fifth of a run's time.
+    """Share of the validation images that are corrupted: with ``fast`` a fifth of a run's time.
 
     Nineteen views of each cost about as much as an epoch of training; a frozen epoch counts a
-    quarter. The share is found by counting, not by a clock: results depend on no machine.
+    quarter. The share is counted, not taken from a clock: results depend on no machine.
     """
     if kind == "full":
         return 1.0
@@ -96,10 +100,10 @@ def shift_share(kind: Shift, stages: Sequence[Stage]) -> float:
 
 
 @torch.inference_mode()
-def shifted(
+def predict_corrupted(
     context: FoldContext, model: Classifier, cases: Sequence[Case], share: float
-) -> Shifted:
-    """Predict some of the validation part, under each corruption.
+) -> ShiftPredictions:
+    """Predict the classes of some images of the validation part under each corruption.
 
     Notes
     -----
@@ -108,15 +112,15 @@ def shifted(
     problem = context.problem
     rows = _some(context, share) if cases else context.held_out[:0]
     model.eval()
-    see = as_logits(context, model)
+    logits = as_logits(context, model)
     parts = eval_batches(context, rows)
     outputs = []
     for part, (_, pixels) in zip(parts, context.pixels.batches(parts), strict=True):
         images, keys = to_input(pixels, problem.size), keys_of(problem.images.ids[part])
         views = (corrupt(images, keys, *case) for case in cases)
-        outputs.append(torch.stack([see(view).argmax(dim=1) for view in views], dim=1))
-    found = all_gather(context, outputs, len(rows), max(len(cases), 1))
-    return Shifted(rows, tuple(cases), found.to(torch.int64).numpy().T[: len(cases)])
+        outputs.append(torch.stack([logits(view).argmax(dim=1) for view in views], dim=1))
+    predicted = all_gather(context, outputs, len(rows), max(len(cases), 1))
+    return ShiftPredictions(rows, tuple(cases), predicted.to(torch.int64).numpy().T[: len(cases)])
 
 
 def _some(context: FoldContext, share: float) -> Ints:
@@ -132,10 +136,10 @@ def predict_external(
 ) -> Floats:
     """Probabilities (E, C) of external images, averaged over the views of `folds.augment.tta`."""
     rows = np.arange(len(external.images))
-    return predict(context, model, context.elsewhere[external.name], rows, tta)
+    return predict(context, model, context.externals[external.name], rows, tta)
 
 
 def external_scores(external: External, probabilities: Floats) -> dict[str, float]:
     """Scores by the names of ``--select-by``."""
-    found = scores(external.images.labels, probabilities)
-    return {f"external.{external.name}.{name}": value for name, value in found.items()}
+    measured = scores(external.images.labels, probabilities)
+    return {f"external.{external.name}.{name}": value for name, value in measured.items()}

@@ -21,7 +21,7 @@ from folds.runtime.device import Runtime
 from folds.splits.make import tasks
 from folds.training.checkpoint import EpochReport
 from folds.training.result import FoldResult
-from folds.training.validate import Shifted, external_scores
+from folds.training.validate import ShiftPredictions, external_scores
 from tests.conftest import small_images, small_problem
 
 
@@ -70,7 +70,7 @@ def fold_of(problem, repeat, fold, *, skill=0.7, values=(0.5, 0.6, 0.4), weights
     cases = tuple(suite(evaluation.shift))
     some = rows[: 1 + len(rows) // 2] if cases else rows[:0]
     wrong = rng.random((len(cases), len(some))) < 0.4
-    shift = Shifted(some, cases, (images.labels[some] + wrong) % classes)
+    shift = ShiftPredictions(some, cases, (images.labels[some] + wrong) % classes)
     found = guesses(true, classes, skill, rng)
     other_views = {"tta": guesses(true, classes, skill, rng)} if problem.card.tta != "none" else {}
     external = {e.name: guesses(e.images.labels, classes, skill, rng) for e in problem.externals}

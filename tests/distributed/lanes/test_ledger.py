@@ -9,7 +9,7 @@ from distributed.workspace import Workspace
 from folds.model.bundle import ModelCard
 from folds.training.checkpoint import EpochReport
 from folds.training.result import FoldResult
-from folds.training.validate import Shifted
+from folds.training.validate import ShiftPredictions
 
 CARD = ModelCard("test_resnet", ("a", "b"), 32)
 
@@ -44,7 +44,7 @@ def result(fold):
             holdout=probabilities[:0],
             other_views={},
             other_view_scores={},
-            shift=Shifted(np.arange(0), (), np.zeros((0, 0), np.int64)),
+            shift=ShiftPredictions(np.arange(0), (), np.zeros((0, 0), np.int64)),
             external={},
             measured=scores,
             features=probabilities,
