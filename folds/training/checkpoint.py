@@ -1,4 +1,4 @@
-"""A fold's state while it is trained, and the same as bytes."""
+"""A fold's state while it is trained, and the same as the bytes of a checkpoint."""
 
 import io
 from dataclasses import asdict, dataclass, field
@@ -56,10 +56,6 @@ class EpochReport:
     ema_macro_f1: float | None = None
 
 
-def _no_scaler() -> GradScaler:
-    return GradScaler("cpu", enabled=False)
-
-
 @dataclass
 class FoldState:
     """What changes while a fold is trained; `epoch` is the next one.
@@ -71,7 +67,7 @@ class FoldState:
     model: Classifier
     optimizer: torch.optim.Optimizer
     average: Average | None = None
-    scaler: GradScaler = field(default_factory=_no_scaler)
+    scaler: GradScaler = field(default_factory=lambda: GradScaler("cpu", enabled=False))
     epoch: int = 0
     best_epoch: int = -1
     best_score: float | None = None

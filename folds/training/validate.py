@@ -110,7 +110,7 @@ def predict_corrupted(
     Which images these are depends on their ids alone.
     """
     problem = context.problem
-    rows = _some(context, share) if cases else context.held_out[:0]
+    rows = _subset(context, share) if cases else context.held_out[:0]
     model.eval()
     logits = as_logits(context, model)
     parts = eval_batches(context, rows)
@@ -123,7 +123,7 @@ def predict_corrupted(
     return ShiftPredictions(rows, tuple(cases), predicted.to(torch.int64).numpy().T[: len(cases)])
 
 
-def _some(context: FoldContext, share: float) -> Ints:
+def _subset(context: FoldContext, share: float) -> Ints:
     """A share of the validation part, those whose ids have the lowest keys; in their order."""
     rows = context.held_out
     count = min(len(rows), max(round(share * len(rows)), FEWEST))

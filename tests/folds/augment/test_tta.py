@@ -128,8 +128,6 @@ class TestAugmentedValidation:
         labels = problem.images.labels[found.rows]
         augmented = found.other_views["augmented"]
         assert found.other_view_scores["augmented"] == scores(labels, augmented)
-            labels, found.other_views["augmented"]
-        )
 
     def test_does_nothing_to_images_that_the_policy_leaves_alone(self, make_problem):
         found = fit_fold(make_problem(val_augment=[{"op": "rotate", "p": 0}]), 0, 0, runtime=CPU)
