@@ -22,9 +22,9 @@ _ORDERS = np.array([np.eye(3)[list(order)] for order in itertools.permutations(r
 
 def _of(colour: Matrices) -> Matrices:
     """Matrices (n, 7, 7) that treat the mean as the pixels, by (n, 3, 3)."""
-    found = np.tile(np.eye(7), (len(colour), 1, 1))
-    found[:, :3, :3] = found[:, 3:6, 3:6] = colour
-    return found
+    matrices = np.tile(np.eye(7), (len(colour), 1, 1))
+    matrices[:, :3, :3] = matrices[:, 3:6, 3:6] = colour
+    return matrices
 
 
 def _towards_grey(factor: NDArray) -> Matrices:
@@ -41,10 +41,10 @@ def brightness(numbers: Floats, max: float) -> Matrices:
 def contrast(numbers: Floats, max: float) -> Matrices:
     """Move pixels away from the image's mean grey, or towards it, by ``1 - max`` to ``1 + max``."""
     factor = (1 + signed(numbers, max))[:, None, None]
-    found = _of(factor * np.eye(3))
-    found[:, :3, 3:6] = (1 - factor) * GREY
-    found[:, 3:6, 3:6] += (1 - factor) * GREY
-    return found
+    matrices = _of(factor * np.eye(3))
+    matrices[:, :3, 3:6] = (1 - factor) * GREY
+    matrices[:, 3:6, 3:6] += (1 - factor) * GREY
+    return matrices
 
 
 def saturation(numbers: Floats, max: float) -> Matrices:

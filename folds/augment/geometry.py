@@ -23,10 +23,10 @@ _CORNERS = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])
 
 def _matrices(count: int, **cells: NDArray | float) -> Matrices:
     """Identity matrices, but for cells named after their row and column."""
-    found = np.tile(np.eye(3), (count, 1, 1))
+    matrices = np.tile(np.eye(3), (count, 1, 1))
     for name, value in cells.items():
-        found[:, int(name[1]), int(name[2])] = value
-    return found
+        matrices[:, int(name[1]), int(name[2])] = value
+    return matrices
 
 
 def _turn(angle: NDArray) -> Matrices:
@@ -174,8 +174,8 @@ def _places(back: Tensor, side: int) -> Tensor:
     """Where each output pixel comes from: (n, 2, side, side), by matrices (n, 2 or 3, 3)."""
     axis = torch.linspace(-1, 1, side, device=back.device)
     across, down, shift = back[..., None].unbind(2)  # (n, 2 or 3, 1) each
-    found = (across * axis)[:, :, None] + (down * axis + shift)[..., None]
-    return found if found.shape[1] == 2 else found[:, :2] / found[:, 2:]
+    places = (across * axis)[:, :, None] + (down * axis + shift)[..., None]
+    return places if places.shape[1] == 2 else places[:, :2] / places[:, 2:]
 
 
 def _sampled(image: Tensor, grid: Tensor) -> Tensor:

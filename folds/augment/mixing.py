@@ -17,6 +17,7 @@ from folds.arrays import Floats, Ints
 from folds.augment.masks import boxes, inside
 from folds.config.policies import Entry
 
+Mixed = tuple[Tensor, Floats]  # images, and the shares of their own labels
 _NUMBERS = 4  # the most that a mixing operation uses
 
 
@@ -57,15 +58,15 @@ def draw(entries: Sequence[Entry], numbers: Sequence[Floats], labels: Ints) -> M
     """
     count = len(labels)
     places = np.arange(count)
-    found = Mixing(np.full(count, -1), places.copy(), np.zeros((count, _NUMBERS), np.float32))
+    mixing = Mixing(np.full(count, -1), places.copy(), np.zeros((count, _NUMBERS), np.float32))
     for index, (entry, own) in enumerate(zip(entries, numbers, strict=True)):
         groups = labels if entry.op == "within_class" else np.zeros(count, np.int64)
         partners = _partners(own[:, 2], groups)
-        acts = (own[:, 0] < entry.p) & (found.chosen < 0) & (partners != places)
-        found.chosen[acts] = index
-        found.partners[acts] = partners[acts]
-        found.numbers[acts, : own.shape[1] - 1] = own[acts, 1:]
-    return found
+        acts = (own[:, 0] < entry.p) & (mixing.chosen < 0) & (partners != places)
+        mixing.chosen[acts] = index
+        mixing.partners[acts] = partners[acts]
+        mixing.numbers[acts, : own.shape[1] - 1] = own[acts, 1:]
+    return mixing
 
 
 def _partners(numbers: NDArray[np.float32], groups: Ints) -> Ints:
@@ -107,47 +108,47 @@ def mix(
         if len(rows):
             at = torch.from_numpy(rows).to(image.device, non_blocking=True)
             numbers = mixing.numbers[rows]
-            one, shares[rows] = _OPERATIONS[entry.op](image[at], partner[at], numbers, entry)
-            mixed[at] = one
+            operation = _OPERATIONS[entry.op]
+            mixed[at], shares[rows] = operation(image[at], partner[at], numbers, entry)
     return mixed, torch.from_numpy(shares).to(image.device, non_blocking=True)
 
 
-def _mixup(one: Tensor, two: Tensor, numbers: Floats, entry: Entry) -> tuple[Tensor, Floats]:
+def _mixup(image: Tensor, partner: Tensor, numbers: Floats, entry: Entry) -> Mixed:
     """Blend by a number of the Beta distribution (Zhang et al., mixup, 2018)."""
     weight = _beta(numbers, entry)
-    return _blend(one, two, weight), weight
+    return _blend(image, partner, weight), weight
 
 
-def _cutmix(one: Tensor, two: Tensor, numbers: Floats, entry: Entry) -> tuple[Tensor, Floats]:
+def _cutmix(image: Tensor, partner: Tensor, numbers: Floats, entry: Entry) -> Mixed:
     """Paste a rectangle of the partner; shares are counted in pixels (Yun et al., CutMix, 2019)."""
     side = np.sqrt(1 - _beta(numbers, entry))
-    box = boxes(np.column_stack([side, side]), numbers[:, 2:], one.shape[-1])
+    box = boxes(np.column_stack([side, side]), numbers[:, 2:], image.shape[-1])
     area = (box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])
-    shares = 1 - area / one.shape[-1] ** 2
-    return torch.where(inside(box, one), two, one), shares.astype(np.float32)
+    shares = 1 - area / image.shape[-1] ** 2
+    return torch.where(inside(box, image), partner, image), shares.astype(np.float32)
 
 
-def _fourier(one: Tensor, two: Tensor, numbers: Floats, entry: Entry) -> tuple[Tensor, Floats]:
+def _fourier(image: Tensor, partner: Tensor, numbers: Floats, entry: Entry) -> Mixed:
     """Blend the low frequencies' amplitudes, keep the phases and the label.
 
     What colours and light are like is in the amplitudes, what is seen in the phases (Yang and
     Soatto, FDA, 2020; Xu et al., A Fourier-based framework, 2021).
     """
-    ours, theirs = torch.fft.rfft2(one), torch.fft.rfft2(two)
-    side = one.shape[-1]
-    rows = torch.fft.fftfreq(side, device=one.device).abs() <= entry.strengths["band"]
-    columns = torch.fft.rfftfreq(side, device=one.device).abs() <= entry.strengths["band"]
+    ours, theirs = torch.fft.rfft2(image), torch.fft.rfft2(partner)
+    side = image.shape[-1]
+    rows = torch.fft.fftfreq(side, device=image.device).abs() <= entry.strengths["band"]
+    columns = torch.fft.rfftfreq(side, device=image.device).abs() <= entry.strengths["band"]
     low = rows[:, None] & columns
-    weight = torch.from_numpy(entry.strengths["max"] * numbers[:, 0]).to(one.device)
+    weight = torch.from_numpy(entry.strengths["max"] * numbers[:, 0]).to(image.device)
     amplitude = torch.lerp(ours.abs(), theirs.abs(), weight.view(-1, 1, 1, 1) * low)
-    image = torch.fft.irfft2(torch.polar(amplitude, ours.angle()), s=(side, side))
-    return image.clamp_(0, 1), np.ones(len(one), np.float32)
+    mixed = torch.fft.irfft2(torch.polar(amplitude, ours.angle()), s=(side, side))
+    return mixed.clamp_(0, 1), np.ones(len(image), np.float32)
 
 
-def _within_class(one: Tensor, two: Tensor, numbers: Floats, entry: Entry) -> tuple[Tensor, Floats]:
+def _within_class(image: Tensor, partner: Tensor, numbers: Floats, entry: Entry) -> Mixed:
     """Blend two images of a class: the label stays as it is."""
-    image = _blend(one, two, 1 - entry.strengths["max"] * numbers[:, 0])
-    return image, np.ones(len(one), np.float32)
+    mixed = _blend(image, partner, 1 - entry.strengths["max"] * numbers[:, 0])
+    return mixed, np.ones(len(image), np.float32)
 
 
 _OPERATIONS = {
@@ -164,6 +165,7 @@ def _beta(numbers: Floats, entry: Entry) -> Floats:
     return betaincinv(alpha, alpha, numbers[:, 0].astype(np.float64)).astype(np.float32)
 
 
-def _blend(one: Tensor, two: Tensor, weight: Floats) -> Tensor:
-    sent = torch.from_numpy(weight).to(one.device, non_blocking=True)
-    return torch.lerp(two, one, sent.view(-1, 1, 1, 1))
+def _blend(image: Tensor, partner: Tensor, weight: Floats) -> Tensor:
+    """The image with a weight (n,) from 0 to 1, and the partner with the rest."""
+    sent = torch.from_numpy(weight).to(image.device, non_blocking=True)
+    return torch.lerp(partner, image, sent.view(-1, 1, 1, 1))

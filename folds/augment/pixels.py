@@ -104,7 +104,9 @@ def jpeg(image: Tensor, numbers: Floats, max: float) -> Tensor:
 def noise(image: Tensor, numbers: Floats, max: float) -> Tensor:
     """Add Gaussian noise of a standard deviation up to `max`, another one at each pixel."""
     drawn = normals(numbers[:, 1], image[0].numel(), image.device).view_as(image)
-    return torch.addcmul(image, drawn, _each(image, max * numbers[:, 0])).clamp_(0, 1)
+    deviation = torch.from_numpy((max * numbers[:, 0]).astype(np.float32))
+    sent = deviation.to(image.device, non_blocking=True).view(-1, 1, 1, 1)
+    return torch.addcmul(image, drawn, sent).clamp_(0, 1)
 
 
 OPERATIONS: Mapping[str, Callable[..., Tensor]] = {
@@ -114,12 +116,6 @@ OPERATIONS: Mapping[str, Callable[..., Tensor]] = {
         erase, grid_mask,
     )
 }  # fmt: skip
-
-
-def _each(image: Tensor, values: Floats) -> Tensor:
-    """A value for each image, on its device and to be broadcast over its pixels."""
-    sent = torch.from_numpy(values.astype(np.float32)).to(image.device, non_blocking=True)
-    return sent.view(-1, 1, 1, 1)
 
 
 def _odd(pixels: float, side: int) -> int:

@@ -13,7 +13,8 @@ from folds.augment import draws
 from folds.augment.colour import recolour
 from folds.augment.draws import Draw
 from folds.augment.geometry import warp
-from folds.augment.mixing import Mixing, draw, mix
+from folds.augment.mixing import Mixing, mix
+from folds.augment.mixing import draw as draw_mixing
 from folds.augment.pixels import OPERATIONS
 from folds.config.policies import KINDS, Entry, entries
 from folds.config.policies import OPERATIONS as KNOWN
@@ -81,14 +82,12 @@ class Policy:
     def mixing(self, numbers: Floats, labels: Ints) -> Mixing:
         """Choose partners for a global batch; see `folds.augment.mixing.draw`."""
         mixers = [part for part in self._parts(numbers) if KNOWN[part[0].op].kind == "mixing"]
-        return draw([entry for entry, _ in mixers], [own for _, own in mixers], labels)
+        return draw_mixing([entry for entry, _ in mixers], [own for _, own in mixers], labels)
 
     def mix(self, image: Tensor, partner: Tensor, mixing: Mixing) -> tuple[Tensor, Tensor]:
         """Mix augmented images with their partners; see `folds.augment.mixing.mix`."""
-        return mix(list(self._of_kind("mixing")), image, partner, mixing)
-
-    def _of_kind(self, kind: str) -> Iterator[Entry]:
-        return (entry for entry in self.entries if KNOWN[entry.op].kind == kind)
+        mixers = [entry for entry in self.entries if KNOWN[entry.op].kind == "mixing"]
+        return mix(mixers, image, partner, mixing)
 
     def _parts(self, numbers: Floats) -> Iterator[tuple[Entry, Floats]]:
         """Each entry and its columns."""
@@ -108,22 +107,22 @@ def make_policy(text: str) -> Policy:
 def perform(image: Tensor, drawn: Sequence[Draw]) -> Tensor:
     """Do what was drawn, in the order of `policies.KINDS`; may overwrite the images."""
     kinds: dict[str, list[Draw]] = {kind: [] for kind in KINDS}
-    for one in drawn:
-        kinds[one.kind].append(one)
+    for draw in drawn:
+        kinds[draw.kind].append(draw)
     image = recolour(warp(image, kinds["geometry"]), kinds["colour"])
     for kind in ("pointwise", "filter", "degrade", "mask"):
-        for one in kinds[kind]:
-            image = _some(image, one)
+        for draw in kinds[kind]:
+            image = _operate(image, draw)
     return image
 
 
-def _some(image: Tensor, one: Draw) -> Tensor:
-    """Do one operation to the images that drew it."""
-    operation = OPERATIONS[one.op]
-    if len(one.rows) == len(image):
-        return operation(image, one.numbers, **one.strengths)
-    rows = torch.from_numpy(one.rows).to(image.device, non_blocking=True)
-    changed = operation(image[rows], one.numbers, **one.strengths)
+def _operate(image: Tensor, draw: Draw) -> Tensor:
+    """Do an operation to those images of a batch that drew it; may overwrite them."""
+    operation = OPERATIONS[draw.op]
+    if len(draw.rows) == len(image):
+        return operation(image, draw.numbers, **draw.strengths)
+    rows = torch.from_numpy(draw.rows).to(image.device, non_blocking=True)
+    changed = operation(image[rows], draw.numbers, **draw.strengths)
     return image.index_copy_(0, rows, changed)
 
 

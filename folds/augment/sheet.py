@@ -54,17 +54,17 @@ def sheet(
     """
     chosen, count = _choose(images, rows, seed)
     pixels = torch.from_numpy(np.ascontiguousarray(images.pixels[chosen]))
-    looks = [to_input(pixels[:count], size)]
-    labels, found = images.labels[chosen], make_policy(policy)
+    pictures = [to_input(pixels[:count], size)]
+    labels, made = images.labels[chosen], make_policy(policy)
     for epoch in range(columns):
-        table = uniform_table(seed, epoch, len(images), found.columns)[chosen]
-        looks.append(_look(pixels, table, labels, found, size)[:count])
+        table = uniform_table(seed, epoch, len(images), made.columns)[chosen]
+        pictures.append(_as_trained(pixels, table, labels, made, size)[:count])
     names = [images.class_names[label] for label in labels[:count]]
     left = len(images.class_names) - len(set(names))
     policy = policy if len(policy) <= 90 else policy[:87] + "..."
     title = f"policy {policy}" + (f", {left} more classes" if left else "")
     heads = ["original", *(f"epoch {epoch}" for epoch in range(1, columns + 1))]
-    return contact_sheet(looks, names, heads, title)
+    return contact_sheet(pictures, names, heads, title)
 
 
 def _choose(images: ImageSet, rows: int, seed: int) -> tuple[Ints, int]:
@@ -79,7 +79,7 @@ def _choose(images: ImageSet, rows: int, seed: int) -> tuple[Ints, int]:
 
 
 @torch.no_grad()
-def _look(
+def _as_trained(
     pixels: Tensor, table: NDArray[np.float32], labels: Ints, policy: Policy, size: int
 ) -> Tensor:
     """Images as a training step gets them."""
@@ -91,13 +91,13 @@ def _look(
 
 
 def contact_sheet(
-    looks: Sequence[Tensor], names: Sequence[str], heads: Sequence[str], title: str
+    pictures: Sequence[Tensor], names: Sequence[str], heads: Sequence[str], title: str
 ) -> Image.Image:
     """Arrange images in columns, the first of them set apart.
 
     Parameters
     ----------
-    looks : sequence of Tensor of float32, shape (rows, 3, S, S)
+    pictures : sequence of Tensor of float32, shape (rows, 3, S, S)
         The columns, in [0, 1].
     names : sequence of str
         Of the rows; where several in succession are equal, the first is written.
@@ -106,19 +106,19 @@ def contact_sheet(
     title : str
         Above it all.
     """
-    side = max(_CELL, looks[0].shape[-1])
+    side = max(_CELL, pictures[0].shape[-1])
     font, small = ImageFont.load_default(_TEXT), ImageFont.load_default(_TEXT - 2)
     label = int(max(font.getlength(name) for name in names)) + _GAP
     top = _MARGIN + 3 * _TEXT + 2 * _GAP
-    width = 2 * _MARGIN + label + len(looks) * (side + _GAP) + _GAP
+    width = 2 * _MARGIN + label + len(pictures) * (side + _GAP) + _GAP
     width = max(width, 2 * _MARGIN + int(font.getlength(title)) + 80)
     paper = Image.new("RGB", (width, top + len(names) * (side + _GAP) + _MARGIN), _PAPER)
     pen = ImageDraw.Draw(paper)
     pen.text((_MARGIN, _MARGIN), title, _INK, font)
-    for column, look in enumerate(looks):
+    for column, shown in enumerate(pictures):
         left = _MARGIN + label + column * (side + _GAP) + (_GAP if column else 0)
         pen.text((left, top - _TEXT - _GAP), heads[column], _SOFT, small)
-        for row, image in enumerate(look):
+        for row, image in enumerate(shown):
             cell = Image.fromarray(_bytes(image)).resize((side, side), Image.Resampling.BICUBIC)
             paper.paste(cell, (left, top + row * (side + _GAP)))
     for row, name in enumerate(names):

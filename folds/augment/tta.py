@@ -12,10 +12,10 @@ from folds.sampling import uniform_table
 _TURN, _SHIFT, _ZOOM, _LIGHT = 10.0, 0.04, 0.06, 0.08  # degrees; share of a side; factors 1 -+ x
 _SEED, _COLUMNS = 0, 7
 
-Seen = Callable[[Tensor], Tensor]
+Function = Callable[[Tensor], Tensor]  # of images (B, 3, S, S)
 
 
-def views(kind: str) -> list[Seen]:
+def views(kind: str) -> list[Function]:
     """The views of an image, the plain one first.
 
     Parameters
@@ -41,13 +41,13 @@ def views(kind: str) -> list[Seen]:
     return [_symmetry(number) for number in range({"none": 1, "flips": 4, "d4": 8}[kind])]
 
 
-def mean_probabilities(model: Seen, images: Tensor, kind: str) -> Tensor:
+def mean_probabilities(model: Function, images: Tensor, kind: str) -> Tensor:
     """Probabilities (B, C), float32, of images in [0, 1]: the mean over the views."""
-    found = [model(view(images)).float().softmax(dim=1) for view in views(kind)]
-    return torch.stack(found).mean(dim=0)
+    each = [model(view(images)).float().softmax(dim=1) for view in views(kind)]
+    return torch.stack(each).mean(dim=0)
 
 
-def _symmetry(number: int) -> Seen:
+def _symmetry(number: int) -> Function:
     """Mirror along x (bit 0) and y (bit 1), swap the axes (bit 2)."""
     axes = [axis for bit, axis in ((1, 3), (2, 2)) if number & bit]
 
@@ -58,7 +58,7 @@ def _symmetry(number: int) -> Seen:
     return view
 
 
-def _light(row: Tensor) -> Seen:
+def _light(row: Tensor) -> Function:
     """A light view from one row of the table."""
     symmetry, spread = _symmetry(int(row[0] * 8)), 2 * row[1:] - 1
     light = 1 + _LIGHT * float(spread[4])

@@ -19,7 +19,8 @@ def to_input(pixels: Tensor, size: int) -> Tensor:
     Tensor of float32, shape (B, 3, size, size)
         In [0, 1].
     """
-    image = _floats(pixels)
+    image = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    image.div_(255)  # in place: `to` has copied
     if image.shape[-2:] == (size, size):
         return image
     return torch.nn.functional.interpolate(
@@ -49,11 +50,3 @@ def augment(pixels: Tensor, numbers: Floats, policy: Policy, size: int) -> Tenso
     - with every probability at 0 the result is `to_input`'s.
     """
     return policy.apply(to_input(pixels, size), numbers)
-
-
-def _floats(pixels: Tensor) -> Tensor:
-    return (
-        pixels.permute(0, 3, 1, 2)
-        .to(torch.float32, memory_format=torch.contiguous_format)
-        .div_(255)
-    )

@@ -116,19 +116,20 @@ def corrupt(images: Tensor, keys: Tensor, name: str, severity: int) -> Tensor:
         raise ValueError(f"no corruption {name!r}{nearest(name, TABLE)}")
     if severity not in SEVERITIES:
         raise ValueError(f"severity {severity}: must be 1 to 5")
-    found = TABLE[name]
-    strength = found.levels[severity - 1]
+    corruption = TABLE[name]
+    strength = corruption.levels[severity - 1]
+    # under autocast places and noise would be rounded, and differ between precisions
     with torch.autocast(images.device.type, enabled=False):
-        if found.own is not None:
-            changed = found.own(images, numbers_of(keys, name, 1), strength)
+        if corruption.own is not None:
+            changed = corruption.own(images, numbers_of(keys, name, 1), strength)
         else:
-            changed = perform(images.clone(), [_draw(found, keys, name, strength)])
+            changed = perform(images.clone(), [_draw(corruption, keys, name, strength)])
     return changed.clamp(0, 1)
 
 
-def _draw(found: Corruption, keys: Tensor, name: str, strength: float) -> Draw:
-    """An operation of augmentation at full strength."""
-    op = str(found.op)
+def _draw(corruption: Corruption, keys: Tensor, name: str, strength: float) -> Draw:
+    """An operation of augmentation at full strength, on all images."""
+    op = str(corruption.op)
     numbers = numbers_of(keys, name, OPERATIONS[op].numbers)
-    numbers[:, 0] = found.first(numbers[:, 0])
+    numbers[:, 0] = corruption.first(numbers[:, 0])
     return Draw(op, np.arange(len(keys)), numbers, {"max": strength})

@@ -53,6 +53,7 @@ def numbers_of(keys: Tensor, name: str, columns: int) -> Floats:
 
 
 def _signed(text: str) -> int:
+    """First 8 bytes of a text's BLAKE2b, as a number that fits int64."""
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)
 

@@ -74,8 +74,8 @@ def disk(radius: float, most: int) -> Tensor:
     """
     reach = min(math.ceil(radius), most)
     axis = torch.arange(-reach, reach + 1, dtype=torch.float32)
-    found = (radius + 0.5 - torch.hypot(axis, axis[:, None])).clamp(0, 1)
-    return found / found.sum()
+    kernel = (radius + 0.5 - torch.hypot(axis, axis[:, None])).clamp(0, 1)
+    return kernel / kernel.sum()
 
 
 def zoom_blur(image: Tensor, _numbers: Floats, strength: float) -> Tensor:
@@ -101,10 +101,10 @@ def glass_blur(image: Tensor, numbers: Floats, strength: float) -> Tensor:
     straight = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
     drawn = uniforms(numbers[:, 0], 2 * side**2, image.device).view(count, side, side, 2)
     grid = straight + 2 * strength * (2 * drawn - 1)
-    seen = torch.nn.functional.grid_sample(
+    scattered = torch.nn.functional.grid_sample(
         blurred, grid, padding_mode="reflection", align_corners=True
     )
-    return _softened(seen)
+    return _softened(scattered)
 
 
 def pixelate(image: Tensor, _numbers: Floats, strength: float) -> Tensor:
@@ -120,6 +120,7 @@ def _normals(image: Tensor, numbers: Floats) -> Tensor:
 
 
 def _softened(image: Tensor) -> Tensor:
+    """Blur as glass does before and after it scatters."""
     sigma = _GLASS * image.shape[-1]
     most = 2 * ((image.shape[-1] - 1) // 2) + 1  # what can be reflected at the edge
     width = min(2 * math.ceil(3 * sigma) + 1, most)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.special
 from numpy.typing import NDArray
 from sklearn.metrics import (
     accuracy_score,
@@ -13,14 +14,14 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from folds.arrays import Floats, Ints
+from folds.arrays import Doubles, Floats, Ints
 from folds.evaluation.calibration import brier, expected_calibration_error
 
 
 def softmax(logits: Floats) -> Floats:
     """Probabilities (N, C) of logits (N, C), in float64 inside."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
+    probabilities: Doubles = scipy.special.softmax(logits.astype(np.float64), axis=1)
+    return probabilities.astype(np.float32)
 
 
 def quick_scores(labels: Ints, logits: Floats) -> dict[str, float]:
@@ -31,12 +32,12 @@ def quick_scores(labels: Ints, logits: Floats) -> dict[str, float]:
     if not len(labels):
         return dict.fromkeys(("accuracy", "macro_f1", "loss"), float("nan"))
     predicted = logits.argmax(axis=1)
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    chosen = shifted[np.arange(len(labels)), labels]
+    logs = scipy.special.log_softmax(logits.astype(np.float64), axis=1)
     return {
         "accuracy": float((predicted == labels).mean()),
         "macro_f1": macro_f1(labels, predicted),
-        "loss": float((np.log(np.exp(shifted).sum(axis=1)) - chosen).mean()),
+        # they are 0 or less; a minus would say -0 of a perfect model
+        "loss": float(np.abs(logs[np.arange(len(labels)), labels]).mean()),
     }
 
 

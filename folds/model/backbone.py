@@ -91,7 +91,11 @@ class Classifier(nn.Module):
         Tensor, shape (B, C), or a pair of this and a Tensor, shape (B, F)
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone_trains):
-            output = self._rest(inputs, start) if start else self._whole(inputs)
+            if start:
+                output = self._rest(inputs, start)
+            else:
+                output = self.backbone(self._norm(inputs))
+                output = output if self.pool is None else self.pool(output)
         pooled = self.head.pool(output)
         logits = self.head(pooled, rows, seed)
         return (logits, pooled) if with_features else logits
@@ -103,11 +107,8 @@ class Classifier(nn.Module):
             output = part(output)
         return output
 
-    def _whole(self, image: Tensor) -> Tensor:
-        output = self.backbone(self._norm(image))
-        return output if self.pool is None else self.pool(output)
-
     def _rest(self, output: Tensor, start: int) -> Tensor:
+        """Run the parts of the chain from `start` on."""
         if output.ndim == 4:
             output = output.contiguous(memory_format=self.layout)
         for part in self.chain[start:]:
@@ -149,6 +150,7 @@ def chain(network: nn.Module, size: int) -> tuple[nn.Module, ...]:
 
 
 def _links(module: nn.Module) -> Iterator[nn.Module]:
+    """A module's children in order, each `Sequential` as its own children."""
     for child in module.children():
         if type(child) is nn.Sequential:
             yield from _links(child)
@@ -205,8 +207,10 @@ def input_size(name: str, requested: int | str, images_side: int) -> int:
 
 
 def _settings(name: str) -> dict[str, Any]:
-    found = timm.get_pretrained_cfg(name) or timm.get_pretrained_cfg(name.split(".")[0])
-    return found.to_dict() if found is not None else {"input_size": (3, 224, 224)}
+    """A model's pretrained configuration in timm, or what is usual where there is none."""
+    # a tag that timm does not know still names a known architecture
+    settings = timm.get_pretrained_cfg(name) or timm.get_pretrained_cfg(name.split(".")[0])
+    return settings.to_dict() if settings is not None else {"input_size": (3, 224, 224)}
 
 
 def check_size(name: str, size: int, head: HeadShape = PLAIN_HEAD) -> int:

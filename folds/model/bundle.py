@@ -146,6 +146,7 @@ def ensemble(folders: Sequence[Path], target: Path, temperature: float) -> None:
 
 
 def _assemble(target: Path, card: ModelCard, weights: Sequence[Path]) -> None:
+    """Write a bundle whose members' weights are copies of files."""
     target.mkdir(parents=True, exist_ok=True)
     for name, source in zip(card.files, weights, strict=True):
         shutil.copyfile(source, target / name)

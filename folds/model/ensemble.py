@@ -39,8 +39,8 @@ class Ensemble(nn.Module):
 
     def of_inputs(self, images: Tensor) -> Tensor:
         """Probabilities (B, C) of images (B, 3, size, size), float32 in [0, 1]."""
-        seen = torch.cat([view(images) for view in self.views])
-        means = [self._mean(member(seen)) for member in self.members]
+        stacked = torch.cat([view(images) for view in self.views])  # one pass for all views
+        means = [self._mean(member(stacked)) for member in self.members]
         return torch.stack([tempered(mean, self.temperature) for mean in means]).mean(dim=0)
 
     def _mean(self, logits: Tensor) -> Tensor:

@@ -83,6 +83,7 @@ def export(bundle: Path, target: Target, path: Path) -> float:
 
 
 def _program(predictor: Predictor) -> torch.export.ExportedProgram:
+    """Trace a bundle's network for any number of images."""
     side, backbone = predictor.card.size, predictor.card.backbone
     pixels = torch.zeros(2, side, side, 3, dtype=torch.uint8)
     model = predictor.model.to(memory_format=torch.contiguous_format)
@@ -96,6 +97,7 @@ def _program(predictor: Predictor) -> torch.export.ExportedProgram:
 
 
 def _pt2(program: torch.export.ExportedProgram, about: str) -> tuple[bytes, Run]:
+    """The file's content, and what it says of images when it is loaded from that."""
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={"model.json": about})
     module: Any = torch.export.load(io.BytesIO(file.getvalue())).module()
@@ -103,7 +105,8 @@ def _pt2(program: torch.export.ExportedProgram, about: str) -> tuple[bytes, Run]
 
 
 def _onnx(program: torch.export.ExportedProgram, about: str) -> tuple[bytes, Run]:
-    import onnxruntime
+    """As `_pt2`."""
+    import onnxruntime  # an optional package, see `check_target`
 
     bulk = sum(tensor.nbytes for tensor in program.state_dict.values())
     if bulk > _LARGEST:

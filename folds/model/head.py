@@ -129,6 +129,7 @@ class Head(nn.Linear):
 
 
 def _hidden(inputs: int, width: int, shape: HeadShape) -> nn.Sequential:
+    """A hidden layer: linear, normalisation, activation."""
     linear = nn.Linear(inputs, width)
     nn.init.xavier_uniform_(linear.weight)
     nn.init.zeros_(linear.bias)

@@ -93,11 +93,11 @@ def _checked(array: NDArray) -> NDArray:
 
 
 def _column(table: pd.DataFrame) -> tuple[str, pd.Series]:
-    found = [name for name in _COLUMNS if name in table.columns]
-    if len(found) != 1:
+    names = [name for name in _COLUMNS if name in table.columns]
+    if len(names) != 1:
         columns = ", ".join(map(str, table.columns)) or "none"
         raise ValueError(f"the table needs a column 'image' or 'path', one of them; has {columns}")
-    return found[0], table[found[0]]
+    return names[0], table[names[0]]
 
 
 def _file(row: int, column: str, cell: Any, folder: Path | None) -> io.BytesIO | Path:

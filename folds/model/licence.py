@@ -21,5 +21,5 @@ def licence_of(backbone: str, source: str) -> str | None:
     """
     if not source.startswith("hub:"):
         return None
-    found = timm.get_pretrained_cfg(backbone)
-    return None if found is None else found.license
+    settings = timm.get_pretrained_cfg(backbone)
+    return None if settings is None else settings.license

@@ -82,10 +82,11 @@ def greedy(
     weights = uniform([models[order[0]]])
     best = Soup(weights, (order[0],), score(weights))
     for number in order[1:]:
-        chosen = (*best.members, number)
-        weights = uniform([models[one] for one in chosen])
-        if (found := score(weights)) >= best.score:
-            best = Soup(weights, chosen, found)
+        members = (*best.members, number)
+        weights = uniform([models[member] for member in members])
+        candidate = Soup(weights, members, score(weights))
+        if candidate.score >= best.score:
+            best = candidate
     return best
 
 

@@ -119,6 +119,7 @@ def _hub_answers() -> bool:
 
 
 def _from_file(backbone: str, weights: str) -> State:
+    """Read a file's weights, and check that they are all of a backbone's and no others."""
     path = Path(weights).expanduser()
     if not path.is_file():
         near = nearest(weights, ["auto", "hub", "none"])

@@ -59,7 +59,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Probed:
-    """The fastest way found, and its rates."""
+    """The fastest way to train here, and its rates."""
 
     runtime: Runtime
     rates: Rates
@@ -98,7 +98,7 @@ class Trial:
 
 
 def remembered(trial: Trial, runtime: Runtime) -> Probed | None:
-    """What an earlier run on this machine found, if it tried the same."""
+    """What an earlier run on this machine measured, if it tried the same; else None."""
     try:
         stored = json.loads(_memory_of(trial, runtime).read_text(encoding="utf-8"))
         return Probed(replace(runtime, **stored["settings"]), Rates(**stored["rates"]))
@@ -117,28 +117,31 @@ def probe(trial: Trial, runtime: Runtime) -> Probed:
     if (known := remembered(trial, runtime)) is not None:
         return known
     keep_memory()
-    before = torch.get_num_threads()
+    threads = torch.get_num_threads()
     torch.set_num_threads(trial.threads)
-    found = measure(trial, runtime)
-    torch.set_num_threads(before)
+    fastest = measure(trial, runtime)
+    torch.set_num_threads(threads)
     path = _memory_of(trial, runtime)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_suffix(f".{os.getpid()}")
-        content = {"settings": found.runtime.settings, "rates": asdict(found.rates)}
+        content = {"settings": fastest.runtime.settings, "rates": asdict(fastest.rates)}
         scratch.write_text(json.dumps(content), encoding="utf-8")
         scratch.replace(path)
     except OSError:  # a home that cannot be written to: measured again next time
         pass
-    return found
+    return fastest
 
 
 def measure(trial: Trial, runtime: Runtime) -> Probed:
     """Time the candidates and take the fastest."""
     best, seconds = runtime, math.inf
     for change in _changes(trial, runtime):
-        best, seconds = _faster(trial, best, replace(best, **change))
-    needed = _peak(runtime)
+        candidate = replace(best, **change)
+        of_best, of_candidate = _race(trial, best, candidate)
+        faster = of_candidate * CLEARLY < of_best
+        best, seconds = (candidate, of_candidate) if faster else (best, of_best)
+    needed = _peak(runtime)  # before anything is compiled, which takes memory of its own
     left = trial.images / trial.batch_size * seconds
     if trial.compile == "on" or (trial.compile == "auto" and left > COMPILE_AFTER_S):
         candidate = replace(best, compiled=True)
@@ -159,21 +162,11 @@ def measure(trial: Trial, runtime: Runtime) -> Probed:
 def _changes(trial: Trial, runtime: Runtime) -> Iterator[dict[str, Any]]:
     """What to try, one change at a time, each on top of the best so far."""
     if trial.precision == "auto":
-        half = "bf16" if _has_bf16(runtime) else "fp16"
+        on_cpu = runtime.device.type == "cpu"
+        native = on_cpu or torch.cuda.is_bf16_supported(including_emulation=False)
+        half = "bf16" if native else "fp16"
         yield {"precision": "fp32" if runtime.precision == half else half}
     yield {"channels_last": not runtime.channels_last}
-
-
-def _has_bf16(runtime: Runtime) -> bool:
-    if runtime.device.type == "cpu":
-        return True
-    return torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def _faster(trial: Trial, first: Runtime, second: Runtime) -> tuple[Runtime, float]:
-    """The second if it is clearly faster, else the first; and the seconds of its step."""
-    one, two = _race(trial, first, second)
-    return (second, two) if two * CLEARLY < one else (first, one)
 
 
 def _race(trial: Trial, *runtimes: Runtime) -> list[float]:
@@ -236,6 +229,7 @@ def _stepper(trial: Trial, runtime: Runtime) -> Callable[[], None]:
 
 @torch.inference_mode()
 def _forward_seconds(trial: Trial, runtime: Runtime) -> float:
+    """Seconds of the fastest pass of a batch without gradients; the first one warms up."""
     model, image = _network(trial, runtime)
 
     def forward() -> None:
@@ -272,9 +266,10 @@ def _device_bytes(runtime: Runtime) -> int:
 
 
 def _busy(trial: Trial, runtime: Runtime, seconds: float) -> float:
+    """Share of a step's time in which kernels run; see `Rates`."""
     if runtime.device.type != "cuda":
         return 1.0
-    step = _stepper(trial, replace(runtime, compiled=False))
+    step = _stepper(trial, replace(runtime, compiled=False))  # compiling again takes minutes
     step()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         step()
@@ -293,6 +288,7 @@ def _memory_of(trial: Trial, runtime: Runtime) -> Path:
 
 
 def _device_name(runtime: Runtime) -> str:
+    """The GPU, or the processor with its instruction set and number of cores."""
     if runtime.device.type == "cuda":
         return torch.cuda.get_device_name()
     try:

@@ -38,6 +38,11 @@ class _Synchronised:
         return output
 
     def _normalised(self, image: Tensor) -> Tensor:
+        """Normalise by mean and variance over all workers, in two sums.
+
+        Squares of centred values are summed, not of the values: in float32 the difference of two
+        large sums would lose a small variance.
+        """
         norm = self._norm
         axes = [axis for axis in range(image.ndim) if axis != 1]
         shape = [1, -1, *[1] * (image.ndim - 2)]
@@ -54,6 +59,7 @@ class _Synchronised:
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        """Update the running statistics as torch's batch norm does."""
         norm = self._norm
         if norm.running_mean is None:
             return

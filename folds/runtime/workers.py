@@ -72,7 +72,7 @@ class Workers:
         """
         if self.size == 1:
             return mine
-        longest = -(-rows // self.size)
+        longest = -(-rows // self.size)  # all_gather wants parts of one size
         padded = mine.new_zeros(longest, mine.shape[1])
         padded[: len(mine)] = mine
         parts = [torch.empty_like(padded) for _ in range(self.size)]
@@ -94,14 +94,14 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(_ctx: Any, values: Tensor) -> Tensor:
-        """Sum up."""
+        """The sum of all workers' values, the same on each of them."""
         total = values.contiguous().clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        """Sum up what the workers pass back."""
+        """The sum of the gradients that reach the workers' copies of the sum."""
         return _Sum.forward(ctx, gradients[0])
 
 

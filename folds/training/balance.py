@@ -22,7 +22,7 @@ class Balance:
     Parameters
     ----------
     counts, targets : ndarray of int64, shape (C,)
-        Images of each class: that there are, and that come in an epoch.
+        Images of each class: in the training part, and in an epoch.
     weights : ndarray of float64, shape (C,)
         Factor of the loss of a class's images.
 
@@ -86,13 +86,13 @@ def loss_weights(counts: NDArray[np.int64], method: Method) -> NDArray[np.float6
     Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019.
     """
     weights = np.ones(len(counts))
-    there = counts > 0
-    number = counts[there]
+    present = counts > 0
+    number = counts[present]
     if method == "weights":
-        weights[there] = number.sum() / (len(number) * number)
+        weights[present] = number.sum() / (len(number) * number)
     elif method == "effective":
         inverse = (1 - BETA) / (1 - BETA**number)
-        weights[there] = inverse * number.sum() / (inverse @ number)
+        weights[present] = inverse * number.sum() / (inverse @ number)
     return weights
 
 

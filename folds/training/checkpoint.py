@@ -1,4 +1,4 @@
-"""A fold's state while it is trained, and the same as bytes."""
+"""A fold's state while it is trained, and the same as the bytes of a checkpoint."""
 
 import io
 from dataclasses import asdict, dataclass, field
@@ -12,10 +12,6 @@ from folds.training.ema import Average
 from folds.training.outcome import EpochReport
 
 
-def _no_scaler() -> GradScaler:
-    return GradScaler("cpu", enabled=False)
-
-
 @dataclass
 class FoldState:
     """What changes while a fold is trained; `epoch` is the next one.
@@ -27,7 +23,7 @@ class FoldState:
     model: Classifier
     optimizer: torch.optim.Optimizer
     average: Average | None = None
-    scaler: GradScaler = field(default_factory=_no_scaler)
+    scaler: GradScaler = field(default_factory=lambda: GradScaler("cpu", enabled=False))
     epoch: int = 0
     best_epoch: int = -1
     best_score: float | None = None

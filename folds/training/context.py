@@ -10,7 +10,7 @@ from folds.runtime.device import Runtime, as_tensor
 from folds.runtime.workers import Workers
 from folds.training.balance import Balance
 from folds.training.frozen import FrozenFeatures
-from folds.training.loader import Gather
+from folds.training.loader import BatchLoader
 from folds.training.problem import Problem
 
 
@@ -19,7 +19,7 @@ class FoldContext:
     """The fixed surroundings of one fold's training.
 
     Rows `train` and `held_out` are the fold's training and validation parts; `holdout` is the test
-    part that no fold trains on or chooses by. `elsewhere` has the pixels of external images, by
+    part that no fold trains on or chooses by. `externals` has the pixels of external images, by
     their sets' names.
     """
 
@@ -28,7 +28,7 @@ class FoldContext:
     number: int
     runtime: Runtime
     workers: Workers
-    pixels: Gather
+    pixels: BatchLoader
     labels: Tensor
     train: Ints
     held_out: Ints
@@ -36,7 +36,7 @@ class FoldContext:
     balance: Balance
     weights: Tensor  # (C,), those of `balance` on the device
     frozen_features: FrozenFeatures
-    elsewhere: dict[str, Gather]
+    externals: dict[str, BatchLoader]
 
 
 def fold_context(
@@ -49,13 +49,13 @@ def fold_context(
 ) -> FoldContext:
     """Divide the images for a fold and put them on its device."""
     train, held_out = problem.splits.parts(repeat, fold, problem.images.ids)
-    pixels = Gather(problem.images.pixels, runtime.device)
+    pixels = BatchLoader(problem.images.pixels, runtime.device)
     labels = as_tensor(problem.images.labels).to(runtime.device)
     holdout = problem.splits.holdout(problem.images.ids)
     balance = problem.balance(train)
     weights = torch.from_numpy(balance.weights).float().to(runtime.device)
-    elsewhere = {e.name: Gather(e.images.pixels, runtime.device) for e in problem.externals}
+    externals = {e.name: BatchLoader(e.images.pixels, runtime.device) for e in problem.externals}
     return FoldContext(
         problem, repeat, fold, runtime, workers, pixels, labels, train, held_out, holdout, balance,
-        weights, frozen_features, elsewhere,
+        weights, frozen_features, externals,
     )  # fmt: skip

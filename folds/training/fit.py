@@ -1,11 +1,15 @@
-"""Training one fold.
+"""Training one fold, stage after stage and epoch after epoch, until its result.
 
 `fit_fold` is all a caller needs; what travels out is `EpochReport` (each epoch) and `FoldResult`.
+An epoch passes over the training part once (`folds.training.epoch`) and over the validation part
+once, with ``--ema`` twice (`folds.training.validate`); the weights of the best epoch so far are
+kept on the CPU, and at the end they are scored in every way that was asked for.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,18 +28,37 @@ from folds.sampling import model_seed
 from folds.training.checkpoint import FoldState, dump, restore
 from folds.training.context import FoldContext, fold_context
 from folds.training.ema import averaged, first_average
-from folds.training.epoch import predict_logits, train_epoch
+from folds.training.epoch import train_epoch
 from folds.training.frozen import FrozenFeatures, no_frozen_features
 from folds.training.losses import fresh_factor
 from folds.training.optim import make_optimizer
 from folds.training.outcome import EpochReport
+from folds.training.predict import predict_logits
 from folds.training.problem import Problem
 from folds.training.refit import RefitPlan
 from folds.training.result import FoldResult, fold_result
-from folds.training.validate import chosen_by
+from folds.training.validate import selection_score
 
-# by the prefix of their scores: weights, their logits of the validation part, what they are worth
-Models = dict[str, tuple[dict[str, Tensor], Floats, float]]
+
+class Candidate(NamedTuple):
+    """Weights that an epoch may be remembered by: the model's own, or their moving average.
+
+    Parameters
+    ----------
+    weights : dict of str to Tensor
+        As a ``state_dict``; still those that training goes on with.
+    logits : ndarray of float32, shape (V, C)
+        Of the validation part.
+    score : float
+        Value of ``--select-by``; larger is better.
+    """
+
+    weights: dict[str, Tensor]
+    logits: Floats
+    score: float
+
+
+Candidates = dict[str, Candidate]  # by the prefix of their scores in a report: val, ema
 
 
 def fit_fold(
@@ -91,7 +114,9 @@ def fit_fold(
     context = fold_context(
         problem, repeat, fold, runtime, workers or Workers.current(), frozen_features
     )
-    state = _first_state(context) if checkpoint is None else _restored(context, checkpoint)
+    state = _first_state(context)
+    if checkpoint is not None:
+        restore(state, checkpoint)
     stages, wrapped, staged = problem.stages, None, -1
     while state.epoch < total_epochs(stages) and not _patience_over(context, state):
         position = stage_position(stages, state.epoch)
@@ -100,12 +125,12 @@ def fit_fold(
         report = _epoch(context, state, wrapped, position, refit)
         if context.workers.rank == 0:
             on_epoch(report)
-            if _worth_keeping(context, state, position):
+            if _checkpoint_due(context, state, position):
                 on_checkpoint(dump(state))
     return fold_result(context, state)
 
 
-def _worth_keeping(context: FoldContext, state: FoldState, position: StagePosition) -> bool:
+def _checkpoint_due(context: FoldContext, state: FoldState, position: StagePosition) -> bool:
     """Whether to write a checkpoint: a head alone is quicker trained again than written."""
     if context.frozen_features is not no_frozen_features and position.stage.share == 0:
         return position.epoch == position.stage.epochs - 1
@@ -113,6 +138,7 @@ def _worth_keeping(context: FoldContext, state: FoldState, position: StagePositi
 
 
 def _first_state(context: FoldContext) -> FoldState:
+    """The state before the first epoch, on the device; the same on all workers."""
     problem = context.problem
     config = problem.config
     model = build(
@@ -132,12 +158,6 @@ def _first_state(context: FoldContext) -> FoldState:
     )
     average = first_average(model) if config.optim.ema else None
     return FoldState(model, optimizer, average, context.runtime.scaler())
-
-
-def _restored(context: FoldContext, checkpoint: bytes) -> FoldState:
-    state = _first_state(context)
-    restore(state, checkpoint)
-    return state
 
 
 def _enter_stage(context: FoldContext, state: FoldState, position: StagePosition) -> nn.Module:
@@ -175,18 +195,20 @@ def _epoch(
     start = time.perf_counter()
     losses, rate = train_epoch(context, state, wrapped, position)
     seconds = time.perf_counter() - start
-    models = (
-        _validated(context, state, position) if refit is None else _latest(context, state, refit)
+    candidates = (
+        _validated(context, state, position)
+        if refit is None
+        else _unvalidated(context, state, refit)
     )
     labels = context.problem.images.labels[context.held_out]
-    found = {
-        f"{side}_{name}": value
-        for side, (_, logits, _) in models.items()
-        for name, value in quick_scores(labels, logits).items()
+    scores = {
+        f"{kind}_{name}": value
+        for kind, candidate in candidates.items()
+        for name, value in quick_scores(labels, candidate.logits).items()
     }
     classes = len(context.problem.images.class_names)
-    side = max(models, key=lambda name: models[name][2])  # of equals the first
-    weights, logits, score = models[side]
+    kind = max(candidates, key=lambda kind: candidates[kind].score)  # of equals the first
+    best = candidates[kind]
     report = EpochReport(
         epoch=state.epoch,
         stage=position.index,
@@ -195,37 +217,42 @@ def _epoch(
         learning_rate=rate,
         images_per_second=len(losses) * config.train.batch_size / seconds,
         seconds=time.perf_counter() - start,
-        score=score,
-        averaged=side == "ema",
-        **found,
+        score=best.score,
+        averaged=kind == "ema",
+        **scores,
     )
     state.history.append(report)
-    if state.best_score is None or score > state.best_score:
-        state.best_score, state.best_epoch = score, state.epoch
-        state.best_weights = {n: t.detach().to("cpu", copy=True) for n, t in weights.items()}
-        state.best_logits = torch.from_numpy(logits)
+    if state.best_score is None or best.score > state.best_score:
+        state.best_score, state.best_epoch = best.score, state.epoch
+        # a copy: the next step changes the weights in place
+        state.best_weights = {n: t.detach().to("cpu", copy=True) for n, t in best.weights.items()}
+        state.best_logits = torch.from_numpy(best.logits)
     state.epoch += 1
     return report
 
 
-def _latest(context: FoldContext, state: FoldState, refit: RefitPlan) -> Models:
-    """What is kept where nothing is validated: the last epoch's weights, or their average."""
+def _unvalidated(context: FoldContext, state: FoldState, refit: RefitPlan) -> Candidates:
+    """The weights that may be kept where nothing is validated: each epoch beats those before.
+
+    Of one epoch the average beats the weights, if there is one and the plan prefers it.
+    """
     nothing = np.zeros((0, len(context.problem.images.class_names)), np.float32)
     latest = float(state.epoch)
-    models: Models = {"val": (state.model.state_dict(), nothing, latest)}
+    candidates = {"val": Candidate(state.model.state_dict(), nothing, latest)}
     if refit.averaged and state.average is not None:
-        models["ema"] = state.average, nothing, latest + 0.5
-    return models
+        candidates["ema"] = Candidate(state.average, nothing, latest + 0.5)
+    return candidates
 
 
-def _validated(context: FoldContext, state: FoldState, position: StagePosition) -> Models:
+def _validated(context: FoldContext, state: FoldState, position: StagePosition) -> Candidates:
     """The weights that may be kept: ``val``, and ``ema`` where there is an average."""
-    logits = predict_logits(context, state, position, context.held_out)
-    worth = chosen_by(context, state.model, logits)
-    models: Models = {"val": (state.model.state_dict(), logits, worth)}
+
+    def candidate(weights: dict[str, Tensor]) -> Candidate:
+        logits = predict_logits(context, state, position, context.held_out)
+        return Candidate(weights, logits, selection_score(context, state.model, logits))
+
+    candidates = {"val": candidate(state.model.state_dict())}
     if state.average is not None:
         with averaged(state.model, state.average):
-            logits = predict_logits(context, state, position, context.held_out)
-            worth = chosen_by(context, state.model, logits)
-            models["ema"] = state.average, logits, worth
-    return models
+            candidates["ema"] = candidate(state.average)
+    return candidates

@@ -3,14 +3,17 @@
 In every fold the front gives the same output for image i in the view of epoch e, because the
 view is a function of row i of the epoch's table (`folds.sampling`). So it is computed once for all
 folds, and they train what comes behind it. Exact up to rounding, not an approximation.
+
+A frozen epoch then costs one forward pass through the front for all folds together, and bytes for
+one output an image; each fold's steps pass only through the rest, often the head alone.
 """
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from folds.arrays import Floats
 from folds.augment import augment, to_input
 from folds.config.stages import Stage
 from folds.model.backbone import Classifier, build
@@ -66,13 +69,15 @@ def shareable_views(problem: Problem, budget: int) -> list[View]:
     """
     if problem.pretrained is None:
         return []
-    model = fresh_model(problem)
+    model, image = fresh_model(problem), torch.zeros(1, 3, problem.size, problem.size)
     views: list[View] = []
     first = 0
     for index, stage in enumerate(problem.stages):
         depth = frozen_depth(model, problem.stages, index, problem.config.train.frozen_norm)
         if depth:
-            each = _bytes(model, depth, problem.size) * len(problem.images)
+            with torch.inference_mode():
+                output = model.frozen_features(image, depth)
+            each = output.numel() * 4 * len(problem.images)  # float32
             wanted = [View(PLAIN, depth)]
             if not problem.mixes(stage):
                 wanted += [View(first + epoch, depth) for epoch in range(stage.epochs)]
@@ -81,12 +86,6 @@ def shareable_views(problem: Problem, budget: int) -> list[View]:
             views += new
         first += stage.epochs
     return views
-
-
-def _bytes(model: Classifier, depth: int, size: int) -> int:
-    """Bytes of one image's output, in float32."""
-    with torch.inference_mode():
-        return model.eval().frozen_features(torch.zeros(1, 3, size, size), depth).numel() * 4
 
 
 def fresh_model(problem: Problem, runtime: Runtime | None = None) -> Classifier:
@@ -135,22 +134,17 @@ class FrozenFeatureExtractor:
         """
         problem, device = self._problem, self._runtime.device
         batch = EVAL_BATCH_FACTOR * problem.config.train.batch_size
-        numbers = self._numbers(view, first, last)
+        table = None
+        if view.epoch != PLAIN:
+            seed, columns = problem.config.split.seed, problem.policy.columns
+            table = uniform_table(seed, view.epoch, last, columns)
         parts = []
-        for rows in torch.split(torch.arange(first, last), batch):
-            pixels = as_tensor(problem.images.pixels[rows.numpy()]).to(device)
-            if numbers is None:
+        for rows in np.split(np.arange(first, last), range(batch, last - first, batch)):
+            pixels = as_tensor(problem.images.pixels[rows]).to(device)
+            if table is None:
                 image = to_input(pixels, problem.size)
             else:
-                drawn = numbers[rows.numpy() - first]
-                image = augment(pixels, drawn, problem.policy, problem.size)
+                image = augment(pixels, table[rows], problem.policy, problem.size)
             with self._runtime.autocast():
                 parts.append(self._model.frozen_features(image, view.depth).cpu())
         return torch.cat(parts)
-
-    def _numbers(self, view: View, first: int, last: int) -> Floats | None:
-        """Rows of the epoch's table; none for the plain view."""
-        if view.epoch == PLAIN:
-            return None
-        columns = self._problem.policy.columns
-        return uniform_table(self._problem.config.split.seed, view.epoch, last, columns)[first:]

@@ -1,4 +1,8 @@
-"""Names of the views of all images that folds can share; see `folds.training.frozen`."""
+"""Names of the views of all images that folds can share; see `folds.training.frozen`.
+
+A module of its own, because the ledger (`distributed.lanes.ledger`) hands views out and its process
+is to start quickly and stay small: it imports no torch.
+"""
 
 from dataclasses import dataclass
 
@@ -7,7 +11,7 @@ PLAIN = -1
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One view of all images, seen through the frozen front of the backbone.
+    """One view of all images, as the frozen front of the backbone puts it out.
 
     Parameters
     ----------

@@ -1,7 +1,9 @@
-"""Bringing images to the device, from wherever they have room.
+"""Batches of images on the device, from wherever the images have room.
 
-All of them stay on the device if they fit. Else each batch is gathered from memory or read from a
-file, while the network is busy with the batch before.
+All of them stay on the device if they fit: a batch is then one indexing there. Else a thread
+gathers each batch from memory, or reads it from a file, while the network is busy with the batch
+before: at most two batches are held, and a step waits only where fetching takes longer than the
+network does.
 """
 
 from collections import deque
@@ -16,11 +18,11 @@ from folds.arrays import Ints
 from folds.images.pixelfile import PixelFile, Pixels, pieces
 from folds.runtime.device import as_tensor
 
-ROOM = 0.6  # share of a GPU's free memory that images may take
+ROOM = 0.6  # share of a GPU's free memory that images may take; a step needs the rest
 
 
-class Gather:
-    """All images of a run, given out batch by batch on one device.
+class BatchLoader:
+    """Gives out a run's images batch by batch on one device.
 
     Parameters
     ----------
@@ -41,8 +43,10 @@ class Gather:
         if device.type == "cpu":
             if not isinstance(pixels, PixelFile):
                 self._resident = as_tensor(pixels)
-        elif pixels.nbytes <= (_free(device) if room is None else room):
-            self._resident = _placed(pixels, device)
+        else:
+            free, _ = torch.cuda.mem_get_info(device)
+            if pixels.nbytes <= (ROOM * free if room is None else room):
+                self._resident = _resident(pixels, device)
 
     def batches(self, parts: Sequence[Ints]) -> Iterator[tuple[Tensor, Tensor]]:
         """Give batch after batch, the next one being fetched meanwhile.
@@ -66,17 +70,17 @@ class Gather:
         with ThreadPoolExecutor(1) as pool:
             ahead: deque[Future[Tensor]] = deque()
             for part in parts:
-                ahead.append(pool.submit(self._collected, part))
+                ahead.append(pool.submit(self._fetch, part))
                 if len(ahead) > 1:
-                    yield next(placed), self._sent(ahead.popleft())
+                    yield next(placed), self._to_device(ahead.popleft())
             while ahead:
-                yield next(placed), self._sent(ahead.popleft())
+                yield next(placed), self._to_device(ahead.popleft())
 
-    def _sent(self, found: Future[Tensor]) -> Tensor:
+    def _to_device(self, fetched: Future[Tensor]) -> Tensor:
         """Copy a batch to the device on the caller's thread, whose stream will use it."""
-        return found.result().to(self._device, non_blocking=True)
+        return fetched.result().to(self._device, non_blocking=True)
 
-    def _collected(self, rows: Ints) -> Tensor:
+    def _fetch(self, rows: Ints) -> Tensor:
         """Copy rows together in the machine's memory, pinned if a GPU shall fetch them."""
         shape = (len(rows), *self._pixels.shape[1:])
         batch = torch.empty(shape, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
@@ -94,14 +98,9 @@ def rows_on(device: torch.device, parts: Sequence[Ints]) -> Iterator[Tensor]:
         yield from torch.split(together, [len(part) for part in parts])
 
 
-def _placed(pixels: Pixels, device: torch.device) -> Tensor:
-    """Copy all images to the device, some at a time."""
-    placed = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+def _resident(pixels: Pixels, device: torch.device) -> Tensor:
+    """Copy all images to the device, some at a time: a file need not fit into memory."""
+    resident = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
     for rows in pieces(pixels.shape):
-        placed[rows] = as_tensor(pixels[rows]).to(device)
-    return placed
-
-
-def _free(device: torch.device) -> float:
-    """Bytes on a GPU that images may take."""
-    return ROOM * torch.cuda.mem_get_info(device)[0]
+        resident[rows] = as_tensor(pixels[rows]).to(device)
+    return resident

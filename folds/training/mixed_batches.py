@@ -1,6 +1,10 @@
-"""Batches whose images are mixed with others of the same global batch."""
+"""Batches whose images are mixed with others of the same global batch.
 
-from collections.abc import Iterator, Sequence
+A worker augments the partners that other workers have a second time instead of asking for them:
+no worker waits for another, at the price of up to twice the augmentation.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,12 +16,12 @@ from folds.arrays import Floats, Ints
 from folds.augment import augment
 from folds.augment.mixing import Mixing
 from folds.runtime.workers import Workers
-from folds.training.loader import Gather
+from folds.training.loader import BatchLoader
 from folds.training.problem import Problem
 
 
 class Batch(NamedTuple):
-    """One worker's part of a global batch, on its device.
+    """One worker's part of a global batch, or of a microbatch of it, on its device.
 
     Parameters
     ----------
@@ -25,6 +29,9 @@ class Batch(NamedTuple):
         Numbers of the images.
     inputs : Tensor, shape (B, ...)
         What the network gets.
+    draws : Tensor of int64, shape (B,), optional
+        Numbers of the images' draws (`folds.sampling.epoch_draws`), which dropout goes by; in
+        training alone.
     partners : Tensor of int64, shape (B,), optional
         Numbers of the images that were mixed in; their labels take part in the target.
     shares : Tensor of float32, shape (B,), optional
@@ -33,13 +40,14 @@ class Batch(NamedTuple):
 
     rows: Tensor
     inputs: Tensor
+    draws: Tensor | None = None
     partners: Tensor | None = None
     shares: Tensor | None = None
 
 
 @dataclass(frozen=True)
-class Needed:
-    """What a worker needs of a global batch, or of a piece of it.
+class MixingPlan:
+    """Which images of a global batch a worker needs for its part, or for a microbatch of that.
 
     Parameters
     ----------
@@ -56,56 +64,58 @@ class Needed:
     mixing: Mixing
 
 
-def needed(mixing: Mixing, mine: Ints) -> Needed:
+def mixing_plan(mixing: Mixing, mine: Ints) -> MixingPlan:
     """Find the partners that a worker has to fetch for its places (n,) in a global batch."""
     part = mixing.part(mine)
     places = np.concatenate([mine, np.setdiff1d(part.partners, mine)])
     order = np.argsort(places)
     partners = order[np.searchsorted(places, part.partners, sorter=order)]
-    return Needed(places, partners, part)
+    return MixingPlan(places, partners, part)
 
 
 def mixed_batches(
     problem: Problem,
-    pixels: Gather,
+    pixels: BatchLoader,
     workers: Workers,
     table: Floats,
-    batches: Sequence[Ints],
-    views: Sequence[Ints],
-    microbatches: int = 1,
+    rows: Ints,
+    views: Ints,
+    accumulate: int = 1,
 ) -> Iterator[Batch]:
     """Augment and mix the images of each global batch that are this worker's.
 
     Parameters
     ----------
-    pixels : Gather
+    pixels : BatchLoader
         All images.
     workers : Workers
         Whose part is meant.
-    table : ndarray of float32, shape (views, policy.columns)
+    table : ndarray of float32, shape (draws, policy.columns)
         Of the epoch.
-    batches, views : sequence of ndarray of int64, shape (B,) each
-        Rows of the global batches' images, and of their numbers in the table.
-    microbatches : int
-        How many of each batch come one after another.
+    rows, views : ndarray of int64, shape (steps, B)
+        Images of the global batches, and the rows of `table` by which they are augmented.
+    accumulate : int
+        Microbatches of each global batch, which come one after another.
 
     Notes
     -----
     An image's partner and how they are mixed depend on the global batch and the table, not on the
-    number of workers or of pieces.
+    number of workers or of microbatches.
     """
     policy, labels = problem.policy, problem.images.labels
-    plans, parts, seen = [], [], []
-    for batch, view in zip(batches, views, strict=True):
+    plans, parts, part_views = [], [], []
+    for batch, view in zip(rows, views, strict=True):
         mixing = policy.mixing(table[view], labels[batch])
-        for mine in workers.microbatches(np.arange(len(batch)), microbatches):
-            plan = needed(mixing, mine)
+        for mine in workers.microbatches(np.arange(len(batch)), accumulate):
+            plan = mixing_plan(mixing, mine)
             plans.append(plan)
             parts.append(batch[plan.places])
-            seen.append(view[plan.places])
-    for view, plan, (rows, content) in zip(seen, plans, pixels.batches(parts), strict=True):
-        looks = augment(content, table[view], policy, problem.size)
-        count = len(plan.partners)
-        at = torch.from_numpy(plan.partners).to(looks.device, non_blocking=True)
-        images, shares = policy.mix(looks[:count], looks[at], plan.mixing)
-        yield Batch(rows[:count], images, rows[at], shares)
+            part_views.append(view[plan.places])
+    for view, plan, (numbers, content) in zip(
+        part_views, plans, pixels.batches(parts), strict=True
+    ):
+        images = augment(content, table[view], policy, problem.size)
+        own = len(plan.partners)  # partners that other workers have stand behind them
+        at = torch.from_numpy(plan.partners).to(images.device, non_blocking=True)
+        mixed, shares = policy.mix(images[:own], images[at], plan.mixing)
+        yield Batch(numbers[:own], mixed, partners=numbers[at], shares=shares)

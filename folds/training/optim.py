@@ -22,7 +22,7 @@ def optimizer_names() -> list[str]:
 
 
 def check_optimizer(name: str) -> None:
-    """Refuse an optimizer that there is not.
+    """Refuse an optimizer that timm does not have, or that a fold cannot go on with.
 
     Raises
     ------

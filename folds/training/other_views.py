@@ -23,16 +23,19 @@ def predict_other_views(context: FoldContext, model: Classifier) -> dict[str, Fl
     """
     config = context.problem.config
     model.eval()
-    found = {}
+    probabilities = {}
     if config.model.tta != "none":
-        found["tta"] = predict(context, model, context.pixels, context.held_out, config.model.tta)
+        probabilities["tta"] = predict(
+            context, model, context.pixels, context.held_out, config.model.tta
+        )
     if config.train.val_augment != "none":
-        found["augmented"] = _augmented(context, model, config.train.val_augment)
-    return found
+        probabilities["augmented"] = _augmented(context, model, config.train.val_augment)
+    return probabilities
 
 
 @torch.inference_mode()
 def _augmented(context: FoldContext, model: Classifier, text: str) -> Floats:
+    """Probabilities (V, C) of the validation part, each image as a policy makes it."""
     problem, policy = context.problem, make_policy(text)
     seed, count = problem.config.split.seed, len(problem.images)
     table = uniform_table(seed, _EPOCH, count, policy.columns)
@@ -41,6 +44,6 @@ def _augmented(context: FoldContext, model: Classifier, text: str) -> Floats:
         augment(pixels, table[part], policy, problem.size)
         for part, (_, pixels) in zip(parts, context.pixels.batches(parts), strict=True)
     )
-    see = as_logits(context, model)
-    found = (see(image).float().softmax(dim=1) for image in images)
-    return all_gather(context, found, len(context.held_out)).numpy()
+    logits = as_logits(context, model)
+    probabilities = (logits(batch).float().softmax(dim=1) for batch in images)
+    return all_gather(context, probabilities, len(context.held_out)).numpy()

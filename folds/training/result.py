@@ -11,11 +11,10 @@ from folds.evaluation.metrics import scores, softmax
 from folds.evaluation.shift import corrupted_scores
 from folds.training.checkpoint import FoldState
 from folds.training.context import FoldContext
-from folds.training.epoch import predict_logits
 from folds.training.other_views import predict_other_views
 from folds.training.outcome import FoldOutcome
-from folds.training.predict import features_of, predict
-from folds.training.validate import external_scores, predict_external, predict_suite
+from folds.training.predict import features_of, predict, predict_logits
+from folds.training.validate import external_scores, predict_external, predict_shift
 
 MAPPED = 1000  # images
 
@@ -47,7 +46,7 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
     labels = everyone[context.held_out]
     state.model.load_state_dict(state.best_weights)
     other_views = predict_other_views(context, state.model) if len(labels) else {}
-    corrupted = predict_suite(context, state.model)
+    corrupted = predict_shift(context, state.model)
     others = context.problem.externals
     tta = context.problem.config.model.tta
     external = {e.name: predict_external(context, state.model, e, tta) for e in others}

@@ -50,14 +50,14 @@ def epoch_rates(
 
 def reductions(settings: OptimConfig, scores: Sequence[float]) -> int:
     """How often a plateau has been reached in the epochs of a stage with these scores."""
-    best, waited, found = None, 0, 0
+    best, waited, reached = None, 0, 0
     for score in scores:
         waited += 1
         if best is None or score > best:
             best, waited = score, 0
         elif waited == settings.plateau_patience:
-            waited, found = 0, found + 1
-    return found
+            waited, reached = 0, reached + 1
+    return reached
 
 
 def _done(epoch: int, epochs: int, steps: int) -> list[float]:

@@ -1,4 +1,7 @@
-"""What models are chosen by, measured: on the validation part, under corruptions, elsewhere."""
+"""Measuring a model: on the validation part, on its images corrupted, and on external images.
+
+After each epoch as far as ``--select-by`` needs it, and once more for a finished fold.
+"""
 
 from collections.abc import Sequence
 
@@ -23,7 +26,7 @@ EACH_EPOCH = 0.2  # share of them that it sees after an epoch, where models are 
 FEWEST = 100  # images
 
 
-def chosen_by(context: FoldContext, model: Classifier, logits: Floats) -> float:
+def selection_score(context: FoldContext, model: Classifier, logits: Floats) -> float:
     """Value of ``--select-by`` after an epoch; larger is better.
 
     Parameters
@@ -33,30 +36,31 @@ def chosen_by(context: FoldContext, model: Classifier, logits: Floats) -> float:
     """
     problem = context.problem
     select, labels = problem.select_by, problem.images.labels
-    found = quick_scores(labels[context.held_out], logits)
-    found["log_loss"] = found["loss"]
-    if not found.keys() >= {name for name in select.names if "." not in name}:
-        found |= scores(labels[context.held_out], softmax(logits))
+    measured = quick_scores(labels[context.held_out], logits)
+    measured["log_loss"] = measured["loss"]
+    # the other scores take longer than the quick ones, so they wait until somebody asks for them
+    if not measured.keys() >= {name for name in select.names if "." not in name}:
+        measured |= scores(labels[context.held_out], softmax(logits))
     if select.corruptions:
         cases = [case for case in suite("fast") if case[0] in select.corruptions]
-        found |= corrupted_scores(labels, predict_corrupted(context, model, cases, EACH_EPOCH))
+        measured |= corrupted_scores(labels, predict_corrupted(context, model, cases, EACH_EPOCH))
     for external in problem.externals:
         if external.name in select.externals:
-            found |= external_scores(external, predict_external(context, model, external))
-    return select.value(found)
+            measured |= external_scores(external, predict_external(context, model, external))
+    return select.value(measured)
 
 
-def predict_suite(context: FoldContext, model: Classifier) -> CorruptedPredictions:
-    """What a finished fold makes of ``--shift``."""
+def predict_shift(context: FoldContext, model: Classifier) -> CorruptedPredictions:
+    """Predictions of a finished fold for the suite of ``--shift``."""
     kind = context.problem.config.evaluation.shift
     return predict_corrupted(context, model, suite(kind), shift_share(kind, context.problem.stages))
 
 
 def shift_share(kind: Shift, stages: Sequence[Stage]) -> float:
-    """Share of the validation images that the suite sees: ``fast`` for a fifth of a run's time.
+    """Share of the validation images that are corrupted: with ``fast`` a fifth of a run's time.
 
     Nineteen views of each cost about as much as an epoch of training; a frozen epoch counts a
-    quarter. The share is found by counting, not by a clock: results depend on no machine.
+    quarter. The share is counted, not taken from a clock: results depend on no machine.
     """
     if kind == "full":
         return 1.0
@@ -68,27 +72,29 @@ def shift_share(kind: Shift, stages: Sequence[Stage]) -> float:
 def predict_corrupted(
     context: FoldContext, model: Classifier, cases: Sequence[Case], share: float
 ) -> CorruptedPredictions:
-    """Predict some of the validation part, under each corruption.
+    """Predict the classes of some images of the validation part under each corruption.
 
     Notes
     -----
     Which images these are depends on their ids alone.
     """
     problem = context.problem
-    rows = _some(context, share) if cases else context.held_out[:0]
+    rows = _subset(context, share) if cases else context.held_out[:0]
     model.eval()
-    see = as_logits(context, model)
+    logits = as_logits(context, model)
     parts = eval_batches(context, rows)
     outputs = []
     for part, (_, pixels) in zip(parts, context.pixels.batches(parts), strict=True):
         images, keys = to_input(pixels, problem.size), keys_of(problem.images.ids[part])
         views = (corrupt(images, keys, *case) for case in cases)
-        outputs.append(torch.stack([see(view).argmax(dim=1) for view in views], dim=1))
-    found = all_gather(context, outputs, len(rows), max(len(cases), 1))
-    return CorruptedPredictions(rows, tuple(cases), found.to(torch.int64).numpy().T[: len(cases)])
+        outputs.append(torch.stack([logits(view).argmax(dim=1) for view in views], dim=1))
+    predicted = all_gather(context, outputs, len(rows), max(len(cases), 1))
+    return CorruptedPredictions(
+        rows, tuple(cases), predicted.to(torch.int64).numpy().T[: len(cases)]
+    )
 
 
-def _some(context: FoldContext, share: float) -> Ints:
+def _subset(context: FoldContext, share: float) -> Ints:
     """A share of the validation part, those whose ids have the lowest keys; in their order."""
     rows = context.held_out
     count = min(len(rows), max(round(share * len(rows)), FEWEST))
@@ -101,10 +107,10 @@ def predict_external(
 ) -> Floats:
     """Probabilities (E, C) of external images, averaged over the views of `folds.augment.tta`."""
     rows = np.arange(len(external.images))
-    return predict(context, model, context.elsewhere[external.name], rows, tta)
+    return predict(context, model, context.externals[external.name], rows, tta)
 
 
 def external_scores(external: External, probabilities: Floats) -> dict[str, float]:
     """Scores by the names of ``--select-by``."""
-    found = scores(external.images.labels, probabilities)
-    return {f"external.{external.name}.{name}": value for name, value in found.items()}
+    measured = scores(external.images.labels, probabilities)
+    return {f"external.{external.name}.{name}": value for name, value in measured.items()}

@@ -200,7 +200,7 @@ from distributed import cluster
 from distributed.data.loader import Loader
 from distributed.planning.plan import Resources
 from folds.config import Config
-from folds.training.loader import Gather
+from folds.training.loader import BatchLoader
 
 def megabytes(name):
     found = re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())
@@ -214,9 +214,9 @@ base = megabytes("VmRSS")
 loader = Loader(config.cluster, lambda: None, lambda line: None)
 images = loader(config.data, seed=0, largest=1024)
 images.digest
-gather = Gather(images.pixels, torch.device("cpu"))
+loader = BatchLoader(images.pixels, torch.device("cpu"))
 order = np.random.default_rng(0).permutation(len(images))
-for rows, pixels in gather.batches(np.array_split(order, len(images) // 32)):
+for rows, pixels in loader.batches(np.array_split(order, len(images) // 32)):
     assert len(rows) == len(pixels)
 loader.close()
 print("grown by", megabytes("VmHWM") - base, "for", images.pixels.nbytes / 2**20)

@@ -95,7 +95,7 @@ def test_other_words_are_refused(given_):
 class TestFold:
     def test_without_there_is_nothing(self, make_problem):
         found = fit_fold(make_problem(), 0, 0, runtime=CPU)
-        assert found.beside == found.beside_scores == {}
+        assert found.other_views == found.other_view_scores == {}
 
     @pytest.mark.parametrize("kind", ["d4", "3"])
     def test_is_scored_beside_the_plain_prediction_and_done_by_the_model(
@@ -106,13 +106,13 @@ class TestFold:
         assert np.array_equal(found.probabilities, other.probabilities)
         assert found.scores == other.scores
         labels = problem.images.labels[found.rows]
-        assert found.beside_scores["tta"] == scores(labels, found.beside["tta"])
-        assert not np.allclose(found.beside["tta"], found.probabilities, atol=1e-4)
+        assert found.other_view_scores["tta"] == scores(labels, found.other_views["tta"])
+        assert not np.allclose(found.other_views["tta"], found.probabilities, atol=1e-4)
         write_bundle(tmp_path, problem.card, found.weights)
         predictor = Predictor(tmp_path, "cpu")
         assert predictor.card == problem.card
         predicted = predictor.predict(problem.images.pixels[found.rows])
-        np.testing.assert_allclose(predicted, found.beside["tta"], atol=1e-5)
+        np.testing.assert_allclose(predicted, found.other_views["tta"], atol=1e-5)
 
     def test_of_the_card_alone(self):
         assert ModelCard("test_vit", ("a", "b"), 32).tta == "none"
@@ -124,10 +124,11 @@ class TestAugmentedValidation:
         found, other = (fit_fold(p, 0, 0, runtime=CPU) for p in (problem, plain))
         assert np.array_equal(found.probabilities, other.probabilities)
         assert found.best_epoch == other.best_epoch
-        assert not np.allclose(found.beside["augmented"], found.probabilities, atol=1e-4)
+        assert not np.allclose(found.other_views["augmented"], found.probabilities, atol=1e-4)
         labels = problem.images.labels[found.rows]
-        assert found.beside_scores["augmented"] == scores(labels, found.beside["augmented"])
+        augmented = found.other_views["augmented"]
+        assert found.other_view_scores["augmented"] == scores(labels, augmented)
 
     def test_does_nothing_to_images_that_the_policy_leaves_alone(self, make_problem):
         found = fit_fold(make_problem(val_augment=[{"op": "rotate", "p": 0}]), 0, 0, runtime=CPU)
-        np.testing.assert_allclose(found.beside["augmented"], found.probabilities, atol=1e-5)
+        np.testing.assert_allclose(found.other_views["augmented"], found.probabilities, atol=1e-5)

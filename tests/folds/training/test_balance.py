@@ -18,7 +18,7 @@ from folds.evaluation.metrics import odd_initial_loss
 from folds.images import load
 from folds.runtime.device import Runtime
 from folds.sampling import epoch_draws
-from folds.training import epoch as training_epoch
+from folds.training import inputs as training_inputs
 from folds.training.balance import (
     BETA,
     balanced,
@@ -294,13 +294,13 @@ class TestFold:
         self, unequal, make_problem, monkeypatch
     ):
         views = []
-        plain = training_epoch.augment
+        plain = training_inputs.augment
 
         def watched(pixels, numbers, config, size):
             views.extend(map(tuple, numbers.tolist()))
             return plain(pixels, numbers, config, size)
 
-        monkeypatch.setattr(training_epoch, "augment", watched)
+        monkeypatch.setattr(training_inputs, "augment", watched)
         problem = make_problem(
             unequal, balance="oversample", batch_size=20, stages=["0:1:1e-3", "1:1:1e-3"]
         )

@@ -83,7 +83,7 @@ class TestResume:
 @pytest.fixture
 def constant_scores(monkeypatch):
     """Every epoch is as good as the first."""
-    monkeypatch.setattr(fit, "chosen_by", lambda place, model, logits: 0.5)
+    monkeypatch.setattr(fit, "selection_score", lambda place, model, logits: 0.5)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def scripted_scores(monkeypatch):
 
     def script(*values):
         left = list(values)
-        monkeypatch.setattr(fit, "chosen_by", lambda place, model, logits: left.pop(0))
+        monkeypatch.setattr(fit, "selection_score", lambda place, model, logits: left.pop(0))
 
     return script
 

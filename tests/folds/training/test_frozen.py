@@ -204,8 +204,8 @@ class TestFold:
     def test_the_backbone_is_not_run_while_it_is_frozen(self, make_tuned, monkeypatch):
         problem = make_tuned(stages=["0:3:1e-2"])
         outputs = all_outputs(problem)
-        monkeypatch.setattr("folds.training.epoch.augment", None)
-        monkeypatch.setattr("folds.training.epoch.to_input", None)
+        monkeypatch.setattr("folds.training.inputs.augment", None)
+        monkeypatch.setattr("folds.training.inputs.to_input", None)
         assert len(fit_fold(problem, 0, 0, runtime=CPU, frozen_features=outputs.get).history) == 3
 
     def test_heads_alone_are_kept_only_at_the_end_of_their_stage(self, make_tuned):

@@ -15,24 +15,25 @@ from folds.training.epoch import _losses
 from folds.training.fit import fit_fold
 from folds.training.frozen import shareable_views
 from folds.training.frozen_view import PLAIN
-from folds.training.loader import Gather
-from folds.training.mixed_batches import mixed_batches, needed
+from folds.training.loader import BatchLoader
+from folds.training.mixed_batches import mixed_batches, mixing_plan
 
 CPU = Runtime.choose("cpu", "fp32")
 MIXED = "flip_horizontal+brightness+cutmix"
+MIXED_FIELDS = ("rows", "inputs", "partners", "shares")
 
 
 def batches_of(problem, size, rows, microbatches=1):
     policy = problem.policy
     table = uniform_table(0, 0, len(problem.images), policy.columns)
-    pixels = Gather(problem.images.pixels, CPU.device)
+    pixels = BatchLoader(problem.images.pixels, CPU.device)
     return [
         list(mixed_batches(problem, pixels, Workers(rank, size), table, rows, rows, microbatches))
         for rank in range(size)
     ]
 
 
-class TestNeeded:
+class TestMixingPlan:
     @pytest.mark.parametrize("workers", [1, 2, 3, 5])
     def test_holds_ones_part_and_its_partners_once(self, workers):
         policy = make_policy("mixup")
@@ -40,7 +41,7 @@ class TestNeeded:
         mixing = policy.mixing(numbers, np.zeros(13, np.int64))
         mine = []
         for rank in range(workers):
-            found = needed(mixing, Workers(rank, workers).slice(np.arange(13)))
+            found = mixing_plan(mixing, Workers(rank, workers).slice(np.arange(13)))
             own = found.places[: len(found.partners)]
             mine += own.tolist()
             assert len(set(found.places)) == len(found.places)
@@ -53,19 +54,19 @@ class TestBatches:
     @pytest.mark.parametrize("policy", [MIXED, "mixup", "fourier+within_class", "strong"])
     def test_are_the_same_for_any_number_of_workers(self, make_problem, policy):
         problem = make_problem(augment=policy)
-        rows = [np.array([5, 9, 1, 30, 22, 17, 40]), np.array([2, 3, 4, 6, 7, 8, 10])]
+        rows = np.array([[5, 9, 1, 30, 22, 17, 40], [2, 3, 4, 6, 7, 8, 10]])
         (alone,) = batches_of(problem, 1, rows)
         for size in (2, 3):
             parts = batches_of(problem, size, rows)
             for step, whole in enumerate(alone):
-                for field in whole._fields:
+                for field in MIXED_FIELDS:
                     together = torch.cat([getattr(part[step], field) for part in parts])
                     assert_close(together, getattr(whole, field), atol=1e-5, rtol=0)
 
     @pytest.mark.parametrize("microbatches", [2, 3, 7])
     def test_are_the_same_in_any_number_of_microbatches(self, make_problem, microbatches):
         problem = make_problem(augment=MIXED)
-        rows = [np.array([5, 9, 1, 30, 22, 17, 40]), np.array([2, 3, 4, 6, 7, 8, 10])]
+        rows = np.array([[5, 9, 1, 30, 22, 17, 40], [2, 3, 4, 6, 7, 8, 10]])
         (alone,), (found,) = (
             batches_of(problem, 1, rows),
             batches_of(problem, 1, rows, microbatches),
@@ -73,7 +74,7 @@ class TestBatches:
         assert len(found) == 2 * microbatches
         for step, whole in enumerate(alone):
             parts = found[step * microbatches : (step + 1) * microbatches]
-            for field in whole._fields:
+            for field in MIXED_FIELDS:
                 together = torch.cat([getattr(part, field) for part in parts])
                 assert_close(together, getattr(whole, field), atol=1e-5, rtol=0)
 
@@ -130,7 +131,7 @@ class TestStages:
         assert {view.epoch for view in views["light+cutmix"]} == {PLAIN, 0}
         asked = []
         problem = make_problem(augment="light+cutmix", pretrained=weights, **settings)
-        fit_fold(problem, 0, 0, runtime=CPU, shared=lambda view: asked.append(view.epoch))
+        fit_fold(problem, 0, 0, runtime=CPU, frozen_features=lambda view: asked.append(view.epoch))
         assert 1 not in asked
 
 

@@ -130,7 +130,7 @@ class TestAverage:
 
 class TestSchedules:
     def test_plateau_follows_the_validation(self, make_problem, monkeypatch):
-        monkeypatch.setattr(fit, "chosen_by", lambda place, model, logits: 0.5)
+        monkeypatch.setattr(fit, "selection_score", lambda place, model, logits: 0.5)
         problem = make_problem(
             stages=["0:4:1e-2", "1:3:1e-3"], schedule="plateau", plateau_patience=2,
             plateau_factor=0.5,
