@@ -22,6 +22,7 @@ import numpy as np
 
 from folds.config import Config
 from folds.errors import UserError, nearest
+from folds.files import write_whole
 
 ROOT = Path(".crossfold")
 LAST = "result.json"  # written last: a fold that has it is complete
@@ -57,15 +58,12 @@ class Workspace:
 
     def write_checkpoint(self, task: int, content: bytes) -> None:
         """Replace a fold's checkpoint."""
-        self.fold(task).mkdir(parents=True, exist_ok=True)
         write_whole(self.checkpoint(task), content)
 
     def write_result(self, task: int, files: dict[str, bytes]) -> None:
         """Keep a finished fold: what `distributed.lanes.packing.pack` made, in its order."""
         for name, content in files.items():
-            path = self.fold(task) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, content)
+            write_whole(self.fold(task) / name, content)
         self.checkpoint(task).unlink(missing_ok=True)
 
     def read_result(self, task: int) -> dict[str, Any]:
@@ -79,13 +77,6 @@ class Workspace:
         shutil.rmtree(self.folder, ignore_errors=True)
         if ROOT.is_dir() and not any(ROOT.iterdir()):
             ROOT.rmdir()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file in one step, so that no reader and no crash sees half of it."""
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_bytes(content)
-    scratch.replace(path)
 
 
 def hold(space: Workspace) -> IO[str]:

@@ -16,7 +16,7 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from folds.images.folder import Listing, read
+from folds.images.listing import Listing, read
 from folds.images.pixelfile import PixelWriter
 
 _BLOCK = 4 * 2**20  # bytes of decoded images that travel together

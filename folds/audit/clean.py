@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from folds.audit.clusters import Rows, disagree, duplicates
 from folds.audit.findings import Findings
-from folds.files import replacing
+from folds.files import output_file
 from folds.images import ImageSet
 from folds.images.pixelfile import pieces
 
@@ -90,7 +90,7 @@ def write_clean(path: Path, images: ImageSet, findings: Findings, selection: Sel
         A file cannot be written; there is none of that name then, or the one from before.
     """
     rows = np.flatnonzero(selection.kept)
-    with replacing(manifest_path(path)) as manifest, replacing(path) as scratch:
+    with output_file(manifest_path(path)) as manifest, output_file(path) as scratch:
         with zipfile.ZipFile(scratch, "w") as archive:
             with archive.open("images.npy", "w", force_zip64=True) as member:
                 _write_pixels(member, images, rows)

@@ -15,7 +15,7 @@ from folds.audit.galleries import cluster_gallery, junk_gallery, suspect_gallery
 from folds.audit.overview import overview, remedies
 from folds.audit.statistics import Statistics, statistics
 from folds.audit.suspects import Suspects
-from folds.files import replacing
+from folds.files import output_file
 from folds.images import ImageSet
 from folds.pages.templates import environment
 from folds.pages.thumbs import thumb
@@ -111,7 +111,7 @@ def write_report(
         more_sizes=max(0, len(sizes) - _MOST_SIZES),
         pixelated=max(images.pixels.shape[1:3]) < 64,
     )
-    with replacing(path) as scratch:
+    with output_file(path) as scratch:
         scratch.write_text(page, encoding="utf-8")
 
 

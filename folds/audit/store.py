@@ -10,7 +10,6 @@ import numpy as np
 
 from folds.audit.audit import audit
 from folds.audit.findings import Findings
-from folds.errors import RunError
 from folds.files import cache_folder, replacing
 from folds.images.imageset import ImageSet
 
@@ -29,7 +28,7 @@ def audited(images: ImageSet) -> Findings:
         return read(path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         found = audit(images)
-    with suppress(RunError):
+    with suppress(OSError):
         write(path, found)
     return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from folds.audit.apply import Audited
 from folds.audit.findings import Findings
 from folds.audit.suspects import Suspects
-from folds.files import replacing
+from folds.files import output_file
 from folds.images import ImageSet
 
 
@@ -42,7 +42,7 @@ def suspect_rows(suspects: Suspects) -> Iterable[list[str]]:
 
 
 def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
+    with output_file(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(head)
         writer.writerows(rows)

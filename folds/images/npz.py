@@ -4,6 +4,7 @@ import math
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -19,72 +20,70 @@ _PARTS = ("train", "val")  # MedMNIST's test part stays a test part
 _LAYOUTS = "'images' and 'labels' (AN2DL), or 'train_images', 'train_labels', ... (MedMNIST)"
 
 
-def load(path: Path, size: int) -> ImageSet:
-    """Read labelled images; those larger than `size` pixels are reduced to it.
+@dataclass(frozen=True)
+class NpzSource:
+    """Labelled images in an .npz file, see `folds.images.source.Source`.
 
     MedMNIST's train and validation parts are pooled; its test part is left out, with a notice.
     Class names come from an array ``class_names`` where there is one, else they are the numbers;
     groups from an array ``groups`` beside ``images``.
 
-    Raises
-    ------
-    UserError
-        Not an .npz file, another layout, a wrong dtype or shape, or object arrays (which would
-        have to be unpickled, and never are).
-    """
-    arrays = _read(path)
-    blocks, ids, notices = _blocks(path, arrays)
-    labels, names = _all_labels(path, arrays, len(ids))
-    groups = _groups(path, arrays, ids)
-    pixels = shrink(np.concatenate([_rgb(arrays[block]) for block in blocks]), size)
-    return ImageSet(pixels, labels, names, ids, groups, notices)
-
-
-def stream(path: Path, size: int, target: Path, *, limit: int | None, seed: int) -> ImageSet:
-    """Read labelled images as `load` does, but their pixels into a new `PixelFile`.
-
     Parameters
     ----------
-    target : Path
-        Where to write it.
+    path : Path
+    size : int
+        Images larger than this many pixels are reduced to it.
     limit, seed : int
         No more images than this, a stratified choice.
 
     Raises
     ------
     UserError
-        As `load`, or the images lie in Fortran order.
+        By each method: not an .npz file, another layout, a wrong dtype or shape, or object arrays
+        (which would have to be unpickled, and never are).
     """
-    arrays = _read(path, images=False)
-    blocks, ids, notices = _blocks(path, arrays)
-    labels, names = _all_labels(path, arrays, len(ids))
-    groups = _groups(path, arrays, ids)
-    rows = stratified(labels, names, limit, seed=seed)
-    side = _side(arrays[blocks[0]], size)
-    with PixelWriter(target, (len(rows), side, side, 3)) as writer:
-        first = 0
-        for block in blocks:
-            for piece in _pieces(path, block, arrays[block].shape):
-                target_rows = np.arange(*np.searchsorted(rows, (first, first + len(piece))))
-                if len(target_rows):
-                    chosen = _rgb(piece[rows[target_rows] - first])
-                    writer.write(target_rows, shrink(chosen, size))
-                first += len(piece)
-        pixels = writer.finish()
-    return ImageSet(pixels, labels[rows], names, ids[rows], groups[rows], notices)
 
+    path: Path
+    size: int
+    limit: int | None
+    seed: int
 
-def decoded_bytes(path: Path, size: int) -> int:
-    """Bytes that the pixels of `load` would take, told without reading them.
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all decoded pixels, told by the arrays' headers alone; `limit` is left aside."""
+        arrays = _read(self.path, images=False)
+        blocks, ids, _ = _blocks(self.path, arrays)
+        return len(ids) * _side(arrays[blocks[0]], self.size) ** 2 * 3
 
-    Raises
-    ------
-    UserError
-        As `load`.
-    """
-    arrays = _read(path, images=False)
-    blocks, ids, _ = _blocks(path, arrays)
-    return len(ids) * _side(arrays[blocks[0]], size) ** 2 * 3
+    def decode(self) -> ImageSet:
+        """Read the images into memory."""
+        arrays = _read(self.path)
+        blocks, ids, notices = _blocks(self.path, arrays)
+        labels, names = _all_labels(self.path, arrays, len(ids))
+        groups = _groups(self.path, arrays, ids)
+        pixels = shrink(np.concatenate([_rgb(arrays[block]) for block in blocks]), self.size)
+        images = ImageSet(pixels, labels, names, ids, groups, notices)
+        return images.limited(self.limit, seed=self.seed)
+
+    def decode_to(self, target: Path) -> ImageSet:
+        """Read the images into a new `PixelFile`; those in Fortran order are refused."""
+        arrays = _read(self.path, images=False)
+        blocks, ids, notices = _blocks(self.path, arrays)
+        labels, names = _all_labels(self.path, arrays, len(ids))
+        groups = _groups(self.path, arrays, ids)
+        rows = stratified(labels, names, self.limit, seed=self.seed)
+        side = _side(arrays[blocks[0]], self.size)
+        with PixelWriter(target, (len(rows), side, side, 3)) as writer:
+            first = 0
+            for block in blocks:
+                for piece in _pieces(self.path, block, arrays[block].shape):
+                    target_rows = np.arange(*np.searchsorted(rows, (first, first + len(piece))))
+                    if len(target_rows):
+                        chosen = _rgb(piece[rows[target_rows] - first])
+                        writer.write(target_rows, shrink(chosen, self.size))
+                    first += len(piece)
+            pixels = writer.finish()
+        return ImageSet(pixels, labels[rows], names, ids[rows], groups[rows], notices)
 
 
 def _side(array: NDArray, size: int) -> int:

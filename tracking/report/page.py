@@ -9,7 +9,7 @@ import jinja2
 from markupsafe import Markup
 from PIL import Image
 
-from folds.files import replacing
+from folds.files import output_file
 from folds.pages.svg import palette
 from folds.pages.templates import environment
 from tracking.report import formatting, parts
@@ -58,7 +58,7 @@ def write_report(path: Path, facts: Report) -> None:
         map=map_figure(facts.map, len(facts.run.class_names)) if facts.map else None,
         colours=palette(len(facts.run.class_names)),
     )
-    with replacing(path) as scratch:
+    with output_file(path) as scratch:
         scratch.write_text(page, encoding="utf-8")
 
 

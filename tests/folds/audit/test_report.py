@@ -136,6 +136,11 @@ class TestSizes:
             Image.new("RGB", shape).save(path)
         images = load(DataConfig(data=str(tmp_path)), seed=0, largest=16)
         assert sizes(str(tmp_path), images) == [((40, 30), 2), ((9, 50), 1)]
+        table = tmp_path / "a" / "table.csv"
+        rows = ["1.png,x", f"{tmp_path}/a/2.png,x", "../b/3.png,y"]
+        table.write_text("\n".join(["path,label", *rows]))
+        images = load(DataConfig(data=str(table)), seed=0, largest=16)
+        assert sizes(str(table), images) == [((40, 30), 2), ((9, 50), 1)]
 
     def test_of_the_pixels_else(self, images):
         assert sizes("demo", images) == [((32, 32), 46)]
