@@ -171,25 +171,25 @@ def _clean(path: Path, images: "ImageSet", findings: "Findings") -> None:
     )
 
 
-def _show(options: Options, found: "Overview") -> None:
+def _show(options: Options, counts: "Overview") -> None:
     """Print what was found, and what to type next."""
     from folds.audit.overview import remedies
     from folds.pages.templates import number
 
-    junk = number(found.frames, "picture") if found.junk else "none"
-    exact = number(found.exact, "exact copy", "exact copies")
+    junk = number(counts.junk_pictures, "picture") if counts.junk else "none"
+    exact = number(counts.exact, "exact copy", "exact copies")
     rows = {
-        "images": (found.images, f"{number(found.classes, 'class', 'classes')}, the greatest "
-                   f"{found.imbalance:.1f} times the smallest"),
-        "junk": (found.junk, junk),
-        "duplicates": (found.duplicates, f"{number(found.clusters, 'cluster')}, {exact}"),
-        "conflicts": (found.conflicts, "clusters whose images carry different labels"),
+        "images": (counts.images, f"{number(counts.classes, 'class', 'classes')}, the greatest "
+                   f"{counts.imbalance:.1f} times the smallest"),
+        "junk": (counts.junk, junk),
+        "duplicates": (counts.duplicates, f"{number(counts.clusters, 'cluster')}, {exact}"),
+        "conflicts": (counts.conflicts, "clusters whose images carry different labels"),
     }  # fmt: skip
     for what, (count, note) in rows.items():
         print(f"{what:11} {count:>7,}  {note}")
     print(f"look        {options.out / 'report.html'}, {options.out / 'findings.csv'}")
     assert options.data
-    for what, command in remedies(options.data, found).items():
+    for what, command in remedies(options.data, counts).items():
         print(f"to {what}:\n    {command}")
 
 

@@ -97,10 +97,10 @@ def _content(file: Path) -> bytes:
 
 def _decode(side: int, resize: bool, batch: Batch) -> Batch:
     size = side if resize else None
-    found = [read(io.BytesIO(content), size) for content in batch["content"]]
+    images = [read(io.BytesIO(content), size) for content in batch["content"]]
     blank = np.zeros((side, side, 3), dtype=np.uint8)
-    pixels = np.stack([blank if image is None else image for image in found])
-    good = np.array([image is not None for image in found])
+    pixels = np.stack([blank if image is None else image for image in images])
+    good = np.array([image is not None for image in images])
     return {"row": batch["row"], "pixels": pixels, "good": good}
 
 

@@ -4,14 +4,14 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from folds.audit.apply import Audited
+from folds.audit.apply import AuditedImages
 from folds.audit.findings import Findings
 from folds.audit.suspects import Suspects
 from folds.files import output_file
 from folds.images import ImageSet
 
 
-def write_findings(path: Path, images: ImageSet | Audited, findings: Findings) -> None:
+def write_findings(path: Path, images: ImageSet | AuditedImages, findings: Findings) -> None:
     """Write a line an image: what it is, and whether it is junk or has duplicates."""
     junk = findings.junk
     rows = (

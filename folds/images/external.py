@@ -51,7 +51,7 @@ def load_externals(
     UserError
         As `folds.images.load`, or a class is none of those that are trained on.
     """
-    found = []
+    externals = []
     for name, source in sources.items():
         settings = config.model_copy(update={"data": source, "limit": None})
         try:
@@ -59,8 +59,8 @@ def load_externals(
         except UserError as error:
             reason = str(error).removeprefix(f"--data {source}: ")
             raise UserError(f"--external {name}={source}: {reason}") from None
-        found.append(External(name, source, _named(images, class_names, f"{name}={source}")))
-    return tuple(found)
+        externals.append(External(name, source, _named(images, class_names, f"{name}={source}")))
+    return tuple(externals)
 
 
 def _named(images: ImageSet, class_names: tuple[str, ...], flag: str) -> ImageSet:

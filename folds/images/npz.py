@@ -167,12 +167,12 @@ def _pieces(path: Path, name: str, shape: tuple[int, ...]) -> Iterator[NDArray[n
 
 
 def _parts(path: Path, arrays: dict[str, NDArray], parts: tuple[str, ...] = _PARTS) -> list[str]:
-    found = [part for part in parts if f"{part}_images" in arrays]
-    if not found:
+    present = [part for part in parts if f"{part}_images" in arrays]
+    if not present:
         raise UserError(
             f"--data {path}: expected arrays {_LAYOUTS}; found {listed(arrays) or 'none'}"
         )
-    return found
+    return present
 
 
 def _array(path: Path, arrays: dict[str, NDArray], name: str) -> NDArray:
@@ -188,19 +188,19 @@ def _blocks(
     if "images" in arrays:
         _check_pixels(path, "images", arrays["images"])
         return ["images"], _row_names("", len(arrays["images"])), ()
-    found = [f"{part}_images" for part in _parts(path, arrays, parts)]
-    for name in found:
+    blocks = [f"{part}_images" for part in _parts(path, arrays, parts)]
+    for name in blocks:
         _check_pixels(path, name, arrays[name])
-        if _rgb(arrays[name]).shape[1:] != _rgb(arrays[found[0]]).shape[1:]:
+        if _rgb(arrays[name]).shape[1:] != _rgb(arrays[blocks[0]]).shape[1:]:
             raise UserError(
-                f"--data {path}: {name} has shape {arrays[name].shape}, {found[0]} "
-                f"{arrays[found[0]].shape}; save all parts in one size"
+                f"--data {path}: {name} has shape {arrays[name].shape}, {blocks[0]} "
+                f"{arrays[blocks[0]].shape}; save all parts in one size"
             )
-    ids = [_row_names(f"{name.removesuffix('_images')}/", len(arrays[name])) for name in found]
+    ids = [_row_names(f"{name.removesuffix('_images')}/", len(arrays[name])) for name in blocks]
     left_out = "test" not in parts and "test_images" in arrays
     count = len(arrays["test_images"]) if left_out else 0
     notices = (f"the file's test part ({count} images) is left out",) if left_out else ()
-    return found, np.concatenate(ids), notices
+    return blocks, np.concatenate(ids), notices
 
 
 def _row_names(prefix: str, count: int) -> NDArray[np.str_]:

@@ -32,12 +32,6 @@ def class_counts(
     return counts, ideal
 
 
-def evenness(manifest: SplitManifest, images: ImageSet) -> float:
-    """Greatest deviation of a class's count in a part from its ideal, in images."""
-    counts, ideal = class_counts(manifest, images)
-    return float(np.abs(counts - ideal).max())
-
-
 def split_notices(manifest: SplitManifest, images: ImageSet) -> list[str]:
     """What the user must be told: what is set aside, and how even groups leave the folds."""
     counts, ideal = class_counts(manifest, images)

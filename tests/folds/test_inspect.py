@@ -106,7 +106,7 @@ class TestAudit:
         words = {line.split()[0]: line.split()[1] for line in out.splitlines()[:4]}
         assert words == {"images": "46", "junk": "6", "duplicates": "4", "conflicts": "1"}
         assert lines(here / "inspect/findings.csv")[45]["id"] == "45.png"
-        assert "32 × 32" in (here / "inspect/report.html").read_text(encoding="utf-8")
+        assert "32 \u00d7 32" in (here / "inspect/report.html").read_text(encoding="utf-8")
 
 
 class TestSuspects:

@@ -36,8 +36,8 @@ def write_report(path: Path, facts: Report) -> None:
 
     Notes
     -----
-    The page loads nothing, from the network or from the disk, and runs no script. The same facts
-    make the same bytes.
+    The page loads nothing, from the network or from the disk; its one script scrolls to a section
+    where links within a page lead nowhere. The same facts make the same bytes.
     """
     page = _template().render(
         facts=facts,
