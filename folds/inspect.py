@@ -58,7 +58,7 @@ class Options:
 
 
 def main() -> None:
-    """Look, tell, write."""
+    """Audit the images, rank suspect labels, print both and write them to ``--out``."""
     options = parse(Options, sys.argv[1:], prog="python -m folds.inspect", description=__doc__)
     _check(options)
     from folds.audit.suspects import find_suspects, match, read_predictions
@@ -123,7 +123,7 @@ def _images(options: Options) -> Iterator["ImageSet | None"]:
 
 
 def _audit(options: Options, images: "ImageSet", suspects: "Suspects | None") -> None:
-    """Look at images; write the report, the table and the cleaned file."""
+    """Audit images; write the report, the table and, if asked for, the cleaned file."""
     from folds.audit import audit
     from folds.audit.overview import overview
     from folds.audit.report import write_report

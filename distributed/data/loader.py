@@ -67,8 +67,21 @@ class Loader:
 
     @contextmanager
     def _target(self, nbytes: int) -> Iterator[Path]:
-        """A place for the file, with Ray at hand to fill it and to give it away."""
-        self._start()
+        """Give a place for the file; errors within the block become one line for the user.
+
+        Parameters
+        ----------
+        nbytes : int
+            That the pixels take.
+
+        Raises
+        ------
+        UserError
+            There is no room, or nothing can be written there.
+        RunError
+            Ray failed.
+        """
+        self._start()  # it fills the file, and takes it to the other machines
         place = scratch.root(self._config.stream_dir)
         self._folder = scratch.new(place)
         free = shutil.disk_usage(self._folder).free

@@ -57,6 +57,7 @@ def decode(listing: Listing, writer: PixelWriter) -> NDArray[np.bool_]:
     blocks = math.ceil(count / max(1, _BLOCK // math.prod(listing.shape[1:])))
     readers = ray.data.TaskPoolStrategy(size=min(_READERS, blocks))
     fetch = partial(_fetch, listing.root.absolute(), ray.put(listing.ids))
+    # without a core of their own, reading and writing leave all cores to decoding
     beside = {"batch_size": None, "num_cpus": 0, "label_selector": here}
     done = (
         ray.data.range(count, override_num_blocks=blocks)

@@ -72,12 +72,13 @@ class ImageDescriptors:
 
 
 def describe(pixels: Pixels) -> ImageDescriptors:
-    """Describe images.
+    """Compute what junk and duplicates are told by, in parallel and a piece at a time.
 
     Parameters
     ----------
     pixels : ndarray of uint8 or PixelFile, shape (N, H, W, 3)
     """
+    # images are many and small: a thread for each piece beats many threads for one operation
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         blocks = pool.map(lambda rows: _describe_block(pixels[rows]), pieces(pixels.shape))

@@ -38,7 +38,7 @@ class Overview:
 
 
 def overview(images: ImageSet, findings: Findings) -> Overview:
-    """Count what was found."""
+    """Count the findings of an audit."""
     clusters, counts = duplicate_clusters(images, findings), images.counts.values()
     return Overview(
         images=len(images),

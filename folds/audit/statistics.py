@@ -37,10 +37,12 @@ class Statistics:
 
 
 def statistics(images: ImageSet, good: NDArray[np.bool_]) -> Statistics:
-    """Measure images.
+    """Measure colours and mean images of each class for the report.
 
     Parameters
     ----------
+    images : ImageSet
+        N images.
     good : ndarray of bool, shape (N,)
         Images that are not junk.
     """

@@ -1,4 +1,4 @@
-"""What was found, as tables for other programs."""
+"""Findings and suspect labels as CSV tables, for spreadsheets and other programs."""
 
 import csv
 from collections.abc import Iterable, Sequence

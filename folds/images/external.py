@@ -64,7 +64,7 @@ def load_externals(
 
 
 def _named(images: ImageSet, class_names: tuple[str, ...], flag: str) -> ImageSet:
-    """The images with the labels of other class names."""
+    """The images with labels that number the classes trained on."""
     for name in images.class_names:
         if name not in class_names:
             near = nearest(name, class_names) or f"; there are: {', '.join(class_names[:12])}"
@@ -74,7 +74,13 @@ def _named(images: ImageSet, class_names: tuple[str, ...], flag: str) -> ImageSe
 
 
 def overlap(images: ImageSet, others: tuple[External, ...]) -> list[str]:
-    """Tell of external images whose very pixels are trained on, too; a line for each set."""
+    """Tell the user of external images whose very pixels are trained on, too: they leak.
+
+    Returns
+    -------
+    list of str
+        A line for each set with such images.
+    """
     if not others:
         return []
     known = set(digests(images.pixels))

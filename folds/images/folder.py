@@ -53,6 +53,7 @@ def _relative(files: Sequence[Path], root: Path) -> NDArray[np.str_]:
 
 
 def _hidden(path: Path, root: Path) -> bool:
+    """Whether a path is none of the user's: a dot file, or what macOS adds to archives."""
     return any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
 
 

@@ -86,7 +86,14 @@ class Listing:
             raise UserError(f"--data {self.source}: class {name!r} has no readable image")
 
     def images(self, pixels: Pixels, good: Bools) -> ImageSet:
-        """The image set of the G readable files, whose `pixels` are given."""
+        """Join the facts of the G readable files with their pixels; a notice tells of the others.
+
+        Parameters
+        ----------
+        pixels : ndarray of uint8 or PixelFile, shape (G, side, side, 3)
+        good : ndarray of bool, shape (N,)
+            Which were readable.
+        """
         ids, notices = self.ids[good], self.notices
         if not good.all():
             broken = self.ids[~good]
@@ -176,7 +183,7 @@ def decode_unlabelled(
 
 
 def common_side(root: Path, ids: NDArray[np.str_], size: int) -> tuple[int, bool]:
-    """Side of the decoded images, and whether files must be resized to it.
+    """Side of the decoded images, and whether files must be resized to it; reads headers alone.
 
     Equal squares of at most `size` pixels stay as they are.
     """

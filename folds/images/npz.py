@@ -77,6 +77,7 @@ class NpzSource:
             first = 0
             for block in blocks:
                 for piece in _pieces(self.path, block, arrays[block].shape):
+                    # `rows` ascend: those within a piece are neighbours in the new file
                     target_rows = np.arange(*np.searchsorted(rows, (first, first + len(piece))))
                     if len(target_rows):
                         chosen = _rgb(piece[rows[target_rows] - first])

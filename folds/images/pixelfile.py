@@ -205,6 +205,7 @@ class PixelWriter:
 
     @property
     def _part(self) -> Path:
+        # not `folds.files.replacing`: other processes that write rows must find it by its name
         return self._path.with_name(self._path.name + ".part")
 
 

@@ -1,4 +1,4 @@
-"""How even folds are, and what the user is told of them."""
+"""Class counts of folds against their ideal, and what the user is told of them."""
 
 import numpy as np
 from numpy.typing import NDArray
