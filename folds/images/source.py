@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,27 +17,6 @@ from folds.images.pixelfile import write_pixels
 from folds.images.resize import shrink
 
 _BUILT_IN: dict[str, Callable[[], ImageSet]] = {"demo": demo.load, "digits": demo.load_digits}
-
-
-class Source(Protocol):
-    """Labelled images that a configuration names, before they are decoded.
-
-    Both ways of decoding give the same images, whatever the order in which a file system lists
-    files. They raise `UserError` where the source is damaged or not in a known layout.
-    """
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the decoded pixels take at most; soon told, as nothing is decoded for it."""
-        ...
-
-    def decode(self) -> ImageSet:
-        """Decode into memory."""
-        ...
-
-    def decode_to(self, target: Path) -> ImageSet:
-        """Decode into a new `PixelFile` at this path, with little memory; its disk may be full."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -62,6 +40,15 @@ class BuiltIn:
         return replace(self.images, pixels=pixels)
 
 
+# Labelled images before they are decoded. All kinds have
+# - nbytes: what the decoded pixels take at most; soon told, as nothing is decoded for it
+# - decode(): into memory
+# - decode_to(target): into a new `PixelFile`, with little memory; its disk may be full
+# Both ways give the same images, whatever the order in which a file system lists files, and raise
+# `UserError` where the source is damaged or not in a known layout.
+Source = BuiltIn | FileSource | NpzSource
+
+
 def open_source(
     config: DataConfig, *, seed: int, largest: int, decoder: Decoder = decode_in_threads
 ) -> Source:
@@ -77,7 +64,7 @@ def open_source(
         Side in pixels that image files of mixed or greater size are reduced to when
         ``config.image_size`` is ``"auto"``.
     decoder : callable
-        How `Source.decode_to` decodes image files, see `FileSource`.
+        How ``decode_to`` decodes image files, see `FileSource`.
 
     Returns
     -------
