@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.sides import Round
 from folds.errors import UserError
+from folds.files import write_whole
 
 FORMAT = "crossfold-benchmarks/1"
 
@@ -62,9 +63,8 @@ def read(path: Path) -> Results:
 def write(path: Path, results: Results) -> None:
     """Write rows; a reader never sees half a file."""
     rows = {name: asdict(entry) for name, entry in sorted(results.items())}
-    half = path.with_suffix(".part")
-    half.write_text(json.dumps({"format": FORMAT, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    half.replace(path)
+    text = json.dumps({"format": FORMAT, "rows": rows}, indent=1) + "\n"
+    write_whole(path, text.encode())
 
 
 def merged(old: Results, new: Results) -> Results:

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from folds.config import Config
 from folds.errors import UserError, nearest
+from folds.files import write_whole
 from folds.training.outcome import VALUES, FoldOutcome
 
 ROOT = Path(".crossfold")
@@ -60,15 +61,12 @@ class Workspace:
 
     def write_checkpoint(self, task: int, content: bytes) -> None:
         """Replace a fold's checkpoint."""
-        self.fold(task).mkdir(parents=True, exist_ok=True)
         write_whole(self.checkpoint(task), content)
 
     def write_outcome(self, task: int, outcome: FoldOutcome, bundle: dict[str, bytes]) -> None:
         """Keep a finished fold: the files of its model, then all else, which makes it complete."""
         for name, content in bundle.items():
-            path = self.bundle(task) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, content)
+            write_whole(self.bundle(task) / name, content)
         outcome.write(self.fold(task))
         self.checkpoint(task).unlink(missing_ok=True)
 
@@ -81,13 +79,6 @@ class Workspace:
         shutil.rmtree(self.folder, ignore_errors=True)
         if ROOT.is_dir() and not any(ROOT.iterdir()):
             ROOT.rmdir()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file in one step, so that no reader and no crash sees half of it."""
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_bytes(content)
-    scratch.replace(path)
 
 
 def hold(space: Workspace) -> IO[str]:

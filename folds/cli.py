@@ -57,11 +57,11 @@ def config_parser(
     parts["command"] = extra()
     whole = dataclasses.make_dataclass("Options", [(n, type(part)) for n, part in parts.items()])
     about = _plain_text(description)
-    found = tyro.cli(
+    draft = tyro.cli(
         whole, args=argv, prog=prog, description=about, config=_TYRO, default=whole(**parts)
     )
-    values = {k: v for n in groups() for k, v in vars(getattr(found, n)).items()}
-    return Config.from_flat(values), found.command
+    values = {k: v for n in groups() for k, v in vars(getattr(draft, n)).items()}
+    return Config.from_flat(values), draft.command
 
 
 def run(command: Callable[[], None]) -> int:

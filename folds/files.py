@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,21 +36,42 @@ def check_folder(flag: str, folder: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a file to write, which takes the place of `path` when the block has ended well.
 
-    The folder is made if need be.
+    No reader and no crash sees half of it. The folder is made if need be.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or the file cannot be written; what was there before stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # a name of its own: two processes may write the same file of a cache, and in containers on
+    # one disk even their ids are the same
+    scratch = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file in one step, see `replacing`."""
+    with replacing(path) as scratch:
+        scratch.write_bytes(content)
+
+
+@contextmanager
+def output_file(path: Path) -> Iterator[Path]:
+    """As `replacing`, for a file that the user has asked for: tells of it if it cannot be written.
 
     Raises
     ------
     RunError
         The disk is full, or the file cannot be written.
     """
-    scratch = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path) as scratch:
             yield scratch
-            scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror})") from None
 

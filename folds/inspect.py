@@ -35,7 +35,8 @@ class Options:
     """Which images, and what to write."""
 
     data: str | None = None
-    """Images: an .npz file, a folder of class folders, 'demo' or 'digits'."""
+    """Images: an .npz file, a folder of class folders, a .csv or .parquet table, 'demo' or
+    'digits'."""
     out: Path = Path("inspect")
     """Folder for report.html, findings.csv and suspects.csv; made if it is not there."""
     clean_to: Path | None = None
@@ -57,7 +58,7 @@ class Options:
 
 
 def main() -> None:
-    """Look, tell, write."""
+    """Audit the images, rank suspect labels, print both and write them to ``--out``."""
     options = parse(Options, sys.argv[1:], prog="python -m folds.inspect", description=__doc__)
     _check(options)
     from folds.audit.suspects import find_suspects, match, read_predictions
@@ -122,7 +123,7 @@ def _images(options: Options) -> Iterator["ImageSet | None"]:
 
 
 def _audit(options: Options, images: "ImageSet", suspects: "Suspects | None") -> None:
-    """Look at images; write the report, the table and the cleaned file."""
+    """Audit images; write the report, the table and, if asked for, the cleaned file."""
     from folds.audit import audit
     from folds.audit.overview import overview
     from folds.audit.report import write_report
@@ -170,25 +171,25 @@ def _clean(path: Path, images: "ImageSet", findings: "Findings") -> None:
     )
 
 
-def _show(options: Options, found: "Overview") -> None:
+def _show(options: Options, counts: "Overview") -> None:
     """Print what was found, and what to type next."""
     from folds.audit.overview import remedies
     from folds.pages.templates import number
 
-    junk = number(found.frames, "picture") if found.junk else "none"
-    exact = number(found.exact, "exact copy", "exact copies")
+    junk = number(counts.junk_pictures, "picture") if counts.junk else "none"
+    exact = number(counts.exact, "exact copy", "exact copies")
     rows = {
-        "images": (found.images, f"{number(found.classes, 'class', 'classes')}, the greatest "
-                   f"{found.imbalance:.1f} times the smallest"),
-        "junk": (found.junk, junk),
-        "duplicates": (found.duplicates, f"{number(found.clusters, 'cluster')}, {exact}"),
-        "conflicts": (found.conflicts, "clusters whose images carry different labels"),
+        "images": (counts.images, f"{number(counts.classes, 'class', 'classes')}, the greatest "
+                   f"{counts.imbalance:.1f} times the smallest"),
+        "junk": (counts.junk, junk),
+        "duplicates": (counts.duplicates, f"{number(counts.clusters, 'cluster')}, {exact}"),
+        "conflicts": (counts.conflicts, "clusters whose images carry different labels"),
     }  # fmt: skip
     for what, (count, note) in rows.items():
         print(f"{what:11} {count:>7,}  {note}")
     print(f"look        {options.out / 'report.html'}, {options.out / 'findings.csv'}")
     assert options.data
-    for what, command in remedies(options.data, found).items():
+    for what, command in remedies(options.data, counts).items():
         print(f"to {what}:\n    {command}")
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from folds.audit.apply import Audited, apply_findings
+from folds.audit.apply import AuditedImages, apply_findings
 from folds.audit.store import audited
 from folds.config import Config, DataConfig
 from folds.config.stages import Stage, without_pretraining
@@ -36,7 +36,7 @@ class Prepared:
         Source of the first weights.
     notices : tuple of str
         What the user must be told.
-    audit : Audited, optional
+    audit : AuditedImages, optional
         What was found in the images.
     """
 
@@ -44,7 +44,7 @@ class Prepared:
     folds: list[tuple[int, int]]
     weights: str
     notices: tuple[str, ...]
-    audit: Audited | None = None
+    audit: AuditedImages | None = None
 
     @property
     def names(self) -> list[str]:
@@ -143,14 +143,14 @@ def _of_backbone(stages: tuple[Stage, ...], layers: int) -> tuple[Stage, ...]:
         raise UserError(f"--stages {' '.join(map(str, stages))}: {error}") from None
 
 
-def _audit(images: ImageSet, config: Config) -> tuple[ImageSet, Audited | None]:
+def _audit(images: ImageSet, config: Config) -> tuple[ImageSet, AuditedImages | None]:
     """Images that were looked at; given splits keep the groups they were made with."""
     if config.data.audit == "off":
         return images, None
-    found = audited(images)
+    findings = audited(images)
     given = config.split.splits is not None
-    safe = apply_findings(images, found, drop=config.data.audit == "drop", group=not given)
-    return safe, Audited(images.ids, images.labels, images.class_names, found)
+    safe = apply_findings(images, findings, drop=config.data.audit == "drop", group=not given)
+    return safe, AuditedImages(images.ids, images.labels, images.class_names, findings)
 
 
 def _chosen(splits: SplitManifest, config: Config) -> list[tuple[int, int]]:

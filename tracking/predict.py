@@ -7,6 +7,7 @@ from pathlib import Path
 
 from folds.cli import parse, run
 from folds.errors import UserError
+from folds.files import output_file
 
 
 @dataclass
@@ -38,13 +39,14 @@ def main() -> None:
     pixels, ids = load_unlabelled(options.data, size=card["size"])
     found = probabilities(model.predict(pixels))
     classes = card["class_names"]
-    scratch = options.out.with_name(options.out.name + ".part")
-    with scratch.open("w", newline="", encoding="utf-8") as file:
+    with (
+        output_file(options.out) as scratch,
+        scratch.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["id", "predicted_class", *classes])
         for name, row in zip(ids, found, strict=True):
             writer.writerow([name, classes[row.argmax()], *(f"{p:.6f}" for p in row)])
-    scratch.replace(options.out)
     print(f"{len(ids)} predictions of {options.model} are in {options.out}")
 
 

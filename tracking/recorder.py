@@ -21,6 +21,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from folds.arrays import Ints
 from folds.errors import UserError
 from folds.evaluation.metrics import confusion, odd_initial_loss
+from folds.files import write_whole
 from folds.training.outcome import FoldOutcome
 from tracking.events import EpochEnded, Event, Failed, Finished, Started
 from tracking.figures import confusion_figure, curves_figure
@@ -290,9 +291,7 @@ class Recorder:
         return [run for task, run in self.runs.folds.items() if task not in self.runs.models]
 
     def _remember(self) -> None:
-        scratch = self._memory.with_suffix(".part")
-        scratch.write_text(json.dumps(asdict(self.runs)), encoding="utf-8")
-        scratch.replace(self._memory)
+        write_whole(self._memory, json.dumps(asdict(self.runs)).encode())
 
 
 def _param(name: str, value: Any) -> Param:

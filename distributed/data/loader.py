@@ -1,13 +1,11 @@
 """Bringing in the images of a run: in memory, or in a file when they are too many for it."""
 
-import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from ray.exceptions import RayError
 
 from distributed.data import localize, scratch
@@ -15,10 +13,8 @@ from distributed.data.memory import available_memory
 from distributed.data.ray_data import decode
 from folds.config import ClusterConfig, DataConfig
 from folds.errors import RunError, UserError
-from folds.images import ImageSet, folder, load, npz
-from folds.images.folder import Listing
-from folds.images.pixelfile import PixelWriter, pieces
-from folds.images.source import decoded_size, path_of, survey
+from folds.images import ImageSet
+from folds.images.source import open_source
 
 SHARE = 0.4  # of the free memory; in memory mode images are there twice for a while
 _FILE = "pixels.npy"
@@ -55,22 +51,12 @@ class Loader:
         UserError
             As there, or there is no room for the file.
         """
-        path, size = path_of(config.data), decoded_size(config, largest)
-        if self._config.stream == "off" or (path is None and self._config.stream == "auto"):
-            return load(config, seed=seed, largest=largest)
-        if path is None:
-            images = load(config, seed=seed, largest=largest)
-            with self._target(images.pixels.nbytes) as target:
-                return _copied(images, target)
-        if (listing := survey(path, size, limit=config.limit, seed=seed)) is not None:
-            if not self._wanted(math.prod(listing.shape)):
-                return folder.decode(listing, skip_broken=config.skip_broken)
-            return self._decoded(listing, skip_broken=config.skip_broken)
-        nbytes = npz.decoded_bytes(path, size)
-        if not self._wanted(nbytes):
-            return load(config, seed=seed, largest=largest)
-        with self._target(nbytes) as target:
-            return _placed(npz.stream(path, size, target, limit=config.limit, seed=seed), target)
+        source = open_source(config, seed=seed, largest=largest, decoder=decode)
+        stream = self._config.stream
+        if stream == "off" or (stream == "auto" and source.nbytes <= SHARE * available_memory()):
+            return source.decode()
+        with self._target(source.nbytes) as target:
+            return replace(source.decode_to(target), pixels=localize.NodeFile(target))
 
     def close(self) -> None:
         """Delete the file here and its copies on other machines."""
@@ -79,21 +65,23 @@ class Loader:
             scratch.remove(self._folder)
             self._folder = None
 
-    def _wanted(self, nbytes: int) -> bool:
-        return self._config.stream == "on" or nbytes > SHARE * available_memory()
-
-    def _decoded(self, listing: Listing, *, skip_broken: bool) -> ImageSet:
-        with self._target(math.prod(listing.shape)) as target:
-            with PixelWriter(target, listing.shape) as writer:
-                good = decode(listing, writer)
-                listing.check(good, skip_broken=skip_broken)
-                pixels = writer.finish(np.flatnonzero(good))
-            return _placed(listing.images(pixels, good), target)
-
     @contextmanager
     def _target(self, nbytes: int) -> Iterator[Path]:
-        """A place for the file, with Ray at hand to fill it and to give it away."""
-        self._start()
+        """Give a place for the file; errors within the block become one line for the user.
+
+        Parameters
+        ----------
+        nbytes : int
+            That the pixels take.
+
+        Raises
+        ------
+        UserError
+            There is no room, or nothing can be written there.
+        RunError
+            Ray failed.
+        """
+        self._start()  # it fills the file, and takes it to the other machines
         place = scratch.root(self._config.stream_dir)
         self._folder = scratch.new(place)
         free = shutil.disk_usage(self._folder).free
@@ -112,15 +100,3 @@ class Loader:
         except RayError as error:
             reason = " ".join(str(error).split())[:300]
             raise RunError(f"the images could not be decoded: {reason}") from None
-
-
-def _placed(images: ImageSet, target: Path) -> ImageSet:
-    return replace(images, pixels=localize.NodeFile(target))
-
-
-def _copied(images: ImageSet, target: Path) -> ImageSet:
-    with PixelWriter(target, images.pixels.shape) as writer:
-        for rows in pieces(images.pixels.shape):
-            writer.write(np.arange(rows.start, rows.stop), images.pixels[rows])
-        writer.finish()
-    return _placed(images, target)

@@ -16,7 +16,7 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from folds.images.folder import Listing, read
+from folds.images.listing import Listing, read
 from folds.images.pixelfile import PixelWriter
 
 _BLOCK = 4 * 2**20  # bytes of decoded images that travel together
@@ -57,6 +57,7 @@ def decode(listing: Listing, writer: PixelWriter) -> NDArray[np.bool_]:
     blocks = math.ceil(count / max(1, _BLOCK // math.prod(listing.shape[1:])))
     readers = ray.data.TaskPoolStrategy(size=min(_READERS, blocks))
     fetch = partial(_fetch, listing.root.absolute(), ray.put(listing.ids))
+    # without a core of their own, reading and writing leave all cores to decoding
     beside = {"batch_size": None, "num_cpus": 0, "label_selector": here}
     done = (
         ray.data.range(count, override_num_blocks=blocks)
@@ -97,10 +98,10 @@ def _content(file: Path) -> bytes:
 
 def _decode(side: int, resize: bool, batch: Batch) -> Batch:
     size = side if resize else None
-    found = [read(io.BytesIO(content), size) for content in batch["content"]]
+    images = [read(io.BytesIO(content), size) for content in batch["content"]]
     blank = np.zeros((side, side, 3), dtype=np.uint8)
-    pixels = np.stack([blank if image is None else image for image in found])
-    good = np.array([image is not None for image in found])
+    pixels = np.stack([blank if image is None else image for image in images])
+    good = np.array([image is not None for image in images])
     return {"row": batch["row"], "pixels": pixels, "good": good}
 
 

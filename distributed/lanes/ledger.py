@@ -14,7 +14,8 @@ from typing import Any
 import ray
 from numpy.typing import NDArray
 
-from distributed.workspace import Workspace, write_whole
+from distributed.workspace import Workspace
+from folds.files import write_whole
 from folds.training.frozen_view import View
 from folds.training.outcome import FoldOutcome
 from folds.training.refit import RefitPlan

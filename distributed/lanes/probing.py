@@ -8,8 +8,9 @@ import torch
 
 from distributed.cluster import address_of
 from distributed.planning.plan import Plan
-from distributed.workspace import Workspace, write_whole
+from distributed.workspace import Workspace
 from folds.errors import UserError
+from folds.files import write_whole
 from folds.prepare import Prepared
 from folds.runtime.device import Runtime
 from folds.runtime.probe import Probed, Rates, Trial, probe, remembered

@@ -16,7 +16,7 @@ from distributed.outcome.candidates import Choice
 from distributed.outcome.pooling import Pooled, Results
 from distributed.run import Run
 from folds.arrays import Ints
-from folds.audit.embedding import in_the_plane
+from folds.audit.embedding import tsne
 from folds.config import Config
 from folds.config.selection import LOSSES
 from folds.evaluation.calibration import reliability
@@ -179,7 +179,7 @@ def _shift(labels: Ints, pooled: Pooled, summary: Summary) -> facts.Shift | None
 def _map(labels: Ints, best: FoldOutcome) -> facts.FeatureMap | None:
     """The best fold's validation images by the features of its model, which has not seen them."""
     rows = best.rows[: len(best.features)]
-    places = in_the_plane(best.features)
+    places = tsne(best.features)
     if places is None:
         return None
     wrong = best.probabilities[: len(rows)].argmax(axis=1) != labels[rows]

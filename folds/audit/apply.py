@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from folds.audit.clusters import disagree, duplicates
+from folds.audit.clusters import disagree, duplicate_clusters
 from folds.audit.findings import Findings
 from folds.errors import UserError
 from folds.images.imageset import ImageSet
@@ -36,8 +36,8 @@ def merge_groups(groups: NDArray[np.str_], cluster: NDArray[np.int64]) -> NDArra
 
 
 @dataclass(frozen=True)
-class Audited:
-    """Images as far as their audit goes, also those that a run leaves out.
+class AuditedImages:
+    """What the table of findings says of all images, also of those that a run leaves out.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Audited:
     findings: Findings
 
 
-def without_junk(images: ImageSet, found: Findings) -> tuple[ImageSet, Findings]:
+def without_junk(images: ImageSet, findings: Findings) -> tuple[ImageSet, Findings]:
     """Leave out junk and all but the first of exact copies.
 
     Raises
@@ -61,7 +61,7 @@ def without_junk(images: ImageSet, found: Findings) -> tuple[ImageSet, Findings]
     UserError
         Nothing of a class would be left.
     """
-    rows = np.flatnonzero(~(found.junk | found.exact))
+    rows = np.flatnonzero(~(findings.junk | findings.exact))
     left = np.bincount(images.labels[rows], minlength=len(images.class_names))
     if not left.all():
         name = images.class_names[int(left.argmin())]
@@ -69,35 +69,41 @@ def without_junk(images: ImageSet, found: Findings) -> tuple[ImageSet, Findings]
             f"--audit drop: would leave out every image of class {name!r}; look at them with "
             "python -m folds.inspect, or use --audit report"
         )
-    return images.kept(rows), found.take(rows)
+    return images.kept(rows), findings.take(rows)
 
 
 def apply_findings(
-    images: ImageSet, found: Findings, *, drop: bool, group: bool = True
+    images: ImageSet, findings: Findings, *, drop: bool, group: bool = True
 ) -> ImageSet:
-    """Images that were audited; the notices say what was found and done.
+    """Make audited images safe to divide into folds; their notices say what was found and done.
 
     Parameters
     ----------
     images : ImageSet
-    found : Findings
-        In these images.
+    findings : Findings
+        Of the audit of these images.
     drop : bool
         Leave out junk and exact copies.
     group : bool
         Give near-duplicates one group.
     """
-    told = summary(images, found, drop=drop)
+    counted = summary(images, findings, drop=drop)  # also of what is left out next
     if drop:
-        images, found = without_junk(images, found)
-    groups = merge_groups(images.groups, found.cluster) if group else images.groups
-    return replace(images, groups=groups, notices=(*images.notices, *found.notices, *told))
+        images, findings = without_junk(images, findings)
+    groups = merge_groups(images.groups, findings.cluster) if group else images.groups
+    return replace(images, groups=groups, notices=(*images.notices, *findings.notices, *counted))
 
 
-def summary(images: ImageSet, found: Findings, *, drop: bool) -> tuple[str, ...]:
-    """One line of what was found and is done about it, or none."""
-    junk, exact = int(found.junk.sum()), int((found.exact & ~found.junk).sum())
-    clusters = duplicates(images, found)
+def summary(images: ImageSet, findings: Findings, *, drop: bool) -> tuple[str, ...]:
+    """Count junk, copies and near-duplicates in one line for the user; no line if there are none.
+
+    Parameters
+    ----------
+    drop : bool
+        Whether the line says that junk and exact copies are left out.
+    """
+    junk, exact = int(findings.junk.sum()), int((findings.exact & ~findings.junk).sum())
+    clusters = duplicate_clusters(images, findings)
     near = sum(map(len, clusters)) - len(clusters) - exact
     clash = sum(disagree(images, rows) for rows in clusters)
     beside = "in one fold with their originals"
@@ -108,5 +114,5 @@ def summary(images: ImageSet, found: Findings, *, drop: bool) -> tuple[str, ...]
         (clash, "clusters of duplicates with different labels"),
     ]
     text = "; ".join(f"{count} {what}" for count, what in counted if count)
-    look = "" if drop else "; --audit drop leaves junk and copies out"
-    return (f"audit: {text} (python -m folds.inspect shows them{look})",) if text else ()
+    remedy = "" if drop else "; --audit drop leaves junk and copies out"
+    return (f"audit: {text} (python -m folds.inspect shows them{remedy})",) if text else ()

@@ -8,7 +8,7 @@ from folds.arrays import Floats
 from folds.audit.describe import ImageDescriptors, describe
 from folds.audit.duplicates import find_duplicates
 from folds.audit.findings import Findings
-from folds.audit.junk import Outlying, outlying
+from folds.audit.junk import OutlierScores, outlier_scores
 from folds.images.imageset import ImageSet
 
 LEAST = 30  # different pictures that junk can be told among
@@ -35,29 +35,30 @@ def audit(images: ImageSet, *, deep: Floats | None = None) -> Findings:
     - what is found does not depend on the order of the images;
     - time and memory grow in proportion to N.
     """
-    order = np.argsort(images.ids, kind="stable")
+    order = np.argsort(images.ids, kind="stable")  # which image is the first of its copies
     back = np.argsort(order)
     descriptors = describe(images.pixels).take(order)
-    found = find_duplicates(descriptors)
-    firsts = np.flatnonzero(found.cluster == np.arange(len(order)))
-    number = np.searchsorted(firsts, found.cluster)
+    duplicates = find_duplicates(descriptors)
+    # junk is told among different pictures, each once: a frame that is repeated a thousand times
+    # would else be as dense as a class
+    firsts = np.flatnonzero(duplicates.cluster == np.arange(len(order)))
+    picture = np.searchsorted(firsts, duplicates.cluster)
     labels = images.labels[order][firsts]
-    statistics = descriptors.statistics[firsts]
-    looks = [_look(statistics, descriptors.tolerance, labels)]
+    outliers = [_outliers(descriptors.statistics[firsts], descriptors.tolerance, labels)]
     if deep is not None:
-        looks.append(_look(*_reduced(deep[order[firsts]]), labels))
-    score = np.max([look.score for look in looks], axis=0)
-    aspects = _aspects(descriptors.take(firsts), score > 1)
-    junk = (score > 1)[number]
-    proper = ~junk[found.pairs[:, 0]]
+        outliers.append(_outliers(*_reduced(deep[order[firsts]]), labels))
+    score = np.max([part.score for part in outliers], axis=0)
+    oddest = _oddest_statistic(descriptors.take(firsts), score > 1)
+    junk = (score > 1)[picture]
+    proper = ~junk[duplicates.pairs[:, 0]]
     return Findings(
-        score=score[number][back],
-        reasons=_reasons(score[number], aspects[number], np.bincount(number)[number], back),
-        cluster=order[found.cluster][back],
-        exact=found.exact[back],
-        pairs=order[found.pairs[proper]],
-        similarity=found.similarity[proper],
-        features=looks[-1].space[number][back],
+        score=score[picture][back],
+        reasons=_reasons(score[picture], oddest[picture], np.bincount(picture)[picture], back),
+        cluster=order[duplicates.cluster][back],
+        exact=duplicates.exact[back],
+        pairs=order[duplicates.pairs[proper]],
+        similarity=duplicates.similarity[proper],
+        features=outliers[-1].space[picture][back],
         notices=() if len(firsts) >= LEAST else (FEW,),
     )
 
@@ -65,19 +66,19 @@ def audit(images: ImageSet, *, deep: Floats | None = None) -> Findings:
 def _reduced(deep: Floats) -> tuple[Floats, Floats]:
     """Principal components of a network's features, and differences of them that mean little."""
     parts = min(COMPONENTS, *deep.shape)
-    found = PCA(parts, random_state=0).fit_transform(deep).astype(np.float32)
-    return found, np.full(parts, 0.1 * found.std(), np.float32)
+    components = PCA(parts, random_state=0).fit_transform(deep).astype(np.float32)
+    return components, np.full(parts, 0.1 * components.std(), np.float32)
 
 
-def _look(space: Floats, tolerance: Floats, labels: NDArray[np.int64]) -> Outlying:
-    """Distances from the core, or none where there are too few pictures for a core."""
+def _outliers(space: Floats, tolerance: Floats, labels: NDArray[np.int64]) -> OutlierScores:
+    """How far pictures are from the core; 0 where there are too few pictures for a core."""
     if len(space) < LEAST:
-        return Outlying(np.zeros(len(space), np.float32), space)
-    return outlying(space, tolerance, labels)
+        return OutlierScores(np.zeros(len(space), np.float32), space)
+    return outlier_scores(space, tolerance, labels)
 
 
-def _aspects(descriptors: ImageDescriptors, junk: NDArray[np.bool_]) -> NDArray[np.str_]:
-    """What about each picture is farthest from the good ones."""
+def _oddest_statistic(descriptors: ImageDescriptors, junk: NDArray[np.bool_]) -> NDArray[np.str_]:
+    """Name of the statistic by which each picture is farthest from the good ones."""
     good = descriptors.statistics[~junk]
     spread = np.hypot(good.std(0), descriptors.tolerance)
     away = np.abs(descriptors.statistics - np.median(good, axis=0)) / spread
@@ -85,11 +86,11 @@ def _aspects(descriptors: ImageDescriptors, junk: NDArray[np.bool_]) -> NDArray[
 
 
 def _reasons(
-    score: Floats, aspects: NDArray[np.str_], copies: NDArray[np.int64], back: NDArray[np.int64]
+    score: Floats, oddest: NDArray[np.str_], copies: NDArray[np.int64], back: NDArray[np.int64]
 ) -> tuple[str, ...]:
     """Why an image is junk, in the order of `back`; empty for a good one."""
     return tuple(
-        f"unlike every class, most of all in {aspects[row]}"
+        f"unlike every class, most of all in {oddest[row]}"
         + (f"; the same picture {copies[row]} times" if copies[row] > 1 else "")
         if score[row] > 1
         else ""

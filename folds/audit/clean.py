@@ -9,9 +9,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from folds.audit.clusters import Rows, disagree, duplicates
+from folds.audit.clusters import Rows, disagree, duplicate_clusters
 from folds.audit.findings import Findings
-from folds.files import replacing
+from folds.files import output_file
 from folds.images import ImageSet
 from folds.images.pixelfile import pieces
 
@@ -44,9 +44,10 @@ class Selection:
 
 def select(images: ImageSet, findings: Findings) -> Selection:
     """Leave out junk, and of each cluster of duplicates all but one image."""
-    why = [reason or "junk" if bad else "" for reason, bad in _judged(findings)]
+    judged = zip(findings.reasons, findings.junk.tolist(), strict=True)
+    why = [reason or "junk" if junk else "" for reason, junk in judged]
     duplicate_of = np.full(len(images), -1, dtype=np.int64)
-    for rows in duplicates(images, findings):
+    for rows in duplicate_clusters(images, findings):
         keeper = _keeper(images, rows)
         pixels = images.pixels[np.array([keeper])]
         for row in rows[rows != keeper].tolist():
@@ -56,10 +57,6 @@ def select(images: ImageSet, findings: Findings) -> Selection:
                 why[row] += f", which is labelled {images.class_names[images.labels[keeper]]}"
             duplicate_of[row] = keeper
     return Selection(tuple(why), duplicate_of)
-
-
-def _judged(findings: Findings) -> list[tuple[str, bool]]:
-    return list(zip(findings.reasons, findings.junk.tolist(), strict=True))
 
 
 def _keeper(images: ImageSet, rows: Rows) -> int:
@@ -90,7 +87,7 @@ def write_clean(path: Path, images: ImageSet, findings: Findings, selection: Sel
         A file cannot be written; there is none of that name then, or the one from before.
     """
     rows = np.flatnonzero(selection.kept)
-    with replacing(manifest_path(path)) as manifest, replacing(path) as scratch:
+    with output_file(manifest_path(path)) as manifest, output_file(path) as scratch:
         with zipfile.ZipFile(scratch, "w") as archive:
             with archive.open("images.npy", "w", force_zip64=True) as member:
                 _write_pixels(member, images, rows)

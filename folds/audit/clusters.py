@@ -9,7 +9,7 @@ from folds.images import ImageSet
 Rows = NDArray[np.int64]
 
 
-def duplicates(images: ImageSet, findings: Findings) -> list[Rows]:
+def duplicate_clusters(images: ImageSet, findings: Findings) -> list[Rows]:
     """Clusters of at least two good images that show the same picture, the greatest first.
 
     Returns
@@ -20,7 +20,7 @@ def duplicates(images: ImageSet, findings: Findings) -> list[Rows]:
     return _clusters(images, findings, ~findings.junk, least=2)
 
 
-def frames(images: ImageSet, findings: Findings) -> list[Rows]:
+def junk_clusters(images: ImageSet, findings: Findings) -> list[Rows]:
     """Pictures among the junk with all their repetitions, the farthest from every class first.
 
     Returns
@@ -28,8 +28,8 @@ def frames(images: ImageSet, findings: Findings) -> list[Rows]:
     list of ndarray of int64
         Rows of each picture, in the order of their ids; many have one.
     """
-    found = _clusters(images, findings, findings.junk, least=1)
-    return sorted(found, key=lambda rows: -float(findings.score[rows].max()))
+    pictures = _clusters(images, findings, findings.junk, least=1)
+    return sorted(pictures, key=lambda rows: -float(findings.score[rows].max()))
 
 
 def disagree(images: ImageSet, rows: Rows) -> bool:
@@ -40,11 +40,12 @@ def disagree(images: ImageSet, rows: Rows) -> bool:
 def _clusters(
     images: ImageSet, findings: Findings, chosen: NDArray[np.bool_], *, least: int
 ) -> list[Rows]:
+    """Rows of the chosen images by cluster, of those with at least `least`; greatest first."""
     rows = np.flatnonzero(chosen)
     rows = rows[np.lexsort((images.ids[rows], findings.cluster[rows]))]
     _, number, size = np.unique(findings.cluster[rows], return_inverse=True, return_counts=True)
     rows, number = rows[size[number] >= least], number[size[number] >= least]
     if not len(rows):
         return []
-    found = np.split(rows, np.flatnonzero(np.diff(number)) + 1)
-    return sorted(found, key=len, reverse=True)
+    clusters = np.split(rows, np.flatnonzero(np.diff(number)) + 1)
+    return sorted(clusters, key=len, reverse=True)

@@ -41,10 +41,10 @@ def deep_features(
     size = input_size(backbone, "auto", min(images.pixels.shape[1:3]))
     model = build(backbone, classes=2, size=size, dropout=0.0, pretrained=weights, seed=0).eval()
     runtime.place(model)
-    found = []
+    features = []
     with torch.inference_mode(), runtime.autocast():
         for first in range(0, len(images), _BATCH):
             batch = as_tensor(images.pixels[first : first + _BATCH]).to(runtime.device)
-            features = model.frozen_features(to_input(batch, size), len(model.chain))
-            found.append(features.float().cpu().numpy())
-    return np.concatenate(found)
+            pooled = model.frozen_features(to_input(batch, size), len(model.chain))
+            features.append(pooled.float().cpu().numpy())
+    return np.concatenate(features)

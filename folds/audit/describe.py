@@ -72,12 +72,13 @@ class ImageDescriptors:
 
 
 def describe(pixels: Pixels) -> ImageDescriptors:
-    """Describe images.
+    """Compute what junk and duplicates are told by, in parallel and a piece at a time.
 
     Parameters
     ----------
     pixels : ndarray of uint8 or PixelFile, shape (N, H, W, 3)
     """
+    # images are many and small: a thread for each piece beats many threads for one operation
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         blocks = pool.map(lambda rows: _describe_block(pixels[rows]), pieces(pixels.shape))
@@ -108,8 +109,8 @@ def _describe(pixels: NDArray[np.uint8]) -> tuple[NDArray, ...]:
 
 
 def _digests(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    found = [hashlib.blake2b(image.data, digest_size=16).digest() for image in pixels]
-    return np.frombuffer(b"".join(found), dtype=np.uint64).reshape(-1, 2)
+    each = [hashlib.blake2b(image.data, digest_size=16).digest() for image in pixels]
+    return np.frombuffer(b"".join(each), dtype=np.uint64).reshape(-1, 2)
 
 
 def _names(shape: tuple[int, ...]) -> tuple[str, ...]:
@@ -162,15 +163,15 @@ def _scales(height: int, width: int) -> list[int]:
 
 def _texture(light: Tensor) -> Tensor:
     """Logarithms of the mean gradient and of its sparsity at each scale, (B, 2 scales)."""
-    found = []
+    columns = []
     for scale in _scales(*light.shape[1:]):
         coarse = functional.avg_pool2d(light, scale)
         steps = [coarse.diff(dim=dim).flatten(1) for dim in (1, 2)]
         mean = sum(torch.linalg.vector_norm(step, 1, dim=1) / step.shape[1] for step in steps) / 2
         square = sum(torch.linalg.vector_norm(s, dim=1).square() / s.shape[1] for s in steps) / 2
         sparsity = (square.sqrt() + _FAINT) / (mean + _FAINT)
-        found += [(mean + _FAINT).log(), sparsity.log()]
-    return torch.stack(found, 1)
+        columns += [(mean + _FAINT).log(), sparsity.log()]
+    return torch.stack(columns, 1)
 
 
 def _fingerprint(thumb: Tensor) -> Tensor:
@@ -180,9 +181,9 @@ def _fingerprint(thumb: Tensor) -> Tensor:
     the sum and the difference of two magnitudes that a turn swaps do not change.
     """
     basis = torch.from_numpy(dct(np.eye(SIDE), axis=0, norm="ortho")[:_FREQUENCIES]).float()
-    found = (basis @ _opponent(thumb) @ basis.T).abs()
-    upper = torch.triu_indices(_FREQUENCIES, _FREQUENCIES, 1)
-    one, other = found[..., upper[0], upper[1]], found[..., upper[1], upper[0]]
-    straight = found.diagonal(dim1=2, dim2=3)[..., 1:]
-    whole = torch.cat([one + other, (one - other).abs(), straight * 2**0.5], -1).flatten(1)
+    magnitude = (basis @ _opponent(thumb) @ basis.T).abs()
+    row, column = torch.triu_indices(_FREQUENCIES, _FREQUENCIES, 1)
+    upper, lower = magnitude[..., row, column], magnitude[..., column, row]
+    straight = magnitude.diagonal(dim1=2, dim2=3)[..., 1:]
+    whole = torch.cat([upper + lower, (upper - lower).abs(), straight * 2**0.5], -1).flatten(1)
     return functional.normalize(whole, eps=0.1)

@@ -111,8 +111,8 @@ def _neighbours(fingerprints: Floats, rows: Rows) -> Rows:
 
 def _search(vectors: Floats, count: int) -> Rows:
     """Numbers of the nearest of M vectors to each, itself among them, shape (M * count,)."""
-    found: Rows = _index(vectors).search(vectors, count)[1].ravel()
-    return found
+    numbers: Rows = _index(vectors).search(vectors, count)[1].ravel()
+    return numbers
 
 
 def _index(vectors: Floats) -> faiss.Index:
@@ -142,13 +142,14 @@ def _differences(thumbs: NDArray[np.uint8], pairs: Rows) -> Floats:
 def _difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Floats:
     a, b = (thumbs.astype(np.float32) / np.float32(255) for thumbs in (one, other))
     turns = np.stack([_correlation(a, turned) for turned in _turns(b)])
-    found: Floats = 1 - turns.max(axis=0)
-    unsure = (found > _SURE) & (found < _MAYBE)
+    difference: Floats = 1 - turns.max(axis=0)
+    unsure = (difference > _SURE) & (difference < _MAYBE)
     best = turns.argmax(axis=0)
     for number, turned in enumerate(_turns(b)):
         rows = np.flatnonzero(unsure & (best == number))
-        found[rows] = np.minimum(found[rows], 1 - _relit_correlation(a[rows], turned[rows]))
-    return found
+        relit = 1 - _relit_correlation(a[rows], turned[rows])
+        difference[rows] = np.minimum(difference[rows], relit)
+    return difference
 
 
 def _correlation(a: Floats, b: Floats) -> Floats:
@@ -159,8 +160,8 @@ def _correlation(a: Floats, b: Floats) -> Floats:
     sizes = [np.einsum("nhwc,nhwc->n", x, x) + noise for x in (a, b)]
     tint = _TINT**2 * np.square(means[0] - means[1]).sum((1, 2, 3)) * math.prod(a.shape[1:3])
     common = np.einsum("nhwc,nhwc->n", a, b) + noise - tint
-    found: Floats = common / np.sqrt(sizes[0] * sizes[1])
-    return found
+    correlation: Floats = common / np.sqrt(sizes[0] * sizes[1])
+    return correlation
 
 
 def _relit_correlation(a: Floats, b: Floats) -> Floats:

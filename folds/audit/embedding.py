@@ -19,7 +19,7 @@ _STEPS = 500  # half of what is usual: later ones move little
 
 
 @dataclass(frozen=True)
-class Map:
+class ImageMap:
     """Places in the plane of M images.
 
     Parameters
@@ -32,25 +32,29 @@ class Map:
     places: NDArray[np.float32]
 
 
-def embed(findings: Findings, *, seed: int = 0) -> Map | None:
-    """Lay out at most `MOST` images by t-SNE of their first principal components.
+def image_map(findings: Findings, *, seed: int = 0) -> ImageMap | None:
+    """Lay out at most `MOST` of the audited images, see `tsne`."""
+    rows = _sample(findings.junk, np.random.default_rng(seed))
+    places = tsne(findings.features[rows], seed=seed)
+    return None if places is None else ImageMap(rows, places)
+
+
+def tsne(features: Floats, *, seed: int = 0) -> Floats | None:
+    """Lay out M images by t-SNE of their features' first principal components.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (M, D)
 
     Returns
     -------
-    Map or None
+    ndarray of float32, shape (M, 2), or None
         None where there are too few images for a map, or all look the same.
 
     References
     ----------
     van der Maaten, Hinton: Visualizing Data using t-SNE, JMLR 2008.
     """
-    rows = _sample(findings.junk, np.random.default_rng(seed))
-    places = in_the_plane(findings.features[rows], seed=seed)
-    return None if places is None else Map(rows, places)
-
-
-def in_the_plane(features: Floats, *, seed: int = 0) -> Floats | None:
-    """Places (M, 2) of M images by their features (M, D), as `embed`."""
     if len(features) < _LEAST or not np.ptp(features, axis=0).any():
         return None
     count = min(_COMPONENTS, *features.shape)

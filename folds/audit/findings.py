@@ -55,14 +55,14 @@ class Findings:
         """What was found in these images, among them the first member of each cluster."""
         place = np.full(len(self.cluster), -1)
         place[rows] = np.arange(len(rows))
-        there = (place[self.pairs] >= 0).all(1)
+        whole = (place[self.pairs] >= 0).all(1)
         return Findings(
             score=self.score[rows],
             reasons=tuple(self.reasons[row] for row in rows.tolist()),
             cluster=place[self.cluster[rows]],
             exact=self.exact[rows],
-            pairs=place[self.pairs[there]],
-            similarity=self.similarity[there],
+            pairs=place[self.pairs[whole]],
+            similarity=self.similarity[whole],
             features=self.features[rows],
             notices=self.notices,
         )

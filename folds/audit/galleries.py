@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from folds.audit.clusters import Rows, disagree, frames
+from folds.audit.clusters import Rows, disagree, junk_clusters
 from folds.audit.findings import Findings
 from folds.audit.suspects import Suspects, rows_of
 from folds.images import ImageSet
@@ -58,9 +58,9 @@ class Cluster:
 
 def junk_gallery(images: ImageSet, findings: Findings) -> Gallery:
     """Junk by score, a tile for each picture however often it is repeated."""
-    found = frames(images, findings)
+    pictures = junk_clusters(images, findings)
     tiles = []
-    for rows in found[:MOST_JUNK]:
+    for rows in pictures[:MOST_JUNK]:
         row = int(rows[np.argmax(findings.score[rows])])
         labels = np.unique(images.labels[rows])
         said = (
@@ -77,17 +77,16 @@ def junk_gallery(images: ImageSet, findings: Findings) -> Gallery:
                 f"{len(rows):,} times" if len(rows) > 1 else "",
             )
         )
-    return Gallery(tiles, len(found) - len(tiles))
+    return Gallery(tiles, len(pictures) - len(tiles))
 
 
 def cluster_gallery(
-    images: ImageSet, findings: Findings, found: list[Rows]
+    images: ImageSet, findings: Findings, clusters: list[Rows]
 ) -> tuple[list[Cluster], int]:
-    """The first clusters, and how many more there are."""
-    shown = found[:MOST_CLUSTERS]
+    """The first clusters side by side, and how many more there are."""
     least = _least_similarity(findings)
-    clusters = [_cluster(images, findings, rows, least) for rows in shown]
-    return clusters, len(found) - len(shown)
+    shown = [_cluster(images, findings, rows, least) for rows in clusters[:MOST_CLUSTERS]]
+    return shown, len(clusters) - len(shown)
 
 
 def _least_similarity(findings: Findings) -> dict[int, float]:

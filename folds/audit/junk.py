@@ -34,7 +34,7 @@ _ROUNDS = 3
 
 
 @dataclass(frozen=True)
-class Outlying:
+class OutlierScores:
     """How far pictures are from the core of their set.
 
     Parameters
@@ -49,8 +49,10 @@ class Outlying:
     space: Floats
 
 
-def outlying(features: Floats, tolerance: Floats, labels: Ints, *, seed: int = 0) -> Outlying:
-    """Measure how far pictures are from every class.
+def outlier_scores(
+    features: Floats, tolerance: Floats, labels: Ints, *, seed: int = 0
+) -> OutlierScores:
+    """Score how far pictures are from every class.
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ def outlying(features: Floats, tolerance: Floats, labels: Ints, *, seed: int = 0
 
     Returns
     -------
-    Outlying
+    OutlierScores
 
     Notes
     -----
@@ -80,7 +82,7 @@ def outlying(features: Floats, tolerance: Floats, labels: Ints, *, seed: int = 0
         space = _whitened(features, tolerance, chosen[core])
         score = _score(space, chosen[core])
         core = score[chosen] <= 1
-    return Outlying(score, space)
+    return OutlierScores(score, space)
 
 
 def _sample(labels: Ints, seed: int) -> Ints:
@@ -160,7 +162,8 @@ def _predicted(space: Floats, labels: Ints, members: Bools, known: Bools) -> boo
     shifted = space[members] - space[members].mean(0) + space[known].mean(0)
     model = KNeighborsClassifier(min(_LINK, int(known.sum()))).fit(space[known], labels[known])
     guess, mine = model.predict(shifted), labels[members]
-    shares = [np.bincount(found, minlength=labels.max() + 1) / len(mine) for found in (guess, mine)]
+    count = labels.max() + 1
+    shares = [np.bincount(names, minlength=count) / len(mine) for names in (guess, mine)]
     chance = float(shares[0] @ shares[1])
     return binomtest(int((guess == mine).sum()), len(mine), chance, "greater").pvalue < _UNLIKELY
 

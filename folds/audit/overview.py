@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import dataclass
 
-from folds.audit.clusters import disagree, duplicates, frames
+from folds.audit.clusters import disagree, duplicate_clusters, junk_clusters
 from folds.audit.findings import Findings
 from folds.images import ImageSet
 
@@ -17,7 +17,7 @@ class Overview:
     images, classes : int
     imbalance : float
         Images of the greatest class for each one of the smallest.
-    junk, frames : int
+    junk, junk_pictures : int
         Junk images, and how many different pictures they show.
     clusters, duplicates, exact : int
         Clusters of duplicates, the images in them beyond the first of each, and how many of these
@@ -30,7 +30,7 @@ class Overview:
     classes: int
     imbalance: float
     junk: int
-    frames: int
+    junk_pictures: int
     clusters: int
     duplicates: int
     exact: int
@@ -38,14 +38,14 @@ class Overview:
 
 
 def overview(images: ImageSet, findings: Findings) -> Overview:
-    """Count what was found."""
-    clusters, counts = duplicates(images, findings), images.counts.values()
+    """Count the findings of an audit."""
+    clusters, counts = duplicate_clusters(images, findings), images.counts.values()
     return Overview(
         images=len(images),
         classes=len(images.class_names),
         imbalance=max(counts) / min(counts),
         junk=int(findings.junk.sum()),
-        frames=len(frames(images, findings)),
+        junk_pictures=len(junk_clusters(images, findings)),
         clusters=len(clusters),
         duplicates=sum(len(rows) - 1 for rows in clusters),
         exact=int((findings.exact & ~findings.junk).sum()),
@@ -53,15 +53,15 @@ def overview(images: ImageSet, findings: Findings) -> Overview:
     )
 
 
-def remedies(source: str, found: Overview) -> dict[str, str]:
+def remedies(source: str, counts: Overview) -> dict[str, str]:
     """What can be done about what was found, each with its command."""
     data = f"--data {shlex.quote(source)}"
     ways = {}
-    if found.junk or found.exact:
+    if counts.junk or counts.exact:
         ways["train without junk and exact copies"] = (
             f"python -m distributed.cv {data} --audit drop"
         )
-    if found.junk or found.clusters:
+    if counts.junk or counts.clusters:
         ways["write a file with one image of each cluster and without junk"] = (
             f"python -m folds.inspect {data} --clean-to clean.npz"
         )

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from folds.audit.clusters import disagree, duplicates
-from folds.audit.embedding import embed
+from folds.audit.clusters import disagree, duplicate_clusters
+from folds.audit.embedding import image_map
 from folds.audit.figures import colour_figure, map_figure
 from folds.audit.findings import Findings
 from folds.audit.galleries import cluster_gallery, junk_gallery, suspect_gallery
 from folds.audit.overview import overview, remedies
 from folds.audit.statistics import Statistics, statistics
 from folds.audit.suspects import Suspects
-from folds.files import replacing
+from folds.files import output_file
 from folds.images import ImageSet
 from folds.pages.templates import environment
 from folds.pages.thumbs import thumb
@@ -85,18 +85,18 @@ def write_report(
 
     Notes
     -----
-    The page loads nothing, from the network or from the disk.
+    The page loads nothing, from the network or from the disk, and has no script.
     """
-    found = overview(images, findings)
-    clusters = duplicates(images, findings)
+    counts = overview(images, findings)
+    clusters = duplicate_clusters(images, findings)
     mixed = [rows for rows in clusters if disagree(images, rows)]
     alike = [rows for rows in clusters if not disagree(images, rows)]
     measured = statistics(images, ~findings.junk)
     template = environment("folds.audit").get_template("report.html.j2")
     page = template.render(
         source=source,
-        found=found,
-        remedies=remedies(source, found),
+        counts=counts,
+        remedies=remedies(source, counts),
         notices=(*images.notices, *findings.notices),
         conflicts=cluster_gallery(images, findings, mixed),
         duplicates=cluster_gallery(images, findings, alike),
@@ -111,7 +111,7 @@ def write_report(
         more_sizes=max(0, len(sizes) - _MOST_SIZES),
         pixelated=max(images.pixels.shape[1:3]) < 64,
     )
-    with replacing(path) as scratch:
+    with output_file(path) as scratch:
         scratch.write_text(page, encoding="utf-8")
 
 
@@ -150,7 +150,7 @@ def _colours(images: ImageSet, measured: Statistics) -> Markup:
 
 
 def _map(images: ImageSet, findings: Findings) -> MapChart | None:
-    places = embed(findings)
+    places = image_map(findings)
     if places is None:
         return None
     labels, junk = images.labels[places.rows], findings.junk[places.rows]

@@ -10,7 +10,7 @@ from PIL import Image
 from folds.arrays import Floats
 from folds.images import ImageSet
 from folds.images.pixelfile import pieces
-from folds.images.source import path_of
+from folds.images.source import root_of
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,12 @@ class Statistics:
 
 
 def statistics(images: ImageSet, good: NDArray[np.bool_]) -> Statistics:
-    """Measure images.
+    """Measure colours and mean images of each class for the report.
 
     Parameters
     ----------
+    images : ImageSet
+        N images.
     good : ndarray of bool, shape (N,)
         Images that are not junk.
     """
@@ -78,14 +80,15 @@ def _pooled(
 def sizes(source: str, images: ImageSet) -> list[tuple[tuple[int, int], int]]:
     """Width and height of the images, and how many have them; the most frequent first.
 
-    Those of the files, if the source is a folder: its images may have been brought to one size.
+    Those of the files, if the source is a folder or table: decoding may have brought its images to
+    one size.
     """
-    root = path_of(source)
-    if root is None or not root.is_dir():
+    root = root_of(source)
+    if root is None:
         height, width = images.pixels.shape[1:3]
         return [((width, height), len(images))]
-    found: Counter[tuple[int, int]] = Counter()
+    counts: Counter[tuple[int, int]] = Counter()
     for name in images.ids.tolist():
         with Image.open(root / name) as image:
-            found[image.size] += 1
-    return sorted(found.items(), key=lambda entry: (-entry[1], entry[0]))
+            counts[image.size] += 1
+    return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))

@@ -10,7 +10,6 @@ import numpy as np
 
 from folds.audit.audit import audit
 from folds.audit.findings import Findings
-from folds.errors import RunError
 from folds.files import cache_folder, replacing
 from folds.images.imageset import ImageSet
 
@@ -18,25 +17,24 @@ VERSION = 1  # to be raised when the audit finds something else
 
 
 def audited(images: ImageSet) -> Findings:
-    """Audit images by their pixels, or take what was found in the same images before.
+    """Audit images by their pixels, or take the findings of an earlier run on the same images.
 
-    Notes
-    -----
-    A memory that is damaged or cannot be written is done without.
+    They are kept in the user's cache, which is done without where it is damaged or cannot be
+    written to: an audit takes time, but nothing depends on its being kept.
     """
     path = cache_folder() / "audit" / f"{images.digest}-{VERSION}.npz"
     try:
         return read(path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        found = audit(images)
-    with suppress(RunError):
-        write(path, found)
-    return found
+        findings = audit(images)
+    with suppress(OSError):
+        write(path, findings)
+    return findings
 
 
-def write(path: Path, found: Findings) -> None:
+def write(path: Path, findings: Findings) -> None:
     """Write findings as a .npz file of plain arrays."""
-    arrays: dict[str, Any] = {f.name: np.array(getattr(found, f.name)) for f in fields(found)}
+    arrays: dict[str, Any] = {f.name: np.array(getattr(findings, f.name)) for f in fields(findings)}
     with replacing(path) as scratch, scratch.open("wb") as file:
         np.savez(file, **arrays)
 

@@ -1,17 +1,17 @@
-"""What was found, as tables for other programs."""
+"""Findings and suspect labels as CSV tables, for spreadsheets and other programs."""
 
 import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from folds.audit.apply import Audited
+from folds.audit.apply import AuditedImages
 from folds.audit.findings import Findings
 from folds.audit.suspects import Suspects
-from folds.files import replacing
+from folds.files import output_file
 from folds.images import ImageSet
 
 
-def write_findings(path: Path, images: ImageSet | Audited, findings: Findings) -> None:
+def write_findings(path: Path, images: ImageSet | AuditedImages, findings: Findings) -> None:
     """Write a line an image: what it is, and whether it is junk or has duplicates."""
     junk = findings.junk
     rows = (
@@ -42,7 +42,7 @@ def suspect_rows(suspects: Suspects) -> Iterable[list[str]]:
 
 
 def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
+    with output_file(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(head)
         writer.writerows(rows)

@@ -51,7 +51,7 @@ def load_externals(
     UserError
         As `folds.images.load`, or a class is none of those that are trained on.
     """
-    found = []
+    externals = []
     for name, source in sources.items():
         settings = config.model_copy(update={"data": source, "limit": None})
         try:
@@ -59,12 +59,12 @@ def load_externals(
         except UserError as error:
             reason = str(error).removeprefix(f"--data {source}: ")
             raise UserError(f"--external {name}={source}: {reason}") from None
-        found.append(External(name, source, _named(images, class_names, f"{name}={source}")))
-    return tuple(found)
+        externals.append(External(name, source, _named(images, class_names, f"{name}={source}")))
+    return tuple(externals)
 
 
 def _named(images: ImageSet, class_names: tuple[str, ...], flag: str) -> ImageSet:
-    """The images with the labels of other class names."""
+    """The images with labels that number the classes trained on."""
     for name in images.class_names:
         if name not in class_names:
             near = nearest(name, class_names) or f"; there are: {', '.join(class_names[:12])}"
@@ -74,7 +74,13 @@ def _named(images: ImageSet, class_names: tuple[str, ...], flag: str) -> ImageSe
 
 
 def overlap(images: ImageSet, others: tuple[External, ...]) -> list[str]:
-    """Tell of external images whose very pixels are trained on, too; a line for each set."""
+    """Tell the user of external images whose very pixels are trained on, too: they leak.
+
+    Returns
+    -------
+    list of str
+        A line for each set with such images.
+    """
     if not others:
         return []
     known = set(digests(images.pixels))

@@ -34,11 +34,11 @@ def named_groups(images: ImageSet, pattern: str | None) -> ImageSet:
         )
     compiled, ids = re.compile(pattern), images.ids.tolist()
     key: str | int = "group" if "group" in compiled.groupindex else 1
-    found = [match[key] if (match := compiled.search(name)) else None for name in ids]
-    missing = [name for name, group in zip(ids, found, strict=True) if not group]
+    groups = [match[key] if (match := compiled.search(name)) else None for name in ids]
+    missing = [name for name, group in zip(ids, groups, strict=True) if not group]
     if missing:
         raise UserError(
             f"--group-regex {pattern!r}: names no group in {len(missing)} of {len(ids)} ids "
             f"({listed(missing)}); change it so that it matches every id"
         )
-    return replace(images, groups=np.array(found, dtype=np.str_))
+    return replace(images, groups=np.array(groups, dtype=np.str_))

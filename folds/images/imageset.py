@@ -47,9 +47,8 @@ class ImageSet:
     def __post_init__(self) -> None:
         size = len(self.pixels)
         for name in ("labels", "ids", "groups"):
-            if len(getattr(self, name)) != size:
-                found = len(getattr(self, name))
-                raise UserError(f"{found} {name} for {size} images: give one for each image")
+            if (count := len(getattr(self, name))) != size:
+                raise UserError(f"{count} {name} for {size} images: give one for each image")
         if len(self.class_names) < 2:
             raise UserError(
                 f"only one class ({', '.join(self.class_names)}): classification needs at least two"

@@ -4,6 +4,7 @@ import math
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -19,72 +20,71 @@ _PARTS = ("train", "val")  # MedMNIST's test part stays a test part
 _LAYOUTS = "'images' and 'labels' (AN2DL), or 'train_images', 'train_labels', ... (MedMNIST)"
 
 
-def load(path: Path, size: int) -> ImageSet:
-    """Read labelled images; those larger than `size` pixels are reduced to it.
+@dataclass(frozen=True)
+class NpzSource:
+    """Labelled images in an .npz file, see `folds.images.source.Source`.
 
     MedMNIST's train and validation parts are pooled; its test part is left out, with a notice.
     Class names come from an array ``class_names`` where there is one, else they are the numbers;
     groups from an array ``groups`` beside ``images``.
 
-    Raises
-    ------
-    UserError
-        Not an .npz file, another layout, a wrong dtype or shape, or object arrays (which would
-        have to be unpickled, and never are).
-    """
-    arrays = _read(path)
-    blocks, ids, notices = _blocks(path, arrays)
-    labels, names = _all_labels(path, arrays, len(ids))
-    groups = _groups(path, arrays, ids)
-    pixels = shrink(np.concatenate([_rgb(arrays[block]) for block in blocks]), size)
-    return ImageSet(pixels, labels, names, ids, groups, notices)
-
-
-def stream(path: Path, size: int, target: Path, *, limit: int | None, seed: int) -> ImageSet:
-    """Read labelled images as `load` does, but their pixels into a new `PixelFile`.
-
     Parameters
     ----------
-    target : Path
-        Where to write it.
+    path : Path
+    size : int
+        Images larger than this many pixels are reduced to it.
     limit, seed : int
         No more images than this, a stratified choice.
 
     Raises
     ------
     UserError
-        As `load`, or the images lie in Fortran order.
+        By each method: not an .npz file, another layout, a wrong dtype or shape, or object arrays
+        (which would have to be unpickled, and never are).
     """
-    arrays = _read(path, images=False)
-    blocks, ids, notices = _blocks(path, arrays)
-    labels, names = _all_labels(path, arrays, len(ids))
-    groups = _groups(path, arrays, ids)
-    rows = stratified(labels, names, limit, seed=seed)
-    side = _side(arrays[blocks[0]], size)
-    with PixelWriter(target, (len(rows), side, side, 3)) as writer:
-        first = 0
-        for block in blocks:
-            for piece in _pieces(path, block, arrays[block].shape):
-                target_rows = np.arange(*np.searchsorted(rows, (first, first + len(piece))))
-                if len(target_rows):
-                    chosen = _rgb(piece[rows[target_rows] - first])
-                    writer.write(target_rows, shrink(chosen, size))
-                first += len(piece)
-        pixels = writer.finish()
-    return ImageSet(pixels, labels[rows], names, ids[rows], groups[rows], notices)
 
+    path: Path
+    size: int
+    limit: int | None
+    seed: int
 
-def decoded_bytes(path: Path, size: int) -> int:
-    """Bytes that the pixels of `load` would take, told without reading them.
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all decoded pixels, told by the arrays' headers alone; `limit` is left aside."""
+        arrays = _read(self.path, images=False)
+        blocks, ids, _ = _blocks(self.path, arrays)
+        return len(ids) * _side(arrays[blocks[0]], self.size) ** 2 * 3
 
-    Raises
-    ------
-    UserError
-        As `load`.
-    """
-    arrays = _read(path, images=False)
-    blocks, ids, _ = _blocks(path, arrays)
-    return len(ids) * _side(arrays[blocks[0]], size) ** 2 * 3
+    def decode(self) -> ImageSet:
+        """Read the images into memory."""
+        arrays = _read(self.path)
+        blocks, ids, notices = _blocks(self.path, arrays)
+        labels, names = _all_labels(self.path, arrays, len(ids))
+        groups = _groups(self.path, arrays, ids)
+        pixels = shrink(np.concatenate([_rgb(arrays[block]) for block in blocks]), self.size)
+        images = ImageSet(pixels, labels, names, ids, groups, notices)
+        return images.limited(self.limit, seed=self.seed)
+
+    def decode_to(self, target: Path) -> ImageSet:
+        """Read the images into a new `PixelFile`; those in Fortran order are refused."""
+        arrays = _read(self.path, images=False)
+        blocks, ids, notices = _blocks(self.path, arrays)
+        labels, names = _all_labels(self.path, arrays, len(ids))
+        groups = _groups(self.path, arrays, ids)
+        rows = stratified(labels, names, self.limit, seed=self.seed)
+        side = _side(arrays[blocks[0]], self.size)
+        with PixelWriter(target, (len(rows), side, side, 3)) as writer:
+            first = 0
+            for block in blocks:
+                for piece in _pieces(self.path, block, arrays[block].shape):
+                    # `rows` ascend: those within a piece are neighbours in the new file
+                    target_rows = np.arange(*np.searchsorted(rows, (first, first + len(piece))))
+                    if len(target_rows):
+                        chosen = _rgb(piece[rows[target_rows] - first])
+                        writer.write(target_rows, shrink(chosen, self.size))
+                    first += len(piece)
+            pixels = writer.finish()
+        return ImageSet(pixels, labels[rows], names, ids[rows], groups[rows], notices)
 
 
 def _side(array: NDArray, size: int) -> int:
@@ -168,12 +168,12 @@ def _pieces(path: Path, name: str, shape: tuple[int, ...]) -> Iterator[NDArray[n
 
 
 def _parts(path: Path, arrays: dict[str, NDArray], parts: tuple[str, ...] = _PARTS) -> list[str]:
-    found = [part for part in parts if f"{part}_images" in arrays]
-    if not found:
+    present = [part for part in parts if f"{part}_images" in arrays]
+    if not present:
         raise UserError(
             f"--data {path}: expected arrays {_LAYOUTS}; found {listed(arrays) or 'none'}"
         )
-    return found
+    return present
 
 
 def _array(path: Path, arrays: dict[str, NDArray], name: str) -> NDArray:
@@ -189,19 +189,19 @@ def _blocks(
     if "images" in arrays:
         _check_pixels(path, "images", arrays["images"])
         return ["images"], _row_names("", len(arrays["images"])), ()
-    found = [f"{part}_images" for part in _parts(path, arrays, parts)]
-    for name in found:
+    blocks = [f"{part}_images" for part in _parts(path, arrays, parts)]
+    for name in blocks:
         _check_pixels(path, name, arrays[name])
-        if _rgb(arrays[name]).shape[1:] != _rgb(arrays[found[0]]).shape[1:]:
+        if _rgb(arrays[name]).shape[1:] != _rgb(arrays[blocks[0]]).shape[1:]:
             raise UserError(
-                f"--data {path}: {name} has shape {arrays[name].shape}, {found[0]} "
-                f"{arrays[found[0]].shape}; save all parts in one size"
+                f"--data {path}: {name} has shape {arrays[name].shape}, {blocks[0]} "
+                f"{arrays[blocks[0]].shape}; save all parts in one size"
             )
-    ids = [_row_names(f"{name.removesuffix('_images')}/", len(arrays[name])) for name in found]
+    ids = [_row_names(f"{name.removesuffix('_images')}/", len(arrays[name])) for name in blocks]
     left_out = "test" not in parts and "test_images" in arrays
     count = len(arrays["test_images"]) if left_out else 0
     notices = (f"the file's test part ({count} images) is left out",) if left_out else ()
-    return found, np.concatenate(ids), notices
+    return blocks, np.concatenate(ids), notices
 
 
 def _row_names(prefix: str, count: int) -> NDArray[np.str_]:

@@ -1,22 +1,15 @@
 """Reading a source on one machine without holding all its pixels in memory."""
 
-import math
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-
-import numpy as np
 
 from folds.config import DataConfig
 from folds.errors import RunError
 from folds.files import cache_folder
-from folds.images import folder, npz
-from folds.images.folder import Listing
 from folds.images.imageset import ImageSet
-from folds.images.pixelfile import PixelWriter, pieces
-from folds.images.source import decoded_size, load, path_of
+from folds.images.source import open_source
 
 MOST = 2**30  # bytes of pixels that are held in memory
 
@@ -34,51 +27,17 @@ def opened(config: DataConfig, *, seed: int, largest: int) -> Iterator[ImageSet]
     RunError
         There is no room for the file.
     """
-    path, size = path_of(config.data), decoded_size(config, largest)
-    listing = None
-    if path is None:
-        count = 0
-    elif path.is_dir():
-        listing = folder.survey(path, size, limit=config.limit, seed=seed)
-        count = math.prod(listing.shape)
-    else:
-        count = npz.decoded_bytes(path, size)
-    if path is None or count <= MOST:
-        yield load(config, seed=seed, largest=largest)
+    source = open_source(config, seed=seed, largest=largest)
+    if (count := source.nbytes) <= MOST:
+        yield source.decode()
         return
-    with _scratch() as target:
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="inspect-") as place:
         try:
-            if listing is not None:
-                images = _decoded(listing, target, skip_broken=config.skip_broken)
-            else:
-                images = npz.stream(path, size, target, limit=config.limit, seed=seed)
+            images = source.decode_to(Path(place) / "pixels.npy")
         except OSError as error:
             raise RunError(
-                f"{target.parent}: no room for {count / 1e9:.1f} GB of pixels ({error.strerror}); "
+                f"{place}: no room for {count / 1e9:.1f} GB of pixels ({error.strerror}); "
                 "set XDG_CACHE_HOME to a larger disk, or pass --limit"
             ) from None
         yield images
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="inspect-") as place:
-        yield Path(place) / "pixels.npy"
-
-
-def _decoded(listing: Listing, target: Path, *, skip_broken: bool) -> ImageSet:
-    """Decode files a piece at a time."""
-    side, files = listing.side if listing.resize else None, listing.files
-    good = np.zeros(len(files), dtype=bool)
-    with PixelWriter(target, listing.shape) as writer:
-        with ThreadPoolExecutor() as pool:
-            for rows in pieces(listing.shape):
-                found = list(pool.map(lambda file: folder.read(file, side), files[rows]))
-                good[rows] = [image is not None for image in found]
-                if good[rows].any():
-                    there = np.stack([image for image in found if image is not None])
-                    writer.write(rows.start + np.flatnonzero(good[rows]), there)
-        listing.check(good, skip_broken=skip_broken)
-        pixels = writer.finish(np.flatnonzero(good))
-    return listing.images(pixels, good)

@@ -90,10 +90,7 @@ class PixelFile:
     def kept(self, rows: NDArray[np.integer]) -> Self:
         """Images of these ascending rows in a file of their own, which takes this one's place."""
         path = self.path.with_name(f"kept-{self.path.name}")
-        with PixelWriter(path, (len(rows), *self.shape[1:])) as writer:
-            for piece in pieces((len(rows), *self.shape[1:])):
-                writer.write(np.arange(piece.start, piece.stop), self[rows[piece]])
-            writer.finish()
+        write_pixels(path, self, rows)
         self.path.unlink()
         return type(self)(path)
 
@@ -208,7 +205,25 @@ class PixelWriter:
 
     @property
     def _part(self) -> Path:
+        # not `folds.files.replacing`: other processes that write rows must find it by its name
         return self._path.with_name(self._path.name + ".part")
+
+
+def write_pixels(path: Path, pixels: Pixels, rows: NDArray[np.integer]) -> PixelFile:
+    """Copy images into a new file, some megabytes at a time.
+
+    Parameters
+    ----------
+    path : Path
+    pixels : ndarray of uint8 or PixelFile, shape (N, H, W, 3)
+    rows : ndarray of int, shape (K,)
+        Which, in their order in the new file.
+    """
+    shape = len(rows), *pixels.shape[1:]
+    with PixelWriter(path, shape) as writer:
+        for piece in pieces(shape):
+            writer.write(np.arange(piece.start, piece.stop), pixels[rows[piece]])
+        return writer.finish()
 
 
 def _header(shape: tuple[int, ...]) -> bytes:

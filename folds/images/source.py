@@ -1,6 +1,7 @@
-"""One function for every source of images."""
+"""One type for every source of images: what it is, how much it holds, and how it is decoded."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,25 +10,94 @@ from numpy.typing import NDArray
 from folds.config import DataConfig
 from folds.errors import UserError, nearest
 from folds.images import demo, folder, npz, table
-from folds.images.folder import Listing
 from folds.images.imageset import ImageSet
+from folds.images.listing import Decoder, FileSource, decode_in_threads
+from folds.images.npz import NpzSource
+from folds.images.pixelfile import write_pixels
 from folds.images.resize import shrink
 
-_BUILT_IN = {"demo": demo.load, "digits": demo.load_digits}
+_BUILT_IN: dict[str, Callable[[], ImageSet]] = {"demo": demo.load, "digits": demo.load_digits}
 
 
-def load(config: DataConfig, *, seed: int, largest: int) -> ImageSet:
-    """Read the labelled images that a configuration names.
+@dataclass(frozen=True)
+class BuiltIn:
+    """Images that come with the program: few, so they are in memory from the beginning."""
+
+    images: ImageSet
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels."""
+        return self.images.pixels.nbytes
+
+    def decode(self) -> ImageSet:
+        """Give the images."""
+        return self.images
+
+    def decode_to(self, target: Path) -> ImageSet:
+        """Copy the pixels into a file."""
+        pixels = write_pixels(target, self.images.pixels, np.arange(len(self.images)))
+        return replace(self.images, pixels=pixels)
+
+
+# Labelled images before they are decoded. All kinds have
+# - nbytes: what the decoded pixels take at most; soon told, as nothing is decoded for it
+# - decode(): into memory
+# - decode_to(target): into a new `PixelFile`, with little memory; its disk may be full
+# Both ways give the same images, whatever the order in which a file system lists files, and raise
+# `UserError` where the source is damaged or not in a known layout.
+Source = BuiltIn | FileSource | NpzSource
+
+
+def open_source(
+    config: DataConfig, *, seed: int, largest: int, decoder: Decoder = decode_in_threads
+) -> Source:
+    """Find the labelled images that a configuration names.
 
     Parameters
     ----------
     config : DataConfig
-        Source, limit and image size.
+        Source, limit, image size and whether broken files are skipped.
     seed : int
         Seed of the stratified subset.
     largest : int
         Side in pixels that image files of mixed or greater size are reduced to when
         ``config.image_size`` is ``"auto"``.
+    decoder : callable
+        How ``decode_to`` decodes image files, see `FileSource`.
+
+    Returns
+    -------
+    Source
+        Of at most ``config.limit`` images.
+
+    Raises
+    ------
+    UserError
+        There is no such source, or a folder or table names no usable files.
+    """
+    path = _path_of(config.data)
+    size = largest if config.image_size == "auto" else config.image_size
+    if path is None:
+        images = _BUILT_IN[config.data]()
+        images = replace(images, pixels=shrink(images.pixels[:], size))
+        return BuiltIn(images.limited(config.limit, seed=seed))
+    if path.is_dir():
+        listing = folder.survey(path, size, limit=config.limit, seed=seed)
+    elif path.suffix.lower() in table.SUFFIXES:
+        listing = table.survey(path, size, limit=config.limit, seed=seed)
+    else:
+        return NpzSource(path, size, config.limit, seed)
+    return FileSource(listing, config.skip_broken, decoder)
+
+
+def load(config: DataConfig, *, seed: int, largest: int) -> ImageSet:
+    """Read the labelled images that a configuration names into memory.
+
+    Parameters
+    ----------
+    config, seed, largest
+        See `open_source`.
 
     Returns
     -------
@@ -38,35 +108,8 @@ def load(config: DataConfig, *, seed: int, largest: int) -> ImageSet:
     ------
     UserError
         The source is missing, empty, damaged, or not in a known layout.
-
-    Notes
-    -----
-    The result does not depend on the order in which a file system lists files.
     """
-    size, path = decoded_size(config, largest), path_of(config.data)
-    if path is None:
-        images = _BUILT_IN[config.data]()
-        images = replace(images, pixels=shrink(images.pixels[:], size))
-    elif (listing := survey(path, size, limit=config.limit, seed=seed)) is not None:
-        images = folder.decode(listing, skip_broken=config.skip_broken)
-    else:
-        images = npz.load(path, size)
-    return images.limited(config.limit, seed=seed)
-
-
-def survey(path: Path, size: int, *, limit: int | None, seed: int) -> Listing | None:
-    """List the image files that a source names; None for an .npz, whose images are in it.
-
-    Raises
-    ------
-    UserError
-        As `load`, but for files that cannot be read.
-    """
-    if path.is_dir():
-        return folder.survey(path, size, limit=limit, seed=seed)
-    if path.suffix.lower() in table.SUFFIXES:
-        return table.survey(path, size, limit=limit, seed=seed)
-    return None
+    return open_source(config, seed=seed, largest=largest).decode()
 
 
 def load_unlabelled(source: str, *, size: int) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
@@ -89,7 +132,7 @@ def load_unlabelled(source: str, *, size: int) -> tuple[NDArray[np.uint8], NDArr
     UserError
         As `load`.
     """
-    path = path_of(source)
+    path = _path_of(source)
     if path is None:
         images = _BUILT_IN[source]()
         return images.pixels[:], images.ids
@@ -100,12 +143,15 @@ def load_unlabelled(source: str, *, size: int) -> tuple[NDArray[np.uint8], NDArr
     return npz.load_unlabelled(path)
 
 
-def decoded_size(config: DataConfig, largest: int) -> int:
-    """Side in pixels that larger images, and files of mixed sizes, are reduced to."""
-    return largest if config.image_size == "auto" else config.image_size
+def root_of(source: str) -> Path | None:
+    """The folder that a source's ids are relative to; None if its images are no files."""
+    path = _path_of(source)
+    if path is None or path.is_dir():
+        return path
+    return table.root_of(path) if path.suffix.lower() in table.SUFFIXES else None
 
 
-def path_of(source: str) -> Path | None:
+def _path_of(source: str) -> Path | None:
     """Where a source lies; None if it is built in.
 
     Raises
@@ -123,11 +169,6 @@ def path_of(source: str) -> Path | None:
             f"--data {source}: not an .npz file; give one, a .csv or .parquet table, a folder of "
             f"class folders, or {' or '.join(_BUILT_IN)}"
         )
-    near = nearest(source, [*_BUILT_IN, *_siblings(path)])
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    near = nearest(source, [*_BUILT_IN, *(str(path.parent / entry.name) for entry in beside)])
     raise UserError(f"--data {source}: no such file or folder{near}")
-
-
-def _siblings(path: Path) -> list[str]:
-    if not path.parent.is_dir():
-        return []
-    return [str(path.parent / entry.name) for entry in path.parent.iterdir()]

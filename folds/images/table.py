@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folds.errors import UserError, listed, nearest
-from folds.images.folder import Listing, common_side, decode_unlabelled
 from folds.images.imageset import singletons, stratified
+from folds.images.listing import Listing, common_side, decode_unlabelled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +60,11 @@ def load_unlabelled(path: Path, size: int) -> tuple[NDArray[np.uint8], Text]:
     return decode_unlabelled(path, root, ids, size), ids
 
 
+def root_of(path: Path) -> Path:
+    """The folder of a table, which the ids of its files are relative to."""
+    return Path(os.path.normpath(path.absolute().parent))
+
+
 def _frame(path: Path) -> "pd.DataFrame":
     """The whole table; a CSV's cells as text."""
     import pandas as pd  # half a second that other sources need not wait
@@ -102,7 +107,7 @@ def _cells(path: Path, frame: "pd.DataFrame", name: str) -> Text:
 
 def _files(path: Path, frame: "pd.DataFrame") -> tuple[Path, Text]:
     """The table's folder and the files' paths, those inside the folder relative to it."""
-    root = Path(os.path.normpath(path.absolute().parent))
+    root = root_of(path)
     cells = _cells(path, frame, "path").tolist()
     files = [os.path.normpath(root / cell) for cell in cells]
     missing = [cell for cell, file in zip(cells, files, strict=True) if not Path(file).is_file()]

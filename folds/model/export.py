@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from folds.errors import RunError, UserError
-from folds.files import replacing
+from folds.files import output_file
 from folds.model.bundle import Predictor
 
 Target = Literal["onnx", "pt2"]
@@ -77,7 +77,7 @@ def export(bundle: Path, target: Target, path: Path) -> float:
     difference = float(np.abs(run(images) - predictor.predict(images)).max())
     if not difference <= TOLERANCE:
         raise RunError(f"--to {target}: its probabilities are off by {difference:.2g}; use another")
-    with replacing(path) as scratch:
+    with output_file(path) as scratch:
         scratch.write_bytes(content)
     return difference
 

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from folds.images.folder import FORMATS
+from folds.images.listing import FORMATS
 from folds.images.resize import shrink
 
 Pixels = NDArray[np.uint8]

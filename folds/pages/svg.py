@@ -59,14 +59,14 @@ def embed(figure: Figure, name: str, text: str = "") -> Markup:
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):  # ids are unique in the page, and always the same
         figure.savefig(buffer, format="svg", transparent=True)
-    found = buffer.getvalue()
-    found = found[found.index("<svg") :].replace(INK, "currentColor").replace(PAPER, "var(--card)")
-    found = re.sub(r"<metadata>.*?</metadata>", "", found, flags=re.DOTALL)
-    found = re.sub(r' (width|height)="[\d.]+pt"', "", found, count=2)
-    found = re.sub(r"<[^>]*>", _shorter, found)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor").replace(PAPER, "var(--card)")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+    svg = re.sub(r"<[^>]*>", _shorter, svg)
     if text:
-        found = found.replace("<svg", f'<svg role="img" aria-label="{escape(text)}"', 1)
-    return Markup(found)
+        svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(text)}"', 1)
+    return Markup(svg)
 
 
 def _shorter(tag: re.Match[str]) -> str:
@@ -74,5 +74,5 @@ def _shorter(tag: re.Match[str]) -> str:
 
     Groups lose their ids: nothing asks for them, and each figure has the same.
     """
-    found = re.sub(r' xmlns(:xlink)?="[^"]*"|(?<=^<g) id="[^"]*"', "", tag[0])
-    return re.sub(r"(\d\.\d\d)\d+", r"\1", found)
+    kept = re.sub(r' xmlns(:xlink)?="[^"]*"|(?<=^<g) id="[^"]*"', "", tag[0])
+    return re.sub(r"(\d\.\d\d)\d+", r"\1", kept)

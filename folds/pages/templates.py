@@ -15,7 +15,7 @@ def environment(package: str) -> jinja2.Environment:
     -----
     What is untrusted (names of classes, ids) cannot become markup: autoescape is on.
     """
-    found = jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
             [jinja2.PackageLoader(package, ""), jinja2.PackageLoader("folds.pages", "")]
         ),
@@ -24,8 +24,8 @@ def environment(package: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["number"] = number
-    return found
+    templates.filters["number"] = number
+    return templates
 
 
 def number(count: int, what: str, several: str | None = None) -> str:

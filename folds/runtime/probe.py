@@ -12,6 +12,7 @@ import platform
 import resource
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from folds.config.stages import Stage
-from folds.files import cache_folder
+from folds.files import cache_folder, write_whole
 from folds.model.backbone import Classifier, build
 from folds.model.layer_groups import train_mode, unfreeze
 from folds.runtime.cpu import keep_memory
@@ -121,15 +122,9 @@ def probe(trial: Trial, runtime: Runtime) -> Probed:
     torch.set_num_threads(trial.threads)
     fastest = measure(trial, runtime)
     torch.set_num_threads(threads)
-    path = _memory_of(trial, runtime)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(f".{os.getpid()}")
-        content = {"settings": fastest.runtime.settings, "rates": asdict(fastest.rates)}
-        scratch.write_text(json.dumps(content), encoding="utf-8")
-        scratch.replace(path)
-    except OSError:  # a home that cannot be written to: measured again next time
-        pass
+    content = {"settings": fastest.runtime.settings, "rates": asdict(fastest.rates)}
+    with suppress(OSError):  # a home that cannot be written to: measured again next time
+        write_whole(_memory_of(trial, runtime), json.dumps(content).encode())
     return fastest
 
 

@@ -1,4 +1,4 @@
-"""How even folds are, and what the user is told of them."""
+"""Class counts of folds against their ideal, and what the user is told of them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +30,6 @@ def class_counts(
     ideal = np.tile((total - held_out) / manifest.folds, (parts, 1))
     ideal[0] = total * held_out.sum() / len(images)
     return counts, ideal
-
-
-def evenness(manifest: SplitManifest, images: ImageSet) -> float:
-    """Greatest deviation of a class's count in a part from its ideal, in images."""
-    counts, ideal = class_counts(manifest, images)
-    return float(np.abs(counts - ideal).max())
 
 
 def split_notices(manifest: SplitManifest, images: ImageSet) -> list[str]:

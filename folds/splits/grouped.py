@@ -44,8 +44,8 @@ def grouped_split(
     np.add.at(counts, (group, label), 1)
     ideal = np.outer(shares, counts.sum(axis=0))
     tries = TRIES if counts.sum(axis=1).max() > 1 else 1
-    found = [_place(counts, ideal, np.random.default_rng([seed, n])) for n in range(tries)]
-    return min(found, key=lambda part: _unevenness(counts, part, ideal))[group]
+    placed = [_place(counts, ideal, np.random.default_rng([seed, n])) for n in range(tries)]
+    return min(placed, key=lambda part: _unevenness(counts, part, ideal))[group]
 
 
 def _place(counts: NDArray[np.int64], ideal: Table, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -36,7 +36,7 @@ def make_splits(images: ImageSet, config: SplitConfig) -> SplitManifest:
     """
     if config.splits is not None:
         return _matching(SplitManifest.read(config.splits), images, config)
-    order = np.argsort(images.ids, kind="stable")
+    order = np.argsort(images.ids, kind="stable")  # the folds do not depend on that of the images
     ids, groups, labels = images.ids[order], images.groups[order], images.labels[order]
     grouped = len(np.unique(groups)) < len(groups)
     rest = np.flatnonzero(~_set_aside(labels, groups, config))

@@ -13,7 +13,7 @@ import numpy as np
 
 from folds.arrays import Floats, Ints
 from folds.evaluation.predictions import CorruptedPredictions
-from folds.files import replacing
+from folds.files import output_file
 
 ARRAYS, VALUES = "result.npz", "result.json"  # the second is written last
 
@@ -141,12 +141,12 @@ class FoldOutcome:
         for group in _ARRAYS_BY_NAME:
             arrays |= {f"{group}/{name}": array for name, array in getattr(self, group).items()}
         arrays |= {f"corrupted/{name}": getattr(self.corrupted, name) for name in _CORRUPTED}
-        with replacing(folder / ARRAYS) as scratch, scratch.open("wb") as file:
+        with output_file(folder / ARRAYS) as scratch, scratch.open("wb") as file:
             np.savez(file, **arrays)
         values = {name: getattr(self, name) for name in _VALUES}
         values["history"] = [asdict(report) for report in self.history]
         values["cases"] = self.corrupted.cases
-        with replacing(folder / VALUES) as scratch:
+        with output_file(folder / VALUES) as scratch:
             scratch.write_text(json.dumps(values), encoding="utf-8")
 
     @classmethod

@@ -51,15 +51,6 @@ def test_a_run_of_another_version_is_refused_in_one_line(here):
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(here, monkeypatch):
-    path = here / "x.json"
-    workspace.write_whole(path, b"old")
-    monkeypatch.setattr(type(path), "write_bytes", lambda *_: (_ for _ in ()).throw(OSError()))
-    with pytest.raises(OSError, match=r"^$"):
-        workspace.write_whole(path, b"new")
-    assert path.read_bytes() == b"old"
-
-
 def test_the_last_run_takes_the_root_along(here):
     space = workspace.open_run(None, Config(), DIGESTS)
     stored = json.loads((space.folder / "run.json").read_text())

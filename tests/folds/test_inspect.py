@@ -6,7 +6,9 @@ import shlex
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 import folds.audit
 from folds import cli, inspect
@@ -90,6 +92,21 @@ class TestAudit:
     def test_a_subset(self, command, here):
         assert command("--data", "set.npz", "--limit", "20")[0] == 0
         assert len(lines(here / "inspect/findings.csv")) == 20
+
+    @pytest.mark.parametrize("suffix", ["csv", "parquet"])
+    def test_a_table_of_files(self, command, here, suffix):
+        images, rows = planted(), []
+        for row, pixels in enumerate(images.pixels):
+            Image.fromarray(pixels).save(here / f"{row:02d}.png")
+            rows.append((f"{row:02d}.png", images.class_names[images.labels[row]], row // 2))
+        frame = pd.DataFrame(rows, columns=["path", "label", "group"])
+        (frame.to_csv if suffix == "csv" else frame.to_parquet)(f"table.{suffix}", index=False)
+        status, out, err = command("--data", f"table.{suffix}")
+        assert (status, err) == (0, "")
+        words = {line.split()[0]: line.split()[1] for line in out.splitlines()[:4]}
+        assert words == {"images": "46", "junk": "6", "duplicates": "4", "conflicts": "1"}
+        assert lines(here / "inspect/findings.csv")[45]["id"] == "45.png"
+        assert "32 \u00d7 32" in (here / "inspect/report.html").read_text(encoding="utf-8")
 
 
 class TestSuspects:

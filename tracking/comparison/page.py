@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from folds.evaluation.intervals import Interval
 from folds.evaluation.paired import Difference
-from folds.files import replacing
+from folds.files import output_file
 from folds.pages.templates import environment
 from tracking.comparison.compare import Comparison, better
 from tracking.comparison.figures import forest
@@ -79,7 +79,7 @@ def write_page(path: Path, found: Sequence[Comparison]) -> None:
             parts=[_part(one, number) for number, one in enumerate(found)],
         )
     )
-    with replacing(path) as scratch:
+    with output_file(path) as scratch:
         scratch.write_text(page, encoding="utf-8")
 
 

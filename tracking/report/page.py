@@ -9,7 +9,7 @@ import jinja2
 from markupsafe import Markup
 from PIL import Image
 
-from folds.files import replacing
+from folds.files import output_file
 from folds.pages.svg import palette
 from folds.pages.templates import environment
 from tracking.report import formatting, parts
@@ -36,8 +36,8 @@ def write_report(path: Path, facts: Report) -> None:
 
     Notes
     -----
-    The page loads nothing, from the network or from the disk, and runs no script. The same facts
-    make the same bytes.
+    The page loads nothing, from the network or from the disk; its one script scrolls to a section
+    where links within a page lead nowhere. The same facts make the same bytes.
     """
     page = _template().render(
         facts=facts,
@@ -58,7 +58,7 @@ def write_report(path: Path, facts: Report) -> None:
         map=map_figure(facts.map, len(facts.run.class_names)) if facts.map else None,
         colours=palette(len(facts.run.class_names)),
     )
-    with replacing(path) as scratch:
+    with output_file(path) as scratch:
         scratch.write_text(page, encoding="utf-8")
 
 

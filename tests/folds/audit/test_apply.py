@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from folds.audit import Findings
 from folds.audit.apply import apply_findings, merge_groups, summary
-from folds.audit.clusters import disagree, duplicates
+from folds.audit.clusters import disagree, duplicate_clusters
 from folds.audit.store import audited
 from folds.config import Config, SplitConfig
 from folds.errors import UserError
@@ -92,7 +92,7 @@ def test_the_summary_counts_each_thing_once(images):
     assert "1 images that look like no class (junk), kept; 1 exact copies" in line
     assert "2 near-duplicates" in line
     assert summary(images, findings(PLAIN), drop=False) == ()
-    clash = sum(disagree(images, rows) for rows in duplicates(images, found))
+    clash = sum(disagree(images, rows) for rows in duplicate_clusters(images, found))
     assert ("different labels" in line) == bool(clash)
     assert f"{clash} clusters" in line or not clash
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from folds.audit import Findings
 from folds.audit.clean import manifest_path, select, write_clean
-from folds.audit.clusters import disagree, duplicates, frames
+from folds.audit.clusters import disagree, duplicate_clusters, junk_clusters
 from folds.config import DataConfig
 from folds.errors import RunError
 from folds.images import ImageSet, load
@@ -26,22 +26,22 @@ def findings(images):
 
 class TestClusters:
     def test_duplicates_are_good_images_the_greatest_cluster_first(self, images, findings):
-        assert [rows.tolist() for rows in duplicates(images, findings)] == [
+        assert [rows.tolist() for rows in duplicate_clusters(images, findings)] == [
             [2, 44, 45], [0, 42], [1, 43],
         ]  # fmt: skip
 
     def test_frames_are_junk_with_its_repetitions(self, images, findings):
-        assert sorted(map(len, frames(images, findings))) == [1, REPEATED]
+        assert sorted(map(len, junk_clusters(images, findings))) == [1, REPEATED]
 
     def test_only_different_labels_disagree(self, images, findings):
-        assert [disagree(images, rows) for rows in duplicates(images, findings)] == [
+        assert [disagree(images, rows) for rows in duplicate_clusters(images, findings)] == [
             True, False, False,
         ]  # fmt: skip
 
     def test_nothing_found_is_nothing(self, images, findings):
         clean = images.take(np.arange(36))
         found = brute_force(clean)
-        assert duplicates(clean, found) == frames(clean, found) == []
+        assert duplicate_clusters(clean, found) == junk_clusters(clean, found) == []
 
 
 class TestSelect:
@@ -98,7 +98,7 @@ class TestWriteClean:
         assert again.class_names == images.class_names
         second = brute_force(again)
         assert not second.junk.any()
-        assert duplicates(again, second) == []
+        assert duplicate_clusters(again, second) == []
         with manifest_path(path).open(newline="", encoding="utf-8") as file:
             left_out = list(csv.DictReader(file))
         gone = [int(line["original_index"]) for line in left_out]

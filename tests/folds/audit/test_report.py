@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from folds.audit.embedding import MOST, embed
+from folds.audit.embedding import MOST, image_map
 from folds.audit.figures import colour_figure, map_figure, palette
 from folds.audit.galleries import junk_gallery
 from folds.audit.report import write_report
@@ -69,7 +69,7 @@ class TestPage:
         found = Reader(text)
         assert len(found.asked) > 10
         assert all(value.startswith(("data:image/", "#")) for value in found.asked)
-        assert not found.tags & {"script", "link", "iframe", "object", "embed"}
+        assert not found.tags & {"script", "link", "iframe", "object", "image_map"}
         assert all(u.startswith(("#", "'#")) for u in re.findall(r"url\(([^)]*)", text))
         spaces = ("http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink")
         assert set(re.findall(r"https?://[^\s\"'<>]*", text)) <= set(spaces)
@@ -136,6 +136,11 @@ class TestSizes:
             Image.new("RGB", shape).save(path)
         images = load(DataConfig(data=str(tmp_path)), seed=0, largest=16)
         assert sizes(str(tmp_path), images) == [((40, 30), 2), ((9, 50), 1)]
+        table = tmp_path / "a" / "table.csv"
+        rows = ["1.png,x", f"{tmp_path}/a/2.png,x", "../b/3.png,y"]
+        table.write_text("\n".join(["path,label", *rows]))
+        images = load(DataConfig(data=str(table)), seed=0, largest=16)
+        assert sizes(str(table), images) == [((40, 30), 2), ((9, 50), 1)]
 
     def test_of_the_pixels_else(self, images):
         assert sizes("demo", images) == [((32, 32), 46)]
@@ -159,16 +164,16 @@ class TestFigures:
 
 class TestEmbed:
     def test_junk_is_on_the_map(self, findings):
-        places = embed(findings)
+        places = image_map(findings)
         assert set(np.flatnonzero(findings.junk)) <= set(places.rows.tolist())
         assert places.places.shape == (len(places.rows), 2)
         assert len(places.rows) <= MOST
 
     def test_too_few_images_or_equal_ones_have_no_map(self, images):
-        assert embed(brute_force(images.take(np.arange(6)))) is None
+        assert image_map(brute_force(images.take(np.arange(6)))) is None
         flat = brute_force(images)
         flat.features[:] = 1
-        assert embed(flat) is None
+        assert image_map(flat) is None
 
 
 def test_a_repeated_frame_is_one_tile(images, findings):

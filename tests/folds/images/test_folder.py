@@ -4,7 +4,7 @@ from PIL import Image
 
 from folds.config import DataConfig
 from folds.errors import UserError
-from folds.images import folder, load, load_unlabelled
+from folds.images import listing, load, load_unlabelled
 
 FORMATS = ["a.jpg", "b.JPEG", "c.png", "d.bmp", "e.tif", "f.tiff", "g.webp"]
 
@@ -194,9 +194,9 @@ class TestLimit:
         for number in range(3, 12):
             picture(root / "cat" / f"{number}.png")
         seen = []
-        plain = folder.read
+        plain = listing.read
         monkeypatch.setattr(
-            folder, "read", lambda file, size: seen.append(file) or plain(file, size)
+            listing, "read", lambda file, size: seen.append(file) or plain(file, size)
         )
         images = read(root, limit=5)
         assert images.counts == {"cat": 4, "dog": 1}

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from folds.config import DataConfig
 from folds.errors import UserError
-from folds.images import load, load_unlabelled, npz, pixelfile
+from folds.images import load, load_unlabelled, pixelfile
+from folds.images.npz import NpzSource
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
@@ -254,7 +255,7 @@ class TestStream:
         save(folder / "set.npz", **arrays)
         config = DataConfig(data=str(folder / "set.npz"), limit=limit)
         target = folder / "pixels.npy"
-        stored = npz.stream(folder / "set.npz", largest, target, limit=limit, seed=3)
+        stored = NpzSource(folder / "set.npz", largest, limit, seed=3).decode_to(target)
         return load(config, seed=3, largest=largest), stored
 
     @pytest.fixture(autouse=True)
@@ -294,9 +295,7 @@ class TestStream:
         np.savez(tmp_path / "set.npz", images=images, labels=LABELS)
         for read in (
             lambda: load(DataConfig(data=str(tmp_path / "set.npz")), seed=0, largest=64),
-            lambda: npz.stream(
-                tmp_path / "set.npz", 64, tmp_path / "pixels.npy", limit=None, seed=0
-            ),
+            lambda: NpzSource(tmp_path / "set.npz", 64, None, 0).decode_to(tmp_path / "p.npy"),
         ):
             with pytest.raises(UserError, match=words):
                 read()
@@ -312,9 +311,10 @@ class TestStream:
         content[600] ^= 1  # a pixel: the checksum tells
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"not a readable \.npz file \(Bad CRC"):
-            npz.stream(path, 64, tmp_path / "pixels.npy", limit=None, seed=0)
+            NpzSource(path, 64, None, 0).decode_to(tmp_path / "pixels.npy")
 
     @pytest.mark.parametrize(("largest", "side"), [(64, 8), (4, 4)])
     def test_the_size_is_told_beforehand(self, tmp_path, largest, side):
         np.savez_compressed(tmp_path / "set.npz", images=PIXELS[..., 0], labels=LABELS)
-        assert npz.decoded_bytes(tmp_path / "set.npz", largest) == 6 * side * side * 3
+        source = NpzSource(tmp_path / "set.npz", largest, None, 0)
+        assert source.nbytes == 6 * side * side * 3
