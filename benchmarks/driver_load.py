@@ -72,4 +72,4 @@ def _checkpoint(backbone: str) -> bytes:
     model(torch.zeros(2, 3, SIZE, SIZE)).sum().backward()
     optimizer.step()
     best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    return dump(FoldState(model, optimizer, best_weights=best))
+    return dump(FoldState(model, optimizer, kept_weights=best))

@@ -123,7 +123,7 @@ class Ledger:
         if task != self._refit:
             return Claim(task, *self._tasks[task])
         outcomes = [self._space.read_outcome(fold) for fold in range(task)]
-        plan = RefitPlan.of([o.best_epoch for o in outcomes], [o.averaged for o in outcomes])
+        plan = RefitPlan.of([o.kept_epoch for o in outcomes], [o.averaged for o in outcomes])
         return Claim(task, *self._tasks[task], plan)
 
     def next_piece(self) -> Piece | None:
@@ -202,7 +202,7 @@ class Ledger:
         scores = dict(outcome.measured)
         for view, own in outcome.other_view_scores.items():
             scores |= {f"{view}_{name}": value for name, value in own.items()}
-        self.record(Finished(task=task, best_epoch=outcome.best_epoch, scores=scores))
+        self.record(Finished(task=task, best_epoch=outcome.kept_epoch, scores=scores))
 
     def events(self, first: int) -> list[Event]:
         """The journal from an event on."""

@@ -103,7 +103,7 @@ def _fold(run: Run, task: int, result: FoldOutcome) -> FoldSummary:
         repeat=repeat,
         fold=fold,
         mlflow_run=run.recorder.runs.folds[str(task)],
-        best_epoch=result.best_epoch + 1,
+        best_epoch=result.kept_epoch + 1,
         averaged=result.averaged,
         epochs=len(result.history),
         **_speed(result.history, len(run.prepared.problem.stages)),

@@ -1,7 +1,7 @@
 """The settings of how models are scored and chosen."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -9,6 +9,7 @@ from folds.config.corruptions import Shift
 from folds.config.section import Section
 from folds.config.selection import check_select_by
 
+EpochChoice = Literal["last", "best", "crossfit"]
 _NAME = re.compile(r"[A-Za-z]\w*")
 
 
@@ -35,6 +36,12 @@ class EvaluationConfig(Section):
         "accuracy, balanced_accuracy, macro_f1, roc_auc, log_loss, brier, ece; under corruptions "
         "shift.accuracy, shift.macro_f1, shift.worst, shift.CORRUPTION; elsewhere "
         "external.NAME.SCORE; or a sum as 0.5*macro_f1+0.5*shift.macro_f1.",
+    )
+    choose_epoch: EpochChoice = Field(
+        "last",
+        description="Which epoch's model a fold keeps. last: the last one, whose scores are "
+        "honest. best: the best one by --select-by on the very images that are then scored, which "
+        "flatters. crossfit: keeps that one, and scores the epoch that the other folds choose.",
     )
     shift: Shift = Field(
         "fast",

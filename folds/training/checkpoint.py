@@ -17,7 +17,9 @@ class FoldState:
     """What changes while a fold is trained; `epoch` is the next one.
 
     `average` holds the moving average of the weights, if there is one; `scaler` the factor of
-    float16's gradients, and does nothing in other precisions.
+    float16's gradients, and does nothing in other precisions. What is `kept` is of the epoch that
+    ``--choose-epoch`` keeps, its weights where that is not the last one; `epoch_logits` (V, C) are
+    those of the validation part after each epoch, float16, for ``crossfit`` alone.
     """
 
     model: Classifier
@@ -25,10 +27,10 @@ class FoldState:
     average: Average | None = None
     scaler: GradScaler = field(default_factory=lambda: GradScaler("cpu", enabled=False))
     epoch: int = 0
-    best_epoch: int = -1
-    best_score: float | None = None
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-    best_logits: Tensor | None = None
+    kept_epoch: int = -1
+    kept_weights: dict[str, Tensor] = field(default_factory=dict)
+    kept_logits: Tensor | None = None
+    epoch_logits: list[Tensor] = field(default_factory=list)
     history: list[EpochReport] = field(default_factory=list)
 
 
@@ -41,10 +43,10 @@ def dump(state: FoldState) -> bytes:
         "average": state.average,
         "scaler": state.scaler.state_dict(),
         "epoch": state.epoch,
-        "best_epoch": state.best_epoch,
-        "best_score": state.best_score,
-        "best_weights": state.best_weights,
-        "best_logits": state.best_logits,
+        "kept_epoch": state.kept_epoch,
+        "kept_weights": state.kept_weights,
+        "kept_logits": state.kept_logits,
+        "epoch_logits": state.epoch_logits,
         "history": [asdict(report) for report in state.history],
     }
     torch.save(content, buffer)
@@ -59,8 +61,20 @@ def restore(state: FoldState, content: bytes) -> None:
     for name, tensor in (state.average or {}).items():
         tensor.copy_(saved["average"][name])
     state.scaler.load_state_dict(saved["scaler"])
-    state.epoch, state.best_epoch = saved["epoch"], saved["best_epoch"]
-    state.best_score = saved["best_score"]
-    state.best_weights = saved["best_weights"]
-    state.best_logits = saved["best_logits"]
+    state.epoch, state.kept_epoch = saved["epoch"], saved["kept_epoch"]
+    state.kept_weights, state.kept_logits = saved["kept_weights"], saved["kept_logits"]
+    state.epoch_logits = saved["epoch_logits"]
     state.history = [EpochReport(**report) for report in saved["history"]]
+
+
+def on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A copy on the CPU: the next step changes the weights in place."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
+
+
+def kept_weights(state: FoldState) -> dict[str, Tensor]:
+    """Weights of the epoch that is kept, on the CPU."""
+    if state.kept_weights:
+        return state.kept_weights
+    average = state.average if state.history[-1].averaged else None
+    return on_cpu(average or state.model.state_dict())

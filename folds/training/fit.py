@@ -25,14 +25,14 @@ from folds.runtime.device import Runtime
 from folds.runtime.sync_batch_norm import synchronise
 from folds.runtime.workers import Workers, summed
 from folds.sampling import model_seed
-from folds.training.checkpoint import FoldState, dump, restore
+from folds.training.checkpoint import FoldState, dump, on_cpu, restore
 from folds.training.context import FoldContext, fold_context
 from folds.training.ema import averaged, first_average
 from folds.training.epoch import train_epoch
 from folds.training.frozen import FrozenFeatures, no_frozen_features
 from folds.training.losses import fresh_factor
 from folds.training.optim import make_optimizer
-from folds.training.outcome import EpochReport
+from folds.training.outcome import EpochReport, best_epoch
 from folds.training.predict import predict_logits
 from folds.training.problem import Problem
 from folds.training.refit import RefitPlan
@@ -179,7 +179,7 @@ def _patience_over(context: FoldContext, state: FoldState) -> bool:
     last_stage = total_epochs(context.problem.stages[:-1])
     if state.epoch <= last_stage:
         return False
-    since = max(state.best_epoch + 1, last_stage)
+    since = max(best_epoch(state.history) + 1, last_stage)
     return state.epoch - since >= context.problem.config.train.patience
 
 
@@ -207,8 +207,12 @@ def _epoch(
         for name, value in quick_scores(labels, candidate.logits).items()
     }
     classes = len(context.problem.images.class_names)
-    kind = max(candidates, key=lambda kind: candidates[kind].score)  # of equals the first
-    best = candidates[kind]
+    choice = config.evaluation.choose_epoch if refit is None else "last"
+    if choice == "best" or refit is not None:
+        kind = max(candidates, key=lambda kind: candidates[kind].score)  # of equals the first
+    else:  # to choose between the weights and their average by these images would flatter
+        kind = list(candidates)[-1]
+    chosen = candidates[kind]
     report = EpochReport(
         epoch=state.epoch,
         stage=position.index,
@@ -217,16 +221,17 @@ def _epoch(
         learning_rate=rate,
         images_per_second=len(losses) * config.train.batch_size / seconds,
         seconds=time.perf_counter() - start,
-        score=best.score,
+        score=chosen.score,
         averaged=kind == "ema",
         **scores,
     )
     state.history.append(report)
-    if state.best_score is None or best.score > state.best_score:
-        state.best_score, state.best_epoch = best.score, state.epoch
-        # a copy: the next step changes the weights in place
-        state.best_weights = {n: t.detach().to("cpu", copy=True) for n, t in best.weights.items()}
-        state.best_logits = torch.from_numpy(best.logits)
+    if choice == "last" or best_epoch(state.history) == state.epoch:
+        state.kept_epoch, state.kept_logits = state.epoch, torch.from_numpy(chosen.logits)
+        if choice != "last":  # the last epoch's are at hand in the end
+            state.kept_weights = on_cpu(chosen.weights)
+    if choice == "crossfit":
+        state.epoch_logits.append(torch.from_numpy(chosen.logits).half())
     state.epoch += 1
     return report
 

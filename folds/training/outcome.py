@@ -5,11 +5,13 @@ follows the last fold reads it from there.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from folds.arrays import Floats, Ints
 from folds.evaluation.predictions import CorruptedPredictions
@@ -17,10 +19,10 @@ from folds.files import output_file
 
 ARRAYS, VALUES = "result.npz", "result.json"  # the second is written last
 
-_ARRAYS = ("rows", "probabilities", "holdout", "features")
+_ARRAYS = ("rows", "probabilities", "holdout", "features", "epoch_logits")
 _ARRAYS_BY_NAME = ("other_views", "external")
 _CORRUPTED = ("rows", "predicted")
-_VALUES = ("repeat", "fold", "best_epoch", "averaged", "scores", "other_view_scores", "measured")
+_VALUES = ("repeat", "fold", "kept_epoch", "averaged", "scores", "other_view_scores", "measured")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class EpochReport:
     ema_macro_f1: float | None = None
 
 
+def best_epoch(history: Sequence[EpochReport]) -> int:
+    """Number of the epoch of the highest score, from 0; of equals the first."""
+    return max(range(len(history)), key=lambda epoch: history[epoch].score)
+
+
 @dataclass(frozen=True)
 class FoldOutcome:
     """A finished fold, all but its model.
@@ -81,17 +88,17 @@ class FoldOutcome:
     rows : ndarray of int64, shape (V,)
         Images of the validation part, ascending.
     probabilities : ndarray of float32, shape (V, C)
-        Of the best epoch's model.
+        Of the kept model.
     history : tuple of EpochReport
         All epochs, in order.
-    best_epoch : int
-        From 0.
+    kept_epoch : int
+        From 0; the epoch whose model was kept (``--choose-epoch``).
     averaged : bool
-        Whether the best model is the moving average of the weights (``--ema``).
+        Whether that model is the moving average of the weights (``--ema``).
     scores : dict
         `folds.evaluation.metrics.scores` of the probabilities.
     holdout : ndarray of float32, shape (H, C)
-        Probabilities of the test part (as ``--tta`` says), by the best epoch's model; H is 0
+        Probabilities of the test part (as ``--tta`` says), by the kept model; H is 0
         without one.
     other_views : dict of str to ndarray of float32, shape (V, C)
         As `probabilities`, of other views: ``tta`` averaged over those of ``--tta``, ``augmented``
@@ -99,13 +106,16 @@ class FoldOutcome:
     other_view_scores : dict of str to dict
         Their scores.
     corrupted : CorruptedPredictions
-        What the best epoch's model makes of corrupted validation images (``--shift``).
+        What the kept model makes of corrupted validation images (``--shift``).
     external : dict of str to ndarray of float32, shape (E, C)
         Its probabilities of external images (as ``--tta`` says), by their sets' names.
     measured : dict of str to float
         `scores`, and those of corrupted and of external images, by the names of ``--select-by``.
     features : ndarray of float32, shape (min(V, 1000), F)
         Pooled features of the first of `rows`, for a map.
+    epoch_logits : ndarray of float16, shape (E, V, C)
+        Logits of the validation part after each epoch, with ``--choose-epoch crossfit``; else E is
+        0.
     """
 
     repeat: int
@@ -113,7 +123,7 @@ class FoldOutcome:
     rows: Ints
     probabilities: Floats
     history: tuple[EpochReport, ...]
-    best_epoch: int
+    kept_epoch: int
     averaged: bool
     scores: dict[str, float]
     holdout: Floats
@@ -123,11 +133,17 @@ class FoldOutcome:
     external: dict[str, Floats]
     measured: dict[str, float]
     features: Floats
+    epoch_logits: NDArray[np.float16]
 
     @property
     def best(self) -> EpochReport:
+        """The best epoch by ``--select-by``."""
+        return self.history[best_epoch(self.history)]
+
+    @property
+    def kept(self) -> EpochReport:
         """The epoch whose model was kept."""
-        return self.history[self.best_epoch]
+        return self.history[self.kept_epoch]
 
     def write(self, folder: Path) -> None:
         """Write it into a folder; a folder that has `VALUES` has all of it.

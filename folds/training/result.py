@@ -3,13 +3,14 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from folds.arrays import Floats
 from folds.config.stages import stage_position
 from folds.evaluation.metrics import scores, softmax
 from folds.evaluation.shift import corrupted_scores
-from folds.training.checkpoint import FoldState
+from folds.training.checkpoint import FoldState, kept_weights
 from folds.training.context import FoldContext
 from folds.training.other_views import predict_other_views
 from folds.training.outcome import FoldOutcome
@@ -39,12 +40,12 @@ class FoldResult(FoldOutcome):
 
 def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
     """Score the best epoch's model in every way that was asked for."""
-    assert state.best_logits is not None, "a schedule has at least one epoch"
-    probabilities = softmax(state.best_logits.numpy())
-    best = state.history[state.best_epoch]
+    assert state.kept_logits is not None, "a schedule has at least one epoch"
+    probabilities = softmax(state.kept_logits.numpy())
     everyone = context.problem.images.labels
     labels = everyone[context.held_out]
-    state.model.load_state_dict(state.best_weights)
+    weights = kept_weights(state)
+    state.model.load_state_dict(weights)
     other_views = predict_other_views(context, state.model) if len(labels) else {}
     corrupted = predict_shift(context, state.model)
     others = context.problem.externals
@@ -59,10 +60,10 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
         fold=context.number,
         rows=context.held_out,
         probabilities=probabilities,
-        weights=state.best_weights,
+        weights=weights,
         history=tuple(state.history),
-        best_epoch=state.best_epoch,
-        averaged=best.averaged,
+        kept_epoch=state.kept_epoch,
+        averaged=state.history[state.kept_epoch].averaged,
         scores=found,
         holdout=_holdout(context, state),
         other_views=other_views,
@@ -70,6 +71,7 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
         corrupted=corrupted,
         external=external,
         measured=measured,
+        epoch_logits=_stacked(state, probabilities.shape),
         features=features_of(context, state.model, context.held_out[:MAPPED]),
     )
 
@@ -81,5 +83,11 @@ def _holdout(context: FoldContext, state: FoldState) -> Floats:
     tta = context.problem.config.model.tta
     if tta != "none":
         return predict(context, state.model, context.pixels, context.holdout, tta)
-    position = stage_position(context.problem.stages, state.best_epoch)
+    position = stage_position(context.problem.stages, state.kept_epoch)
     return softmax(predict_logits(context, state, position, context.holdout))
+
+
+def _stacked(state: FoldState, shape: tuple[int, ...]) -> NDArray[np.float16]:
+    """Logits (E, V, C) of the epochs; of none where they were not kept."""
+    each = [logits.numpy() for logits in state.epoch_logits]
+    return np.stack(each) if each else np.zeros((0, *shape), np.float16)

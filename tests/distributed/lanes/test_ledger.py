@@ -32,7 +32,7 @@ def outcome(fold):
         rows=np.arange(2),
         probabilities=probabilities,
         history=(report(),),
-        best_epoch=0,
+        kept_epoch=0,
         averaged=False,
         scores=scores,
         holdout=probabilities[:0],
@@ -42,6 +42,7 @@ def outcome(fold):
         external={},
         measured=scores,
         features=probabilities,
+        epoch_logits=np.zeros((0, 2, 2), np.float16),
     )
 
 

@@ -75,7 +75,7 @@ def train(data, job):
         "holdout": torch.from_numpy(result.holdout),
         "tta": torch.from_numpy(result.other_views.get("tta", result.probabilities[:0])),
         "weights": result.weights,
-        "best_epoch": result.best_epoch,
+        "best_epoch": result.kept_epoch,
     }
 
 

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 from folds.config import Config
 from folds.errors import DivergenceError, UserError
@@ -35,7 +36,7 @@ def opened(checkpoint):
 
 def assert_same(one, two):
     assert timeless(one.history) == timeless(two.history)
-    assert (one.best_epoch, one.scores) == (two.best_epoch, two.scores)
+    assert (one.kept_epoch, one.scores) == (two.kept_epoch, two.scores)
     assert np.array_equal(one.probabilities, two.probabilities)
     assert one.weights.keys() == two.weights.keys()
     for name, tensor in one.weights.items():
@@ -99,9 +100,10 @@ def scripted_scores(monkeypatch):
 
 class TestPatience:
     def test_ends_the_last_stage(self, make_problem, constant_scores):
-        result = train(make_problem(stages=["0:3:1e-3", "1:9:1e-3"], patience=2))
+        stages = ["0:3:1e-3", "1:9:1e-3"]
+        result = train(make_problem(stages=stages, patience=2, choose_epoch="best"))
         assert len(result.history) == 3 + 2
-        assert result.best_epoch == 0
+        assert result.kept_epoch == 0
 
     def test_does_not_end_earlier_stages(self, make_problem, constant_scores):
         result = train(make_problem(stages=["0:5:1e-3", "1:1:1e-3"], patience=1))
@@ -109,9 +111,9 @@ class TestPatience:
 
     def test_starts_anew_with_each_better_epoch(self, make_problem, scripted_scores):
         scripted_scores(0.1, 0.2, 0.2, 0.3, 0.3, 0.3, 0.9)
-        result = train(make_problem(stages=["1:9:1e-3"], patience=2))
+        result = train(make_problem(stages=["1:9:1e-3"], patience=2, choose_epoch="best"))
         assert len(result.history) == 6
-        assert result.best_epoch == 3
+        assert result.kept_epoch == 3
 
 
 class TestDivergence:
@@ -245,11 +247,11 @@ class TestUnfreezing:
 class TestResult:
     @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "log_loss"])
     def test_best_epoch_is_the_first_best_of_the_metric(self, make_problem, metric):
-        problem = make_problem(select_by=metric, stages=["1:5:3e-3"])
+        problem = make_problem(select_by=metric, stages=["1:5:3e-3"], choose_epoch="best")
         result = train(problem)
         name = "val_loss" if metric == "log_loss" else f"val_{metric}"
         values = np.array([getattr(report, name) for report in result.history])
-        assert result.best_epoch == (values.argmin() if metric == "log_loss" else values.argmax())
+        assert result.kept_epoch == (values.argmin() if metric == "log_loss" else values.argmax())
 
     @pytest.mark.parametrize("fold", [0, 1])
     def test_rows_are_the_held_out_ones(self, make_problem, fold):
@@ -262,25 +264,38 @@ class TestResult:
         assert result.rows.tolist() == expected.tolist()
         assert (result.repeat, result.fold) == (0, fold)
 
-    def test_probabilities_and_weights_are_of_the_best_epoch(
-        self, make_problem, scripted_scores, tmp_path
+    @pytest.mark.parametrize(("choice", "epoch"), [("last", 3), ("best", 1), ("crossfit", 1)])
+    def test_probabilities_and_weights_are_of_the_epoch_that_is_kept(
+        self, make_problem, scripted_scores, tmp_path, choice, epoch
     ):
         scripted_scores(0.1, 0.9, 0.2, 0.3)
-        problem = make_problem(stages=["1:4:1e-2"])
+        problem = make_problem(stages=["1:4:1e-2"], choose_epoch=choice)
         result = train(problem)
-        assert result.best_epoch == 1
+        assert result.kept_epoch == epoch
+        assert result.best == result.history[1]
         card = ModelCard("test_vit", problem.images.class_names, 32)
         write_bundle(tmp_path, card, result.weights)
         pixels = problem.images.pixels[result.rows]
         found = Predictor(tmp_path, "cpu").predict(pixels)
         np.testing.assert_allclose(found, result.probabilities, atol=1e-5)
 
+    def test_logits_of_every_epoch_are_kept_for_crossfit_alone(self, make_problem):
+        checkpoints = []
+        problem = make_problem(stages=["1:3:1e-3"], choose_epoch="crossfit")
+        result = train(problem, on_checkpoint=checkpoints.append)
+        assert result.epoch_logits.shape == (3, *result.probabilities.shape)
+        own = softmax(result.epoch_logits[result.kept_epoch], axis=1)
+        np.testing.assert_allclose(own, result.probabilities, atol=2e-3)
+        again = train(problem, checkpoint=checkpoints[0])
+        assert np.array_equal(again.epoch_logits, result.epoch_logits)
+        assert train(make_problem()).epoch_logits.shape == (0, *result.probabilities.shape)
+
     def test_scores_are_those_of_its_probabilities_and_history(self, make_problem):
         problem = make_problem()
         result = train(problem)
         labels = problem.images.labels[result.rows]
         assert result.scores == scores(labels, result.probabilities)
-        best = result.history[result.best_epoch]
+        best = result.history[result.kept_epoch]
         assert best.val_accuracy == result.scores["accuracy"]
         assert best.val_loss == pytest.approx(result.scores["log_loss"], abs=1e-5)
         quick = quick_scores(labels, np.log(result.probabilities))

@@ -150,7 +150,7 @@ class TestFold:
             for one, two in zip(direct.history, shared.history, strict=True):
                 assert one.train_loss == pytest.approx(two.train_loss, abs=1e-4)
                 assert one.val_loss == pytest.approx(two.val_loss, abs=1e-4)
-            assert direct.best_epoch == shared.best_epoch
+            assert direct.best.epoch == shared.best.epoch
             for name, tensor in direct.weights.items():
                 torch.testing.assert_close(shared.weights[name], tensor, atol=1e-4, rtol=1e-4)
 

@@ -25,9 +25,11 @@ def train(problem, fold=0, **options):
 
 
 def test_is_predicted_by_the_best_epochs_model(make_problem, tmp_path):
-    problem = make_problem(holdout=0.25, select_by="log_loss", stages=["1:1:1e-3", "1:2:0.3"])
+    problem = make_problem(
+        holdout=0.25, select_by="log_loss", stages=["1:1:1e-3", "1:2:0.3"], choose_epoch="best"
+    )
     result = train(problem)
-    assert result.best_epoch < 2, "the last epochs shall be worse"
+    assert result.kept_epoch < 2, "the last epochs shall be worse"
     write_bundle(tmp_path, ModelCard("test_vit", problem.images.class_names, 32), result.weights)
     found = Predictor(tmp_path, "cpu").predict(problem.images.pixels[rows_of(problem)])
     np.testing.assert_allclose(result.holdout, found, atol=1e-5)
@@ -43,7 +45,7 @@ def test_changes_nothing_that_is_trained_or_chosen(make_problem):
     one, two = train(problem), train(dataclasses.replace(problem, images=other))
     assert all(torch.equal(tensor, two.weights[name]) for name, tensor in one.weights.items())
     assert np.array_equal(one.probabilities, two.probabilities)
-    assert (one.scores, one.best_epoch) == (two.scores, two.best_epoch)
+    assert (one.scores, one.kept_epoch) == (two.scores, two.kept_epoch)
     assert not np.allclose(one.holdout, two.holdout)
 
 

@@ -27,7 +27,7 @@ def test_lasts_as_long_as_the_folds_best_epochs_in_the_mean():
 def test_keeps_the_last_epoch_and_has_no_scores(make_problem):
     problem, checkpoints = make_problem(stages=["1:4:1e-3"], tta="flips", shift="fast"), []
     result = refit(problem, RefitPlan(3, False), on_checkpoint=checkpoints.append)
-    assert (result.best_epoch, len(result.history)) == (2, 3)
+    assert (result.kept_epoch, len(result.history)) == (2, 3)
     assert len(result.rows) == len(result.corrupted.rows) == 0
     assert result.scores == result.other_views == result.measured == {}
     assert all(math.isnan(report.val_accuracy) for report in result.history)

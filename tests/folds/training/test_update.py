@@ -106,13 +106,21 @@ class TestAverage:
             "stages": [f"1:{epochs}:{rate}"],
             "select_by": "log_loss",
             "schedule": "constant",
+            "choose_epoch": "best",
         }
         result = train(make_problem(ema=0.8, **settings))
-        best = result.history[result.best_epoch]
+        best = result.history[result.kept_epoch]
         assert result.averaged == (rate == "3e-2")
         assert best.averaged == result.averaged == (best.ema_loss < best.val_loss)
         assert best.score == -min(best.ema_loss, best.val_loss)
         assert result.scores["log_loss"] == pytest.approx(-best.score, abs=1e-5)
+
+    @pytest.mark.parametrize("choice", ["last", "crossfit"])
+    def test_it_is_kept_unless_the_better_may_be_chosen(self, make_problem, choice):
+        """To choose between the two by the images that are scored would flatter."""
+        result = train(make_problem(ema=0.8, stages=["1:2:1e-3"], choose_epoch=choice))
+        assert result.averaged
+        assert [report.averaged for report in result.history] == [True, True]
 
     def test_weights_that_were_kept_are_those_of_the_average(self, make_problem):
         problem = make_problem(
@@ -122,7 +130,7 @@ class TestAverage:
         result = train(problem, on_checkpoint=checkpoints.append)
         states = [opened(checkpoint) for checkpoint in checkpoints]
         source = "average" if result.averaged else "model"
-        kept = states[result.best_epoch][source]
+        kept = states[result.kept_epoch][source]
         assert all(torch.equal(tensor, kept[name]) for name, tensor in result.weights.items())
         assert any(not torch.equal(t, states[0]["model"][n])
                    for n, t in states[0]["average"].items())  # fmt: skip
