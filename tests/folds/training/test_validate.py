@@ -74,7 +74,8 @@ class TestShift:
         monkeypatch.setattr(validate, "corrupt", lambda images, keys, name, severity: (
             seen.append(name), images * 0 + 0.5)[1])  # fmt: skip
         result = train(make_problem(
-            select_by="shift.hue", shift="fast", stages=["1:3:1e-3"], choose_epoch="best"))  # fmt: skip
+            select_by="shift.hue", shift="fast", stages=["1:3:1e-3"], choose_epoch="best",
+        ))  # fmt: skip
         assert seen[:3] == ["hue"] * 3
         assert result.kept_epoch == int(np.argmax([r.score for r in result.history]))
         assert [report.score for report in result.history] != [
