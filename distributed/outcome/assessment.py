@@ -1,4 +1,4 @@
-"""What the pooled predictions say: intervals, calibration, and what choosing epochs has gained."""
+"""How good the pooled predictions are: intervals, calibration, what choosing epochs has gained."""
 
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,7 @@ from folds.images import ImageSet
 
 @dataclass(frozen=True)
 class Assessment:
-    """What can be said of a run's predictions.
+    """How good a run's predictions are.
 
     Parameters
     ----------
@@ -67,6 +67,7 @@ def assess(images: ImageSet, pooled: Pooled, results: Results) -> Assessment:
 
 
 def _shift(images: ImageSet, pooled: Pooled) -> dict[str, Interval]:
+    """Intervals of the mean scores under corruptions, if any image was corrupted."""
     shift = pooled.shift
     if not shift.predicted.size:
         return {}

@@ -69,7 +69,7 @@ class Choice:
 
 
 def choose(run: Run, results: Results, pooled: Pooled, pooled_shift: dict[str, float]) -> Choice:
-    """List the candidates and choose.
+    """Make the candidates, with what is known of each, and choose the one that is registered.
 
     Parameters
     ----------
@@ -85,32 +85,25 @@ def choose(run: Run, results: Results, pooled: Pooled, pooled_shift: dict[str, f
     """
     select, asked = run.prepared.problem.select_by, run.config.tracking.candidate
     best = max(range(len(results)), key=lambda task: select.value(results[task].measured))
-    makers = _Candidates(
+    maker = _CandidateMaker(
         run, results, pooled, scores(pooled.oof.labels, pooled.oof.probabilities) | pooled_shift
     )
-    candidates = {"best-fold": makers.best_fold(best)}
+    candidates = {"best-fold": maker.best_fold(best)}
     if len(results) > 1:
-        candidates["ensemble"] = makers.ensemble()
+        candidates["ensemble"] = maker.ensemble()
     if run.prepared.refit:
-        candidates["refit"] = makers.refit()
+        candidates["refit"] = maker.refit()
     # A soup is cooked only where something could choose it.
     if len(results) > 1 and (asked == "soup" or (asked == "auto" and select.externals)):
         soup = make_soup(run, results)
-        if soup.good and len(soup.members) > 1:
-            candidates["soup"] = makers.soup(soup)
+        if soup.flaw is None:
+            candidates["soup"] = maker.soup(soup)
         else:
-            run.notify(f"the soup is left out: {_flaw(soup)}")
+            run.notify(f"the soup is left out: {soup.flaw}")
     kind, why = _kind(asked, select, candidates)
     if asked not in ("auto", kind):
         run.notify(f"--candidate {asked}: there is none; the {kind} is registered instead")
     return Choice(list(candidates.values()), candidates[kind], why, best)
-
-
-def _flaw(soup: Soup) -> str:
-    """Why a soup is no candidate."""
-    if not soup.good:
-        return f"macro-F1 {soup.value:.3f} on images it knows, {soup.needed:.3f} out of fold"
-    return "it is best with one fold alone"
 
 
 def _kind(asked: str, select: SelectBy, candidates: dict[str, Candidate]) -> tuple[str, str]:
@@ -127,7 +120,7 @@ def _kind(asked: str, select: SelectBy, candidates: dict[str, Candidate]) -> tup
 
 
 @dataclass(frozen=True)
-class _Candidates:
+class _CandidateMaker:
     """Makes the candidates of a run, whose pooled out-of-fold scores are `oof`."""
 
     run: Run

@@ -15,23 +15,23 @@ def print_summary(console: Console, summary: Summary, look: str) -> None:
     look : str
         The command that shows the run in MLflow.
     """
-    table = Table(title="out-of-fold scores", title_justify="left")
-    table.add_column("fold")
+    grid = Table(title="out-of-fold scores", title_justify="left")
+    grid.add_column("fold")
     for name in ("best epoch", *SHOWN.values()):
-        table.add_column(name, justify="right")
+        grid.add_column(name, justify="right")
     for fold in summary.folds:
-        table.add_row(fold.name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores))
-    table.add_section()
+        grid.add_row(fold.name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores))
+    grid.add_section()
     spread = [summary.over_folds.get(key) for key in SHOWN]
-    table.add_row("mean", "", *(f"{s.mean:.3f}" if s else "-" for s in spread))
-    table.add_row("std", "", *(f"{s.std:.3f}" if s else "-" for s in spread))
-    table.add_row("all pooled", "", *_row(summary.oof), style="bold")
+    grid.add_row("mean", "", *(f"{s.mean:.3f}" if s else "-" for s in spread))
+    grid.add_row("std", "", *(f"{s.std:.3f}" if s else "-" for s in spread))
+    grid.add_row("all pooled", "", *_row(summary.oof), style="bold")
     for end in ("low", "high"):
         ends = (getattr(summary.oof_intervals[key], end) for key in SHOWN)
-        table.add_row(f"95% {end}", "", *map(figure, ends))
+        grid.add_row(f"95% {end}", "", *map(figure, ends))
     for name, scores in _other_views(summary):
-        table.add_row(name, "", *_row(scores))
-    console.print(table)
+        grid.add_row(name, "", *_row(scores))
+    console.print(grid)
     for line in _lines(summary):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     model = summary.registered
@@ -45,7 +45,7 @@ def print_summary(console: Console, summary: Summary, look: str) -> None:
 
 
 def markdown(summary: Summary) -> str:
-    """The parent run's description in the MLflow UI."""
+    """The parent run's description in the MLflow UI: links, the table, the lines of the screen."""
     pages = Pages(summary.mlflow.experiment_id, summary.mlflow.parent_run)
     rows = [
         ["**all pooled**", "", *_row(summary.oof)],
@@ -61,7 +61,7 @@ def markdown(summary: Summary) -> str:
 
 
 def _lines(summary: Summary) -> list[str]:
-    """A line for each thing that is said beside the table."""
+    """Calibration, corruptions, other images, the model: a line each, for screen and MLflow."""
     calibration, gap = summary.calibration, summary.gap
     raw, mended = summary.oof.ece, calibration.scores["ece"].value
     lines = [
@@ -92,7 +92,7 @@ def _tested(scored: ScoredOn) -> str:
 
 
 def _other_views(summary: Summary) -> list[tuple[str, Scores]]:
-    """Scores in other views, with names for people."""
+    """Pooled scores in other views of the images, by names for people."""
     names = {"tta": f"TTA {summary.config['tta']}", "augmented": "augmented"}
     return [(names[view], scores) for view, scores in summary.oof_other_views.items()]
 

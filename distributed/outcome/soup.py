@@ -52,8 +52,15 @@ class Soup:
 
     @property
     def good(self) -> bool:
-        """Whether the out-of-fold predictions allow it."""
+        """Whether it is as good on images that it knows as it must be."""
         return self.value >= self.needed
+
+    @property
+    def flaw(self) -> str | None:
+        """Why it is no candidate, in words; None where it is one."""
+        if not self.good:
+            return f"macro-F1 {self.value:.3f} on images it knows, {self.needed:.3f} out of fold"
+        return "it is best with one fold alone" if len(self.members) == 1 else None
 
 
 def make_soup(run: Run, results: Results) -> Soup:

@@ -50,7 +50,7 @@ def summarise(
     assessment: Assessment,
     choice: Choice,
 ) -> Summary:
-    """Put everything together but the version, which is not registered yet.
+    """Describe a finished run, all but the version of its model, which is not registered yet.
 
     Parameters
     ----------
@@ -79,11 +79,7 @@ def summarise(
         plan=run.plan.describe(),
         lanes=run.plan.lanes,
         runtime=Runtime(device=run.runtime.device.type, **run.runtime.settings),
-        software=Software(
-            system=f"{platform.system()} {platform.machine()}",
-            python=platform.python_version(),
-            packages={name: importlib.metadata.version(name) for name in _PACKAGES},
-        ),
+        software=_software(),
         folds=folds,
         over_folds=over_folds([fold.scores for fold in folds]),
         oof=Scores.of(scores(labels, pooled.oof.probabilities)),
@@ -114,6 +110,15 @@ def summarise(
         registered=_registered(run, choice),
         notices=list(prepared.notices),
         seconds={name: round(value, 2) for name, value in seconds.items()},
+    )
+
+
+def _software() -> Software:
+    """What this process, the main job, runs with."""
+    return Software(
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        packages={name: importlib.metadata.version(name) for name in _PACKAGES},
     )
 
 

@@ -190,7 +190,7 @@ def told(names=("a", "b"), **changed):
         ],
         "registered": Registered(
             name="crossfold", version="3", alias="candidate", kind="ensemble",
-            why="Its macro-F1 is the best.", fold=None, repeat=None,
+            why="its macro-F1 is the best", fold=None, repeat=None,
         ),
         "notices": ["batch norm sees each worker's part of a batch only"],
     }  # fmt: skip

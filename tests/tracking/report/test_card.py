@@ -54,7 +54,7 @@ def test_it_tells_everything_that_is_known():
     assert head["license"] == "apache-2.0"
     assert head["base_model"] == "timm/test_resnet"
     for words in (
-        "0.950 (0.930 to 0.968)", "It was chosen of 1 candidates: Its macro-F1 is the best..",
+        "0.950 (0.930 to 0.968)", "It was chosen of 1 candidates: its macro-F1 is the best.",
         "hospital B", "0.610", "1.250", "Under impulse noise (severity 3) only 45.9%",
         "Fewer than 30 images of eosinophil", "40 groups", "divided into 2 folds, 2 times",
         "under apache-2.0", "| torch | 2.15.0 |", "| batch\\_size | 16 |", "| ROC AUC | - |",
