@@ -28,7 +28,7 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], title: str
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if len(names) <= 30:
         for (row, column), count in np.ndenumerate(counts):
-            if count:
+            if count:  # zeros would hide the pattern
                 colour = "white" if shares[row, column] > 0.55 else _INK
                 axes.text(column, row, str(count), ha="center", va="center", color=colour, size=9)
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")

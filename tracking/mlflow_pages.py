@@ -66,8 +66,8 @@ def fold_note(
     rows = [
         [title, *(figure(scores.get(start + n)) for n in SHOWN)] for title, start in _sets(scores)
     ]
-    told = table(["images", *SHOWN.values()], rows) if rows else ""
-    return "\n\n".join([" · ".join(links), told, f"Best epoch {best_epoch}."])
+    scored = table(["images", *SHOWN.values()], rows) if rows else ""
+    return "\n\n".join([" · ".join(links), scored, f"Best epoch {best_epoch}."])
 
 
 def _sets(scores: Mapping[str, float]) -> list[tuple[str, str]]:
@@ -78,7 +78,9 @@ def _sets(scores: Mapping[str, float]) -> list[tuple[str, str]]:
         ("validation, augmented", "augmented_"),
         ("validation, corrupted", "shift."),
     ]
-    others = {name.rpartition(".")[0]: 0 for name in scores if name.startswith("external.")}
+    others = dict.fromkeys(
+        name.rpartition(".")[0] for name in scores if name.startswith("external.")
+    )
     sets += [(name.replace(".", " ", 1), f"{name}.") for name in others]
     return [(title, start) for title, start in sets if f"{start}accuracy" in scores]
 

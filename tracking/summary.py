@@ -1,8 +1,13 @@
-"""``summary.json``: what a run was and what came out; its schema is docs/summary.schema.json."""
+"""What a run was and what came out: whoever tells of a finished run reads its `Summary`.
+
+``summary.json`` is one, by the schema docs/summary.schema.json; `tracking.summary_file` reads it.
+What is no JSON (arrays, pictures) is in `tracking.report.visuals`.
+"""
 
 import json
 import math
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +30,16 @@ class Scores(_Part):
     brier: float = Field(description="Summed over classes, 0 to 2.")
     ece: float = Field(description="Expected calibration error, 15 bins.")
 
+    @classmethod
+    def of(cls, values: Mapping[str, float]) -> Self:
+        """Scores by name, null for what is not a number."""
+        return cls(**{name: finite(value) for name, value in values.items()})
+
+    @property
+    def defined(self) -> dict[str, float]:
+        """Those that are defined, by name."""
+        return {name: value for name, value in self if value is not None}
+
 
 class Runtime(_Part):
     """How the network was computed."""
@@ -38,6 +53,7 @@ class Runtime(_Part):
 class FoldSummary(_Part):
     """One trained fold."""
 
+    name: str = Field(description="For people, numbered from 1, such as fold 3.")
     repeat: int
     fold: int
     mlflow_run: str
@@ -58,6 +74,11 @@ class FoldSummary(_Part):
         description="On corrupted and external images, by the names of --select-by."
     )
 
+    @property
+    def seconds(self) -> float:
+        """Seconds of all epochs."""
+        return sum(self.stage_seconds)
+
 
 class Estimate(_Part):
     """A score with the bounds of its 95% interval; null where it is not defined."""
@@ -66,12 +87,24 @@ class Estimate(_Part):
     low: float | None
     high: float | None
 
+    @classmethod
+    def of(cls, interval: Interval) -> Self:
+        """The same, null for what is not a number."""
+        return cls(**{name: finite(value) for name, value in vars(interval).items()})
+
 
 class Case(_Part):
     """Scores under one corruption at one severity."""
 
     corruption: str
     severity: int
+    accuracy: float
+    macro_f1: float
+
+
+class CleanScores(_Part):
+    """Scores of the images that were corrupted, as they are."""
+
     accuracy: float
     macro_f1: float
 
@@ -87,7 +120,13 @@ class ShiftSummary(_Part):
     intervals: dict[str, Estimate] = Field(
         description="shift.accuracy and shift.macro_f1, with 95% intervals."
     )
+    clean: CleanScores | None = Field(description="Null in what was a file of format 1.")
     cases: list[Case]
+
+    @property
+    def corruptions(self) -> int:
+        """How many corruptions there are, whatever their severities."""
+        return len({case.corruption for case in self.cases})
 
 
 class ScoredOn(_Part):
@@ -161,11 +200,20 @@ class Registered(_Part):
     repeat: int | None
 
 
-class Summary(_Part):
-    """A finished run."""
+class Software(_Part):
+    """What the main job ran with."""
 
-    format: str = "crossfold-summary/1"
+    system: str = Field(description="Operating system and processor, such as Linux x86_64.")
+    python: str
+    packages: dict[str, str] = Field(description="Versions of the packages that matter most.")
+
+
+class Summary(_Part):
+    """A finished run; null, too, is what a file of format 1 did not tell."""
+
+    format: Literal["crossfold-summary/2"] = "crossfold-summary/2"
     name: str
+    date: str | None = Field(description="When it was finished, such as 2026-11-21.")
     config: dict[str, Any] = Field(description="All settings by flag name.")
     config_digest: str
     data_digest: str
@@ -174,10 +222,17 @@ class Summary(_Part):
     stages: list[str] = Field(description="The schedule that was trained.")
     image_size: int
     images: int
+    scored: int | None = Field(description="Images that have out-of-fold predictions.")
     class_names: list[str]
+    class_images: dict[str, int] | None = Field(description="Images of each class.")
+    groups: int | None = Field(
+        description="Of images that belong together, which no fold cuts; where none are known, "
+        "as many as images."
+    )
     plan: str
     lanes: int = Field(description="Folds trained at the same time.")
     runtime: Runtime
+    software: Software | None
     folds: list[FoldSummary]
     over_folds: dict[str, Spread]
     oof: Scores = Field(description="Of all out-of-fold predictions pooled.")
@@ -203,34 +258,35 @@ class Summary(_Part):
     notices: list[str]
     seconds: dict[str, float] = Field(description="Wall time by phase.")
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """What equal runs have in common, by key: digests, and the source of the weights."""
+        names = ("config_digest", "data_digest", "splits_digest", "weights")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def fold_count(self) -> int:
+        """Folds of each repeat that were trained."""
+        return len({fold.fold for fold in self.folds})
+
     def of_version(self, version: str) -> Self:
         """The same with the version of the registered model."""
         registered = self.registered.model_copy(update={"version": version})
         return self.model_copy(update={"registered": registered})
 
 
-def to_scores(values: dict[str, float]) -> Scores:
-    """Scores with null for what is not a number."""
-    return Scores(**{name: defined(value) for name, value in values.items()})
-
-
-def defined(value: float) -> float | None:
-    """The number, or None where it is none."""
+def finite(value: float) -> float | None:
+    """The number, or None where it is none: JSON has no NaN."""
     return value if math.isfinite(value) else None
-
-
-def estimated(found: Interval) -> Estimate:
-    """A score with its interval, null for what is not a number."""
-    return Estimate(value=defined(found.value), low=defined(found.low), high=defined(found.high))
 
 
 def over_folds(scores: list[Scores]) -> dict[str, Spread]:
     """Mean and standard deviation of each score that all folds have."""
+    each = [one.defined for one in scores]
     spread = {}
     for name in Scores.model_fields:
-        values = [getattr(one, name) for one in scores]
-        if None not in values:
-            mean, std = mean_and_std(values)
+        if all(name in values for values in each):
+            mean, std = mean_and_std([values[name] for values in each])
             spread[name] = Spread(mean=mean, std=std)
     return spread
 

@@ -1,4 +1,4 @@
-"""What the pooled predictions say: intervals, calibration, and what choosing epochs has gained."""
+"""How good the pooled predictions are: intervals, calibration, what choosing epochs has gained."""
 
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,7 @@ from folds.images import ImageSet
 
 @dataclass(frozen=True)
 class Assessment:
-    """What can be said of a run's predictions.
+    """How good a run's predictions are.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Assessment:
 
 
 def assess(images: ImageSet, pooled: Pooled, results: Results) -> Assessment:
-    """Say what can be said.
+    """Put intervals around the pooled scores, fit the temperature, compare best and last epochs.
 
     Notes
     -----
@@ -53,8 +53,7 @@ def assess(images: ImageSet, pooled: Pooled, results: Results) -> Assessment:
     probabilities averaged over its views.
     """
     oof = pooled.oof
-    served = pooled.other_views.get("tta", oof.probabilities)
-    calibrated, temperature = out_of_fold_temperature(oof.labels, served, oof.folds)
+    calibrated, temperature = out_of_fold_temperature(oof.labels, pooled.served, oof.folds)
     return Assessment(
         oof=intervals(oof),
         support=np.bincount(oof.labels, minlength=len(images.class_names)),
@@ -68,10 +67,11 @@ def assess(images: ImageSet, pooled: Pooled, results: Results) -> Assessment:
 
 
 def _shift(images: ImageSet, pooled: Pooled) -> dict[str, Interval]:
+    """Intervals of the mean scores under corruptions, if any image was corrupted."""
     shift = pooled.shift
     if not shift.predicted.size:
         return {}
-    found = shift_intervals(
+    by_name = shift_intervals(
         ShiftPredictions(
             images.labels[shift.rows],
             shift.predicted,
@@ -80,4 +80,4 @@ def _shift(images: ImageSet, pooled: Pooled) -> dict[str, Interval]:
             len(images.class_names),
         )
     )
-    return {name: found[name] for name in ("shift.accuracy", "shift.macro_f1")}
+    return {name: by_name[name] for name in ("shift.accuracy", "shift.macro_f1")}

@@ -10,7 +10,7 @@ from distributed.run import Run
 from folds.arrays import Floats
 from folds.config.selection import SelectBy
 from folds.evaluation.metrics import scores
-from folds.model.bundle import bundle_files, ensemble, with_temperature
+from folds.model.bundle import ensemble, with_temperature, write_bundle
 from folds.training.validate import external_scores
 
 _OOF = "each image by the one model that had not seen it"
@@ -69,7 +69,7 @@ class Choice:
 
 
 def choose(run: Run, results: Results, pooled: Pooled, pooled_shift: dict[str, float]) -> Choice:
-    """List the candidates and choose.
+    """Make the candidates, with what is known of each, and choose the one that is registered.
 
     Parameters
     ----------
@@ -85,33 +85,25 @@ def choose(run: Run, results: Results, pooled: Pooled, pooled_shift: dict[str, f
     """
     select, asked = run.prepared.problem.select_by, run.config.tracking.candidate
     best = max(range(len(results)), key=lambda task: select.value(results[task].measured))
-    found = _Found(
+    maker = _CandidateMaker(
         run, results, pooled, scores(pooled.oof.labels, pooled.oof.probabilities) | pooled_shift
     )
-    candidates = {"best-fold": found.best_fold(best)}
+    candidates = {"best-fold": maker.best_fold(best)}
     if len(results) > 1:
-        candidates["ensemble"] = found.ensemble()
+        candidates["ensemble"] = maker.ensemble()
     if run.prepared.refit:
-        candidates["refit"] = found.refit()
+        candidates["refit"] = maker.refit()
+    # A soup is cooked only where something could choose it.
     if len(results) > 1 and (asked == "soup" or (asked == "auto" and select.externals)):
-        _add_soup(run, results, found, candidates)
+        soup = make_soup(run, results)
+        if soup.flaw is None:
+            candidates["soup"] = maker.soup(soup)
+        else:
+            run.notify(f"the soup is left out: {soup.flaw}")
     kind, why = _kind(asked, select, candidates)
     if asked not in ("auto", kind):
         run.notify(f"--candidate {asked}: there is none; the {kind} is registered instead")
     return Choice(list(candidates.values()), candidates[kind], why, best)
-
-
-def _add_soup(
-    run: Run, results: Results, found: "_Found", candidates: dict[str, Candidate]
-) -> None:
-    soup = make_soup(run, results)
-    if soup.good and len(soup.members) > 1:
-        candidates["soup"] = found.soup(soup)
-    else:
-        why = "it is best with one fold alone"
-        if not soup.good:
-            why = f"macro-F1 {soup.value:.3f} on images it knows, {soup.needed:.3f} out of fold"
-        run.notify(f"the soup is left out: {why}")
 
 
 def _kind(asked: str, select: SelectBy, candidates: dict[str, Candidate]) -> tuple[str, str]:
@@ -128,8 +120,8 @@ def _kind(asked: str, select: SelectBy, candidates: dict[str, Candidate]) -> tup
 
 
 @dataclass(frozen=True)
-class _Found:
-    """Makes candidates from what a run has found."""
+class _CandidateMaker:
+    """Makes the candidates of a run, whose pooled out-of-fold scores are `oof`."""
 
     run: Run
     results: Results
@@ -141,7 +133,7 @@ class _Found:
         evidence = f"the validation part of {self.run.prepared.names[best]}, which it was chosen by"
         return Candidate(
             "best-fold", [self._bundle(best)], result.measured, evidence,
-            {name: found.probabilities[best] for name, found in self.pooled.external.items()},
+            {name: unseen.probabilities[best] for name, unseen in self.pooled.external.items()},
             None if self.pooled.holdout is None else self.pooled.holdout.probabilities[best],
         )  # fmt: skip
 
@@ -151,24 +143,21 @@ class _Found:
             "ensemble",
             [self._bundle(task) for task in range(len(self.results))],
             {
-                name: found.probabilities.mean(axis=0)
-                for name, found in self.pooled.external.items()
+                name: unseen.probabilities.mean(axis=0)
+                for name, unseen in self.pooled.external.items()
             },
             None if holdout is None else holdout.probabilities.mean(axis=0),
         )
 
     def refit(self) -> Candidate:
-        task = len(self.run.prepared.folds)
+        task = len(self.run.prepared.folds)  # it is trained after them, see `Prepared.tasks`
         result = self.run.space.read_outcome(task)
         external = {name: result.external[name] for name in self.pooled.external}
         return self._like_the_folds("refit", [self._bundle(task)], external, result.holdout)
 
     def soup(self, soup: Soup) -> Candidate:
         folder = self.run.space.folder / "soup"
-        files = bundle_files(self.run.prepared.problem.card, {})
-        folder.mkdir(exist_ok=True)
-        (folder / "model.json").write_bytes(files["model.json"])
-        (folder / "model.safetensors").write_bytes(soup.weights)
+        write_bundle(folder, self.run.prepared.problem.card, soup.weights)
         return self._like_the_folds("soup", [folder], soup.external, soup.holdout)
 
     def _bundle(self, task: int) -> Path:
@@ -181,5 +170,6 @@ class _Found:
         measured = dict(self.oof)
         for other in self.run.prepared.problem.externals:
             measured |= external_scores(other, external[other.name])
-        there = holdout if self.pooled.holdout is not None else None
-        return Candidate(kind, folders, measured, _OOF, external, there)
+        if self.pooled.holdout is None:
+            holdout = None  # without a test part it is an array of no rows
+        return Candidate(kind, folders, measured, _OOF, external, holdout)

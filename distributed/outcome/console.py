@@ -7,25 +7,31 @@ from tracking.mlflow_pages import SHOWN, Pages, figure, table
 from tracking.summary import Estimate, ScoredOn, Scores, Summary
 
 
-def print_summary(console: Console, summary: Summary, names: list[str], look: str) -> None:
-    """Show the folds, their mean, the pooled scores, and what to type next."""
-    table = Table(title="out-of-fold scores", title_justify="left")
-    table.add_column("fold")
+def print_summary(console: Console, summary: Summary, look: str) -> None:
+    """Show the folds, their mean, the pooled scores, and what to type next.
+
+    Parameters
+    ----------
+    look : str
+        The command that shows the run in MLflow.
+    """
+    grid = Table(title="out-of-fold scores", title_justify="left")
+    grid.add_column("fold")
     for name in ("best epoch", *SHOWN.values()):
-        table.add_column(name, justify="right")
-    for name, fold in zip(names, summary.folds, strict=False):  # a refit has no scores
-        table.add_row(name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores))
-    table.add_section()
+        grid.add_column(name, justify="right")
+    for fold in summary.folds:
+        grid.add_row(fold.name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores))
+    grid.add_section()
     spread = [summary.over_folds.get(key) for key in SHOWN]
-    table.add_row("mean", "", *(f"{s.mean:.3f}" if s else "-" for s in spread))
-    table.add_row("std", "", *(f"{s.std:.3f}" if s else "-" for s in spread))
-    table.add_row("all pooled", "", *_row(summary.oof), style="bold")
+    grid.add_row("mean", "", *(f"{s.mean:.3f}" if s else "-" for s in spread))
+    grid.add_row("std", "", *(f"{s.std:.3f}" if s else "-" for s in spread))
+    grid.add_row("all pooled", "", *_row(summary.oof), style="bold")
     for end in ("low", "high"):
         ends = (getattr(summary.oof_intervals[key], end) for key in SHOWN)
-        table.add_row(f"95% {end}", "", *map(figure, ends))
-    for name, scores in _named_beside(summary):
-        table.add_row(name, "", *_row(scores))
-    console.print(table)
+        grid.add_row(f"95% {end}", "", *map(figure, ends))
+    for name, scores in _other_views(summary):
+        grid.add_row(name, "", *_row(scores))
+    console.print(grid)
     for line in _lines(summary):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     model = summary.registered
@@ -38,24 +44,24 @@ def print_summary(console: Console, summary: Summary, names: list[str], look: st
     )  # fmt: skip
 
 
-def markdown(summary: Summary, names: list[str]) -> str:
-    """The parent run's description in the MLflow UI."""
+def markdown(summary: Summary) -> str:
+    """The parent run's description in the MLflow UI: links, the table, the lines of the screen."""
     pages = Pages(summary.mlflow.experiment_id, summary.mlflow.parent_run)
     rows = [
         ["**all pooled**", "", *_row(summary.oof)],
         ["95% interval", "", *(_ends(summary.oof_intervals[key]) for key in SHOWN)],
-        *([name, "", *_row(scores)] for name, scores in _named_beside(summary)),
+        *([name, "", *_row(scores)] for name, scores in _other_views(summary)),
     ]  # first, since MLflow folds what follows away
     rows += [
-        [name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores)]
-        for name, fold in zip(names, summary.folds, strict=False)
+        [fold.name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores)]
+        for fold in summary.folds
     ]
-    told = table(["fold", "best epoch", *SHOWN.values()], rows)
-    return "\n\n".join([pages.links, told, *_lines(summary)])
+    scores = table(["fold", "best epoch", *SHOWN.values()], rows)
+    return "\n\n".join([pages.links, scores, *_lines(summary)])
 
 
 def _lines(summary: Summary) -> list[str]:
-    """A line for each thing that is said beside the table."""
+    """Calibration, corruptions, other images, the model: a line each, for screen and MLflow."""
     calibration, gap = summary.calibration, summary.gap
     raw, mended = summary.oof.ece, calibration.scores["ece"].value
     lines = [
@@ -65,11 +71,11 @@ def _lines(summary: Summary) -> list[str]:
     ]
     if (shift := summary.oof_shift) is not None:
         lines.append(
-            f"shift     {shift.images} images under {len({c.corruption for c in shift.cases})} "
+            f"shift     {shift.images} images under {shift.corruptions} "
             f"corruptions: accuracy {shift.accuracy:.3f}, macro-F1 {shift.macro_f1:.3f}; worst "
             f"{shift.worst.replace('_', ' ')}, {shift.worst_macro_f1:.3f}"
         )
-    lines += [f"external  {name}, {_tested(found)}" for name, found in summary.external.items()]
+    lines += [f"external  {name}, {_tested(scored)}" for name, scored in summary.external.items()]
     if summary.holdout is not None:
         lines.append(f"hold-out  {_tested(summary.holdout)}; never used for choosing")
     model = summary.registered
@@ -80,13 +86,13 @@ def _lines(summary: Summary) -> list[str]:
     return lines
 
 
-def _tested(found: ScoredOn) -> str:
-    each = (f"{scores.accuracy:.3f} {kind}" for kind, scores in found.models.items())
-    return f"{found.images} images: accuracy {', '.join(each)}"
+def _tested(scored: ScoredOn) -> str:
+    each = (f"{scores.accuracy:.3f} {kind}" for kind, scores in scored.models.items())
+    return f"{scored.images} images: accuracy {', '.join(each)}"
 
 
-def _named_beside(summary: Summary) -> list[tuple[str, Scores]]:
-    """Scores in other views, with names for people."""
+def _other_views(summary: Summary) -> list[tuple[str, Scores]]:
+    """Pooled scores in other views of the images, by names for people."""
     names = {"tta": f"TTA {summary.config['tta']}", "augmented": "augmented"}
     return [(names[view], scores) for view, scores in summary.oof_other_views.items()]
 
@@ -95,5 +101,5 @@ def _row(scores: Scores) -> list[str]:
     return [figure(getattr(scores, key)) for key in SHOWN]
 
 
-def _ends(found: Estimate) -> str:
-    return f"{figure(found.low)} to {figure(found.high)}"
+def _ends(estimate: Estimate) -> str:
+    return f"{figure(estimate.low)} to {figure(estimate.high)}"

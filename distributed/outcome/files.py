@@ -56,8 +56,8 @@ def write_files(
         arrays["shift"] = shift_arrays(run.prepared, pooled.shift)
     if pooled.holdout is not None:
         arrays["holdout"] = asdict(pooled.holdout)
-    for name, found in pooled.external.items():
-        arrays[f"external-{name}"] = asdict(found) | {
+    for name, unseen in pooled.external.items():
+        arrays[f"external-{name}"] = asdict(unseen) | {
             "groups": groups[name],
             "candidates": np.array([candidate.kind for candidate in candidates]),
             "candidate_probabilities": np.stack([c.external[name] for c in candidates]),

@@ -62,6 +62,11 @@ class Pooled:
     holdout: UnseenPredictions | None
     external: dict[str, UnseenPredictions]
 
+    @property
+    def served(self) -> Floats:
+        """Out-of-fold probabilities (M, C) in the view that the registered model has."""
+        return self.other_views.get("tta", self.oof.probabilities)
+
 
 def pool(prepared: Prepared, results: Results) -> Pooled:
     """Put the results of all folds together, in the order of images within a repeat."""

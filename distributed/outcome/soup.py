@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import ray
-from safetensors.torch import load, save
+from safetensors.torch import load
 
 from distributed.data.localize import localize
 from distributed.outcome.pooling import Results
@@ -32,8 +32,7 @@ class Soup:
 
     Parameters
     ----------
-    weights : bytes
-        Of safetensors.
+    weights : dict of str to Tensor
     members : tuple of int
         Numbers of the folds in it.
     value, needed : float
@@ -44,7 +43,7 @@ class Soup:
     holdout : ndarray of float32, shape (H, C)
     """
 
-    weights: bytes
+    weights: Weights
     members: tuple[int, ...]
     value: float
     needed: float
@@ -53,8 +52,15 @@ class Soup:
 
     @property
     def good(self) -> bool:
-        """Whether the out-of-fold predictions allow it."""
+        """Whether it is as good on images that it knows as it must be."""
         return self.value >= self.needed
+
+    @property
+    def flaw(self) -> str | None:
+        """Why it is no candidate, in words; None where it is one."""
+        if not self.good:
+            return f"macro-F1 {self.value:.3f} on images it knows, {self.needed:.3f} out of fold"
+        return "it is best with one fold alone" if len(self.members) == 1 else None
 
 
 def make_soup(run: Run, results: Results) -> Soup:
@@ -72,11 +78,12 @@ def make_soup(run: Run, results: Results) -> Soup:
 def _looked_at(problem: Problem, results: Results) -> tuple[Ints, float]:
     """Some images of the first repeat, and the macro-F1 of their out-of-fold predictions."""
     rows = np.concatenate([result.rows for result in results])
-    found = np.concatenate([result.probabilities for result in results]).argmax(axis=1)
+    predicted = np.concatenate([result.probabilities for result in results]).argmax(axis=1)
     _, first = np.unique(rows, return_index=True)
+    # By a hash of the ids, so that what is looked at is not the beginning of a sorted set.
     keys = keys_of(problem.images.ids[rows[first]]).numpy()
     some = first[np.argsort(keys, kind="stable")[:ENOUGH]]
-    return rows[some], macro_f1(problem.images.labels[rows[some]], found[some])
+    return rows[some], macro_f1(problem.images.labels[rows[some]], predicted[some])
 
 
 def _cook(
@@ -94,8 +101,8 @@ def _cook(
     network = Classifier(card.backbone, classes=classes, size=card.size, head=card.head)
     runtime.place(network)
 
-    def score(found: Weights) -> float:
-        network.load_state_dict(found)
+    def score(mixed: Weights) -> float:
+        network.load_state_dict(mixed)
         chosen = predict(context, network, context.pixels, rows).argmax(axis=1)
         return macro_f1(problem.images.labels[rows], chosen)
 
@@ -104,7 +111,7 @@ def _cook(
     members, soup = (best.members, best.weights) if best.score > value else (tuple(order), whole)
     network.load_state_dict(soup)
     return Soup(
-        save({name: tensor.contiguous() for name, tensor in soup.items()}),
+        soup,
         tuple(sorted(members)),
         max(value, best.score),
         needed,

@@ -1,5 +1,8 @@
-"""The summary of a run, from what was found."""
+"""The summary of a run, from its folds, their pooled predictions and what was chosen."""
 
+import importlib.metadata
+import platform
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +15,7 @@ from distributed.run import Run
 from folds.arrays import Floats, Ints
 from folds.config.selection import SCORES
 from folds.evaluation.intervals import Interval
-from folds.evaluation.metrics import scores
+from folds.evaluation.metrics import macro_f1, scores
 from folds.evaluation.shift import ShiftScores
 from folds.training.outcome import EpochReport, FoldOutcome
 from tracking.summary import (
@@ -20,19 +23,23 @@ from tracking.summary import (
     CandidateSummary,
     Case,
     ClassSummary,
+    CleanScores,
+    Estimate,
     FoldSummary,
     Gap,
     MlflowIds,
     Registered,
     Runtime,
     ScoredOn,
+    Scores,
     ShiftSummary,
+    Software,
     Summary,
-    defined,
-    estimated,
+    finite,
     over_folds,
-    to_scores,
 )
+
+_PACKAGES = ("crossfold", "torch", "timm", "kornia", "ray", "mlflow", "scikit-learn", "numpy")
 
 
 def summarise(
@@ -40,50 +47,59 @@ def summarise(
     results: Results,
     pooled: Pooled,
     shift: ShiftScores | None,
-    said: Assessment,
+    assessment: Assessment,
     choice: Choice,
 ) -> Summary:
-    """Put everything together but the version, which is not registered yet.
+    """Describe a finished run, all but the version of its model, which is not registered yet.
 
     Parameters
     ----------
     shift : ShiftScores, optional
         Pooled scores under corruptions.
-    said : Assessment
+    assessment : Assessment
         Of the pooled predictions.
     """
     prepared, runs, problem = run.prepared, run.recorder.runs, run.prepared.problem
+    images = problem.images
     seconds = run.stopwatch.seconds | {"total": run.stopwatch.total}
     folds = [_fold(run, task, result) for task, result in enumerate(results)]
     labels = pooled.oof.labels
-    views = {view: to_scores(scores(labels, found)) for view, found in pooled.other_views.items()}
     return Summary(
         name=run.space.name,
+        date=time.strftime("%Y-%m-%d"),
         config=run.config.flat(),
         **prepared.digests,
         stages=[str(stage) for stage in problem.stages],
         image_size=problem.size,
-        images=len(problem.images),
-        class_names=list(problem.images.class_names),
+        images=len(images),
+        scored=len(np.unique(pooled.ids)),
+        class_names=list(images.class_names),
+        class_images=images.counts,
+        groups=len(np.unique(images.groups)),
         plan=run.plan.describe(),
         lanes=run.plan.lanes,
         runtime=Runtime(device=run.runtime.device.type, **run.runtime.settings),
+        software=_software(),
         folds=folds,
         over_folds=over_folds([fold.scores for fold in folds]),
-        oof=to_scores(scores(labels, pooled.oof.probabilities)),
-        oof_intervals={name: estimated(found) for name, found in said.oof.pooled.items()},
-        classes=_classes(problem.images.class_names, said),
+        oof=Scores.of(scores(labels, pooled.oof.probabilities)),
+        oof_intervals=_estimates(assessment.oof.pooled),
+        classes=_classes(images.class_names, assessment),
         calibration=Calibration(
-            temperature=said.temperature,
-            scores={name: estimated(found) for name, found in said.after.pooled.items()},
+            temperature=assessment.temperature, scores=_estimates(assessment.after.pooled)
         ),
-        gap=Gap(best=said.best, last=said.last),
-        oof_other_views=views,
-        oof_shift=None if shift is None else _shift(pooled, shift, said.shift),
+        gap=Gap(best=assessment.best, last=assessment.last),
+        oof_other_views={
+            view: Scores.of(scores(labels, probabilities))
+            for view, probabilities in pooled.other_views.items()
+        },
+        oof_shift=None
+        if shift is None
+        else _shift(images.labels[pooled.shift.rows], pooled, shift, assessment.shift),
         holdout=_holdout(pooled, choice),
         external={
-            name: _scored(found.labels, {c.kind: c.external[name] for c in choice.candidates})
-            for name, found in pooled.external.items()
+            name: _scored(unseen.labels, {c.kind: c.external[name] for c in choice.candidates})
+            for name, unseen in pooled.external.items()
         },
         candidates=[_candidate(run, candidate) for candidate in choice.candidates],
         mlflow=MlflowIds(
@@ -97,9 +113,19 @@ def summarise(
     )
 
 
+def _software() -> Software:
+    """What this process, the main job, runs with."""
+    return Software(
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        packages={name: importlib.metadata.version(name) for name in _PACKAGES},
+    )
+
+
 def _fold(run: Run, task: int, result: FoldOutcome) -> FoldSummary:
     repeat, fold = run.prepared.folds[task]
     return FoldSummary(
+        name=run.prepared.names[task],
         repeat=repeat,
         fold=fold,
         mlflow_run=run.recorder.runs.folds[str(task)],
@@ -107,10 +133,15 @@ def _fold(run: Run, task: int, result: FoldOutcome) -> FoldSummary:
         averaged=result.averaged,
         epochs=len(result.history),
         **_speed(result.history, len(run.prepared.problem.stages)),
-        scores=to_scores(result.scores),
-        other_views={view: to_scores(found) for view, found in result.other_view_scores.items()},
-        measured={n: defined(v) for n, v in result.measured.items() if "." in n},
+        scores=Scores.of(result.scores),
+        other_views={view: Scores.of(own) for view, own in result.other_view_scores.items()},
+        # A dot is in the names of corrupted and external images' scores; the others are `scores`.
+        measured={n: finite(v) for n, v in result.measured.items() if "." in n},
     )
+
+
+def _estimates(intervals: Mapping[str, Interval]) -> dict[str, Estimate]:
+    return {name: Estimate.of(interval) for name, interval in intervals.items()}
 
 
 def _speed(history: Sequence[EpochReport], stages: int) -> dict[str, Any]:
@@ -126,39 +157,47 @@ def _speed(history: Sequence[EpochReport], stages: int) -> dict[str, Any]:
     }
 
 
-def _classes(names: tuple[str, ...], said: Assessment) -> list[ClassSummary]:
-    found = said.oof.per_class
+def _classes(names: tuple[str, ...], assessment: Assessment) -> list[ClassSummary]:
     return [
         ClassSummary(
             name=name,
-            images=int(said.support[label]),
-            **{score: estimated(each[label]) for score, each in found.items()},
+            images=int(assessment.support[label]),
+            **{
+                score: Estimate.of(intervals[label])
+                for score, intervals in assessment.oof.per_class.items()
+            },
         )
         for label, name in enumerate(names)
     ]
 
 
-def _shift(pooled: Pooled, found: ShiftScores, ends: Mapping[str, Interval]) -> ShiftSummary:
-    cases = [
-        Case(
-            corruption=name, severity=severity, accuracy=found.accuracy[name, severity],
-            macro_f1=found.macro_f1[name, severity],
-        )
-        for name, severity in pooled.shift.cases
-    ]  # fmt: skip
+def _shift(
+    labels: Ints, pooled: Pooled, shift: ShiftScores, intervals: Mapping[str, Interval]
+) -> ShiftSummary:
+    """Scores of the corrupted images, whose true classes are the labels (S,)."""
+    clean = pooled.shift.clean
     return ShiftSummary(
-        images=len(pooled.shift.rows),
-        accuracy=found.mean_accuracy,
-        macro_f1=found.mean_macro_f1,
-        worst=found.worst,
-        worst_macro_f1=found.macro_f1s[found.worst],
-        intervals={name: estimated(interval) for name, interval in ends.items()},
-        cases=cases,
-    )
+        images=len(labels),
+        accuracy=shift.mean_accuracy,
+        macro_f1=shift.mean_macro_f1,
+        worst=shift.worst,
+        worst_macro_f1=shift.macro_f1s[shift.worst],
+        intervals=_estimates(intervals),
+        clean=CleanScores(
+            accuracy=float((clean == labels).mean()), macro_f1=macro_f1(labels, clean)
+        ),
+        cases=[
+            Case(
+                corruption=name, severity=severity, accuracy=shift.accuracy[name, severity],
+                macro_f1=shift.macro_f1[name, severity],
+            )
+            for name, severity in pooled.shift.cases
+        ],
+    )  # fmt: skip
 
 
 def _scored(labels: Ints, models: Mapping[str, Floats]) -> ScoredOn:
-    each = {kind: to_scores(scores(labels, found)) for kind, found in models.items()}
+    each = {kind: Scores.of(scores(labels, own)) for kind, own in models.items()}
     return ScoredOn(images=len(labels), models=each)
 
 
@@ -169,13 +208,13 @@ def _holdout(pooled: Pooled, choice: Choice) -> ScoredOn | None:
     return _scored(pooled.holdout.labels, models)
 
 
-def _candidate(run: Run, found: Candidate) -> CandidateSummary:
+def _candidate(run: Run, candidate: Candidate) -> CandidateSummary:
     return CandidateSummary(
-        kind=found.kind,
-        members=len(found.folders),
-        evidence=found.evidence,
-        scores=to_scores({name: found.measured[name] for name in SCORES}),
-        value=defined(run.prepared.problem.select_by.value(found.measured)),
+        kind=candidate.kind,
+        members=len(candidate.folders),
+        evidence=candidate.evidence,
+        scores=Scores.of({name: candidate.measured[name] for name in SCORES}),
+        value=finite(run.prepared.problem.select_by.value(candidate.measured)),
     )
 
 

@@ -1,4 +1,3 @@
-import json
 import re
 import shutil
 import subprocess
@@ -11,12 +10,14 @@ from rich.console import Console
 
 from folds.cli import run
 from tests.folds.evaluation.synthetic import rivals
+from tests.tracking.conftest import FORMAT_1
 from tracking import compare as command
 from tracking import store as tracking_store
 from tracking.comparison.compare import compare
 from tracking.comparison.evidence import find_run, read_evidence
 from tracking.comparison.page import write_page
 from tracking.comparison.table import show
+from tracking.summary_file import read_summary
 
 NAMES = ("platelet", "<script>alert(1)</script>", "eosinophil", "immature granulocyte")
 CORRUPTIONS = ("gaussian_noise", "glass_blur", "stain", "jpeg")
@@ -53,8 +54,9 @@ class Runs:
         }  # fmt: skip
         np.savez(self.folder / "oof.npz", **{n: v for n, v in arrays.items() if n not in drop})
         config = {"backbone": "mobilenetv2_100", "data": "cells", **settings}
-        summary = {"class_names": names, "splits_digest": splits, "config": config}
-        (self.folder / "summary.json").write_text(json.dumps(summary))
+        changed = {"class_names": list(names), "splits_digest": splits, "config": config}
+        summary = read_summary(FORMAT_1).model_copy(update=changed)
+        (self.folder / "summary.json").write_text(summary.model_dump_json())
         written = ["oof.npz", "summary.json"]
         if shift:
             written.append(self._shift(arrays, shift))

@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
 
+from folds.training.outcome import EpochReport
 from tracking.figures import confusion_figure, curves_figure
 
 HISTORY = [
-    {"epoch": e, "stage": e // 2, "train_loss": 2.0, "val_loss": 1.5, "val_accuracy": e / 4,
-     "val_macro_f1": e / 5}
-    for e in range(3)
-]  # fmt: skip
+    EpochReport(e, e // 2, 2.0, 2.1, 1.5, e / 4, e / 5, 1e-3, 10.0, 1.0, e / 5) for e in range(3)
+]
 
 
 @pytest.mark.parametrize("classes", [2, 8, 40])

@@ -1,6 +1,5 @@
 """What a finished run predicted, as MLflow keeps it."""
 
-import json
 import re
 import tempfile
 import zipfile
@@ -22,6 +21,8 @@ from folds.arrays import Ints
 from folds.config import Config
 from folds.errors import UserError, nearest
 from folds.evaluation.predictions import Predictions, ShiftPredictions, clusters
+from tracking.summary import Summary
+from tracking.summary_file import read_summary
 
 _SETTINGS = {name for group in Config().science.values() for name in group} - {"splits"}
 _SHORTEST = 6  # letters of the beginning of an id
@@ -145,7 +146,8 @@ def read_evidence(run: Run) -> Evidence:
             "finished"
         )
     with _reading(run) as folder:
-        summary = json.loads(_fetch(run, "summary.json", folder).read_text(encoding="utf-8"))
+        file = _fetch(run, "summary.json", folder)
+        summary = read_summary(file, f"{_where(run)}: its summary.json")
         oof = _arrays(_fetch(run, "oof.npz", folder))
         shift = _arrays(_fetch(run, "shift.npz", folder)) if "shift.npz" in there else None
         return _evidence(run, summary, oof, shift)
@@ -264,16 +266,15 @@ def _arrays(path: Path) -> Arrays:
     return found | sorted_rows
 
 
-def _evidence(run: Run, summary: dict[str, Any], oof: Arrays, shift: Arrays | None) -> Evidence:
-    config = summary.get("config", {})
-    names = tuple(str(name) for name in summary["class_names"])
+def _evidence(run: Run, summary: Summary, oof: Arrays, shift: Arrays | None) -> Evidence:
+    config, names = summary.config, tuple(summary.class_names)
     if oof["probabilities"].shape != (len(oof["ids"]), len(names)):
         raise ValueError(f"oof.npz: probabilities of {len(names)} classes expected")
     return Evidence(
         run.info.run_id,
         str(run.info.run_name),
         " on ".join(str(config[key]) for key in ("backbone", "data") if key in config),
-        str(summary["splits_digest"]),
+        summary.splits_digest,
         str(config.get("select_by", "macro_f1")),
         names,
         oof["ids"],

@@ -1,7 +1,14 @@
-"""The page of a run: `write_report` writes what a `Report` tells as one HTML file."""
+"""The page of a run: `write_report` makes one HTML file of a `Summary` and its `Visuals`."""
 
-from tracking.report.facts import Report
 from tracking.report.gallery import average_by_image, confident_mistakes, least_certain
 from tracking.report.page import write_report
+from tracking.report.visuals import FeatureMap, Visuals
 
-__all__ = ["Report", "average_by_image", "confident_mistakes", "least_certain", "write_report"]
+__all__ = [
+    "FeatureMap",
+    "Visuals",
+    "average_by_image",
+    "confident_mistakes",
+    "least_certain",
+    "write_report",
+]

@@ -2,26 +2,19 @@
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import jinja2
 from markupsafe import Markup
 
 from folds.model.bundle import ModelCard
-from tracking.report.facts import Estimate, Report, ShiftCase
+from folds.model.licence import licence_of
+from tracking.report import parts
+from tracking.report.formatting import TITLES
+from tracking.summary import Estimate, Summary
 
 FILE = "MODEL_CARD.md"
 FEW = 30  # images of a class, below which its scores say little
-_NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro-F1",
-    "roc_auc": "ROC AUC",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "ece": "calibration error (ECE)",
-}
+_NAMES = TITLES | {"ece": "calibration error (ECE)"}
 _KINDS = {
     "best-fold": "the model of one fold, the one that scored best",
     "ensemble": "the mean of the probabilities of all folds' models",
@@ -30,59 +23,20 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class CardFacts:
-    """What a model card tells beside the page of its run; what is None or empty is left out.
+def model_card(summary: Summary, bundle: ModelCard) -> str:
+    """Write the card of the registered model.
 
     Parameters
     ----------
-    kind : {"best-fold", "ensemble", "soup", "refit"}
-        What the model is.
-    name : str
-        Of the registered model.
-    bundle : ModelCard
-        What the bundle says of it.
-    weights : str
-        Source of the first weights, as `folds.model.weights.Pretrained` has it.
-    report : Report
+    summary : Summary
         The run, whose version in the registry need not be known.
-    licence : str, optional
-        Of the first weights, see `folds.model.licence.licence_of`.
-    counts : mapping of str to int
-        Images of each class.
-    groups : int, optional
-        Of images that belong together (patient, slide), which no fold cuts.
-    external : bool
-        Whether ``report.elsewhere`` has images of another origin.
-    why : str
-        A sentence: why this model and no other candidate.
-    """
+    bundle : ModelCard
+        What the bundle says of the model.
 
-    kind: str
-    name: str
-    bundle: ModelCard
-    weights: str
-    report: Report
-    licence: str | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
-    groups: int | None = None
-    external: bool = False
-    why: str = ""
-
-    @property
-    def rare(self) -> list[str]:
-        """Classes of fewer than `FEW` images."""
-        return [name for name, count in self.counts.items() if count < FEW]
-
-    @property
-    def worst_case(self) -> ShiftCase | None:
-        """The corruption under which the fewest images are right."""
-        cases = self.report.shift.cases if self.report.shift is not None else ()
-        return min(cases, key=lambda case: case.accuracy, default=None)
-
-
-def model_card(facts: CardFacts) -> str:
-    """Write the card as Markdown with YAML in front, as the Hugging Face hub reads it.
+    Returns
+    -------
+    str
+        Markdown with YAML in front, as the Hugging Face hub reads it.
 
     Notes
     -----
@@ -97,9 +51,13 @@ def model_card(facts: CardFacts) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"estimate": _estimate, "json": _json}
-    template = environment.get_template("card.md.j2")
-    return template.render(
-        facts=facts, report=facts.report, run=facts.report.run, bundle=facts.bundle,
+    counts = summary.class_images or {}
+    cases = summary.oof_shift.cases if summary.oof_shift is not None else ()
+    return environment.get_template("card.md.j2").render(
+        summary=summary, bundle=bundle, elsewhere=parts.elsewhere(summary),
+        licence=licence_of(bundle.backbone, summary.weights),
+        rare=[name for name, count in counts.items() if count < FEW],
+        worst=min(cases, key=lambda case: case.accuracy, default=None),
         names=_NAMES, kinds=_KINDS, few=FEW,
     )  # fmt: skip
 
@@ -117,11 +75,11 @@ def _json(value: object) -> Markup:
     return Markup(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def _estimate(found: Estimate | float) -> str:
-    """A score with its interval."""
-    value = found if isinstance(found, float | int) else found.value
-    if value != value:
+def _estimate(score: Estimate | float | None) -> str:
+    """A score, with its interval if it has one."""
+    value = score.value if isinstance(score, Estimate) else score
+    if value is None:
         return "-"
-    if isinstance(found, Estimate) and found.low is not None and found.high is not None:
-        return f"{value:.3f} ({found.low:.3f} to {found.high:.3f})"
+    if isinstance(score, Estimate) and score.low is not None and score.high is not None:
+        return f"{value:.3f} ({score.low:.3f} to {score.high:.3f})"
     return f"{value:.3f}"

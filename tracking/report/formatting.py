@@ -1,8 +1,6 @@
 """Figures as they are written on a page."""
 
-from math import isfinite
-
-from tracking.report.facts import Estimate
+from tracking.summary import Estimate
 
 TITLES = {
     "accuracy": "accuracy",
@@ -14,17 +12,11 @@ TITLES = {
     "ece": "calibration error",
 }
 _SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "precision", "recall", "f1")
-_LOSSES = ("log_loss", "brier", "ece", "loss")
 
 
 def title(name: str) -> str:
     """A score's name for people."""
     return TITLES.get(name, name.replace("_", " "))
-
-
-def smaller_is_better(name: str) -> bool:
-    """Whether a score is a loss."""
-    return name in _LOSSES
 
 
 def figure(value: float | None, name: str = "accuracy") -> str:
@@ -35,22 +27,22 @@ def figure(value: float | None, name: str = "accuracy") -> str:
     >>> figure(0.95123), figure(0.1612, "log_loss"), figure(None)
     ('95.1%', '0.161', '–')
     """
-    if value is None or not isfinite(value):
+    if value is None:
         return "\N{EN DASH}"
     return f"{100 * value:.1f}%" if name in _SHARES else f"{value:.3f}"
 
 
-def interval(found: Estimate, name: str = "accuracy") -> str:
+def interval(estimate: Estimate, name: str = "accuracy") -> str:
     """The interval in the unit of its score, without repeating it; empty where there is none.
 
     Examples
     --------
-    >>> interval(Estimate(0.951, 0.944, 0.957))
+    >>> interval(Estimate(value=0.951, low=0.944, high=0.957))
     '94.4 to 95.7'
     """
-    if found.low is None or found.high is None or not isfinite(found.low + found.high):
+    if estimate.low is None or estimate.high is None:
         return ""
-    return " to ".join(figure(end, name).rstrip("%") for end in (found.low, found.high))
+    return " to ".join(figure(end, name).rstrip("%") for end in (estimate.low, estimate.high))
 
 
 def points(difference: float, name: str = "accuracy") -> str:

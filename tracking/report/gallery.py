@@ -8,11 +8,43 @@ from numpy.typing import NDArray
 
 from folds.arrays import Floats, Ints
 from folds.pages.thumbs import thumb
-from tracking.report.facts import Gallery, Tile
 
 Pixels = Callable[[Ints], NDArray[np.uint8]]
 """Gives the images (n, H, W, 3) of n rows."""
 MOST = 24  # images of a gallery
+
+
+@dataclass(frozen=True)
+class Tile:
+    """An image with what was predicted for it.
+
+    Parameters
+    ----------
+    picture : str
+        Data URI.
+    true, predicted : str
+        Names of classes.
+    confidence : float
+        Probability of the predicted class.
+    second, second_confidence : str, float
+        The class that came next.
+    """
+
+    id: str
+    picture: str
+    true: str
+    predicted: str
+    confidence: float
+    second: str
+    second_confidence: float
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Some images out of `total`, which is how many there were to choose from."""
+
+    tiles: Sequence[Tile]
+    total: int
 
 
 @dataclass(frozen=True)
@@ -58,7 +90,7 @@ def average_by_image(
 
 
 def confident_mistakes(
-    found: ImagePredictions, names: Sequence[str], pixels: Pixels, most: int = MOST
+    images: ImagePredictions, names: Sequence[str], pixels: Pixels, most: int = MOST
 ) -> Gallery:
     """The images that are predicted wrongly with the greatest confidence.
 
@@ -74,15 +106,15 @@ def confident_mistakes(
     Gallery
         The most confident first; of equals the first. Its total is the number of mistakes.
     """
-    predicted = found.probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != found.labels)
-    confidence = found.probabilities[wrong].max(axis=1)
+    predicted = images.probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != images.labels)
+    confidence = images.probabilities[wrong].max(axis=1)
     chosen = wrong[np.argsort(-confidence, kind="stable")[:most]]
-    return Gallery(_tiles(found, chosen, names, pixels), len(wrong))
+    return Gallery(_tiles(images, chosen, names, pixels), len(wrong))
 
 
 def least_certain(
-    found: ImagePredictions, names: Sequence[str], pixels: Pixels, most: int = MOST
+    images: ImagePredictions, names: Sequence[str], pixels: Pixels, most: int = MOST
 ) -> Gallery:
     """The images whose two most probable classes are the closest, right or wrong.
 
@@ -97,25 +129,25 @@ def least_certain(
     Gallery
         The smallest margin first; of equals the first. Its total is the number of images.
     """
-    best = np.sort(found.probabilities, axis=1)[:, -2:]
+    best = np.sort(images.probabilities, axis=1)[:, -2:]
     chosen = np.argsort(best[:, 1] - best[:, 0], kind="stable")[:most]
-    return Gallery(_tiles(found, chosen, names, pixels), len(found.rows))
+    return Gallery(_tiles(images, chosen, names, pixels), len(images.rows))
 
 
 def _tiles(
-    found: ImagePredictions, chosen: Ints, names: Sequence[str], pixels: Pixels
+    images: ImagePredictions, chosen: Ints, names: Sequence[str], pixels: Pixels
 ) -> list[Tile]:
     if not len(chosen):
         return []
     tiles = []
-    for number, image in zip(chosen, pixels(found.rows[chosen]), strict=True):
-        likely = found.probabilities[number]
+    for number, image in zip(chosen, pixels(images.rows[chosen]), strict=True):
+        likely = images.probabilities[number]
         first, second = np.argsort(-likely, kind="stable")[:2]
         tiles.append(
             Tile(
-                id=str(found.ids[number]),
+                id=str(images.ids[number]),
                 picture=thumb(image),
-                true=names[found.labels[number]],
+                true=names[images.labels[number]],
                 predicted=names[first],
                 confidence=float(likely[first]),
                 second=names[second],

@@ -6,28 +6,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
 from PIL import Image
 
 from folds.files import output_file
 from folds.pages.svg import palette
 from folds.pages.templates import environment
 from tracking.report import formatting, parts
-from tracking.report.facts import Candidate, Fold, Report, ScoreRow, Scores
 from tracking.report.figures import curves_figure, map_figure, reliability_figure
+from tracking.report.origin import computed_on, reproduce
+from tracking.report.visuals import Visuals
+from tracking.summary import CandidateSummary, Summary
 
 _SHEET = 1400  # pixels of the augmentation sheet's width
 
 
-def write_report(path: Path, facts: Report) -> None:
+def write_report(path: Path, summary: Summary, visuals: Visuals) -> None:
     """Write the page of a run.
 
     Parameters
     ----------
     path : Path
         Replaced if it is there.
-    facts : Report
-        What is None or empty is left out.
+    summary : Summary
+        What is told in figures and words; what it does not know is left out.
+    visuals : Visuals
+        What is drawn.
 
     Raises
     ------
@@ -37,33 +40,41 @@ def write_report(path: Path, facts: Report) -> None:
     Notes
     -----
     The page loads nothing, from the network or from the disk; its one script scrolls to a section
-    where links within a page lead nowhere. The same facts make the same bytes.
+    where links within a page lead nowhere. The same run makes the same bytes.
     """
+    names, shift, chosen = summary.class_names, summary.oof_shift, _chosen(summary)
     page = _template().render(
-        facts=facts,
-        run=facts.run,
-        verdict=parts.verdict(facts),
-        headlines=parts.headlines(facts),
-        score_scale=_score_scale(facts.scores),
-        fold_scale=_fold_scale(facts),
-        chosen=_chosen(facts),
-        gap=parts.gap_words(facts),
-        curves=_curves(facts),
-        confusion=_confusion(facts),
-        many=len(facts.run.class_names) > parts.MANY,
-        reliability=reliability_figure(facts.calibration) if facts.calibration else None,
-        classes=parts.weakest_first(facts.classes),
-        shift=parts.shift_table(facts.shift) if facts.shift else None,
-        sheet=_sheet(facts.augmentation),
-        map=map_figure(facts.map, len(facts.run.class_names)) if facts.map else None,
-        colours=palette(len(facts.run.class_names)),
+        summary=summary,
+        visuals=visuals,
+        verdict=parts.verdict(summary),
+        headlines=parts.headlines(summary),
+        score_scale=parts.score_scale(summary.oof_intervals),
+        gap=parts.gap_words(summary),
+        elsewhere=parts.elsewhere(summary),
+        chosen=chosen,
+        fold_scale=parts.scale([getattr(f.scores, chosen) for f in summary.folds], step=0.02),
+        curves=curves_figure(summary.folds, visuals.histories, chosen),
+        confusion=parts.confusion(visuals.confusion, names),
+        many=len(names) > parts.MANY,
+        reliability=reliability_figure(
+            visuals.trained, visuals.tempered, summary.calibration.temperature
+        ),
+        classes=parts.weakest_first(summary.classes),
+        shift=parts.shift_table(shift.cases, shift.clean.macro_f1)
+        if shift is not None and shift.clean is not None
+        else None,
+        sheet=_sheet(visuals.augmentation),
+        map=map_figure(visuals.map, len(names)) if visuals.map else None,
+        colours=palette(len(names)),
+        command=reproduce(summary.config),
+        computed_on=computed_on(summary),
     )
     with output_file(path) as scratch:
         scratch.write_text(page, encoding="utf-8")
 
 
 def _template() -> jinja2.Template:
-    found = environment("tracking.report")
+    templates = environment("tracking.report")
     for change in (
         formatting.figure,
         formatting.interval,
@@ -71,51 +82,26 @@ def _template() -> jinja2.Template:
         formatting.points,
         formatting.duration,
     ):
-        found.filters[change.__name__] = change
-    found.filters["scored"] = _scored
-    found.filters["place"] = parts.Scale(0, 1).at
-    return found.get_template("page.html.j2")
+        templates.filters[change.__name__] = change
+    templates.filters["scored"] = _scored
+    templates.filters["place"] = parts.Scale(0, 1).at
+    return templates.get_template("page.html.j2")
 
 
-def _scored(rows: Sequence[ScoreRow | Candidate]) -> list[str]:
+def _scored(rows: Sequence[parts.ScoreRow | CandidateSummary]) -> list[str]:
     """Names of the scores that any of the rows has, in the usual order."""
-    return [name for name in formatting.TITLES if any(name in row.scores for row in rows)]
+    return [name for name in formatting.TITLES if any(name in row.scores.defined for row in rows)]
 
 
-def _score_scale(scores: Scores) -> parts.Scale:
-    """For the scores that have 1 as their best."""
-    found = [one for name, one in scores.items() if not formatting.smaller_is_better(name)]
-    return parts.scale(parts.ends(found))
+def _chosen(summary: Summary) -> str:
+    """The score by which folds are drawn: that of --select-by, if it is one that all have."""
+    metric: str = summary.config["select_by"]
+    return metric if all(metric in fold.scores.defined for fold in summary.folds) else "accuracy"
 
 
-def _chosen(facts: Report) -> str:
-    """The score by which folds are drawn side by side."""
-    metric = facts.gap.metric if facts.gap is not None else "macro_f1"
-    return metric if all(metric in fold.scores for fold in facts.folds) else "accuracy"
-
-
-def _fold_scale(facts: Report) -> parts.Scale:
-    return parts.scale([fold.scores.get(_chosen(facts)) for fold in facts.folds], step=0.02)
-
-
-def _curves(facts: Report) -> list[Markup]:
-    folds: Sequence[Fold] = [fold for fold in facts.folds if fold.history]
-    return curves_figure(folds, _chosen(facts)) if folds else []
-
-
-def _confusion(facts: Report) -> parts.Confusion | None:
-    if facts.confusion is None:
-        return None
-    return parts.confusion(facts.confusion, facts.run.class_names)
-
-
-def _sheet(picture: Path | bytes | None) -> str | None:
+def _sheet(picture: Image.Image) -> str:
     """A data URI of the augmentation sheet, no wider than it is shown."""
-    if picture is None:
-        return None
-    content = picture if isinstance(picture, bytes) else picture.read_bytes()
-    with Image.open(io.BytesIO(content)) as found:
-        image = found.convert("RGB")
+    image = picture.copy()  # what follows changes it in place
     image.thumbnail((_SHEET, 10 * _SHEET), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=82)

@@ -1,21 +1,23 @@
-"""What the parts of a run's page show, worked out from the facts."""
+"""What the parts of a run's page show, worked out from its summary and counts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, isfinite
+from math import ceil, floor, inf
 
 import numpy as np
 from numpy.typing import NDArray
 
+from folds.config.selection import LOSSES
 from folds.pages.templates import number
-from tracking.report.facts import ClassScores, Estimate, Report, Shift
-from tracking.report.formatting import figure, interval, points, smaller_is_better, title
+from tracking.report.formatting import figure, interval, points, title
+from tracking.summary import Case, ClassSummary, Estimate, Scores, Summary
 
 MANY = 16  # classes beyond which a matrix has small cells
 _MOST_CLASSES = 100  # of a matrix that can be read
 _PAIRS = 6  # confusions that are named
 _WORST = 0.05  # share of a class below which no kind of mistake is shown in the strongest shade
 _STRONGEST = 0.6  # share of a hue that a number can still be read on
+_VIEWS = {"tta": "out of fold, TTA", "augmented": "out of fold, augmented"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Scale:
 
     def at(self, value: float | None) -> float:
         """Where a value lies, not beyond the ends."""
-        if value is None or not isfinite(value):
+        if value is None:
             return 0.0
         place = (value - self.low) / (self.high - self.low)
         return round(100 * min(max(place, 0.0), 1.0), 2)
@@ -40,15 +42,16 @@ class Scale:
 
 def scale(values: Iterable[float | None], step: float = 0.05) -> Scale:
     """The smallest stretch between multiples of `step` that holds all values, within 0 to 1."""
-    there = [value for value in values if value is not None and isfinite(value)] or [0.0]
-    low = max(floor(min(there) / step + 1e-9) * step, 0.0)
-    high = min(ceil(max(there) / step - 1e-9) * step, 1.0)
+    known = [value for value in values if value is not None] or [0.0]
+    low = max(floor(min(known) / step + 1e-9) * step, 0.0)
+    high = min(ceil(max(known) / step - 1e-9) * step, 1.0)
     return Scale(low, high if high > low else low + step)
 
 
-def ends(found: Iterable[Estimate]) -> list[float | None]:
-    """Values and ends of intervals, for a scale."""
-    return [end for one in found for end in (one.value, one.low, one.high)]
+def score_scale(scores: Mapping[str, Estimate]) -> Scale:
+    """A scale for the scores that have 1 as their best, and for their intervals."""
+    shares = [one for name, one in scores.items() if name not in LOSSES]
+    return scale(end for one in shares for end in (one.value, one.low, one.high))
 
 
 @dataclass(frozen=True)
@@ -60,37 +63,72 @@ class Headline:
     note: str
 
 
-def headlines(report: Report) -> list[Headline]:
+def headlines(summary: Summary) -> list[Headline]:
     """Up to four figures that say most."""
-    found = []
-    for name in ("accuracy", "macro_f1"):
-        if (one := report.scores.get(name)) is not None:
-            found.append(Headline(figure(one.value, name), title(name), interval(one, name)))
-    if report.shift is not None and (one := report.shift.mean.get("macro_f1")) is not None:
-        found.append(Headline(figure(one.value), "macro-F1 under shift", interval(one)))
-    calibrated = report.calibration.scores if report.calibration is not None else {}
-    if (one := calibrated.get("ece", report.scores.get("ece"))) is not None:
-        note = interval(one, "ece") + (", with temperature" if "ece" in calibrated else "")
-        found.append(Headline(figure(one.value, "ece"), title("ece"), note.lstrip(", ")))
-    return found
+    pooled, shift = summary.oof_intervals, summary.oof_shift
+    shown = [
+        Headline(figure(pooled[name].value, name), title(name), interval(pooled[name], name))
+        for name in ("accuracy", "macro_f1")
+    ]
+    if shift is not None:
+        corrupted = shift.intervals["shift.macro_f1"]
+        shown.append(Headline(figure(corrupted.value), "macro-F1 under shift", interval(corrupted)))
+    ece = summary.calibration.scores["ece"]
+    note = f"{interval(ece, 'ece')}, with temperature".removeprefix(", ")
+    return [*shown, Headline(figure(ece.value, "ece"), title("ece"), note)]
 
 
-def verdict(report: Report) -> str:
+def verdict(summary: Summary) -> str:
     """The run in plain words."""
-    run, said = report.run, []
-    if (right := report.scores.get("accuracy")) is not None:
-        within = f" ({interval(right)})" if interval(right) else ""
-        images = number(run.scored or run.images, "image")
-        said.append(f"Out of fold {figure(right.value)} of {images} are right{within}.")
-    if report.shift is not None and (left := report.shift.mean.get("accuracy")) is not None:
-        kinds = number(len({case.corruption for case in report.shift.cases}), "corruption")
-        said.append(f"Under {kinds} {figure(left.value)} remain.")
-    for row in report.elsewhere:
-        if (there := row.scores.get("accuracy")) is not None and row.model == "ensemble":
-            said.append(f"On {row.name} the ensemble is right in {figure(there.value)}.")
-    if (model := report.registered) is not None:
-        said.append(f"Registered: {model.kind}, version {model.version}.")
-    return " ".join(said)
+    right, shift = summary.oof_intervals["accuracy"], summary.oof_shift
+    images = number(summary.scored or summary.images, "image")
+    within = f" ({interval(right)})" if interval(right) else ""
+    sentences = [f"Out of fold {figure(right.value)} of {images} are right{within}."]
+    if shift is not None:
+        left = figure(shift.intervals["shift.accuracy"].value)
+        sentences.append(f"Under {number(shift.corruptions, 'corruption')} {left} remain.")
+    sentences += [
+        f"On {row.name} the ensemble is right in {figure(row.scores.accuracy)}."
+        for row in elsewhere(summary)
+        if row.model == "ensemble"
+    ]
+    model = summary.registered
+    return " ".join([*sentences, f"Registered: {model.kind}, version {model.version}."])
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """Scores of other predictions: of a hold-out, an external set, another view of the images.
+
+    Parameters
+    ----------
+    name, model : str
+        What was predicted and by what, such as ``hold-out`` and ``best fold``.
+    images : int
+    scores : Scores
+    """
+
+    name: str
+    model: str
+    images: int
+    scores: Scores
+
+
+def elsewhere(summary: Summary) -> list[ScoreRow]:
+    """Scores of all predictions but the plain out-of-fold ones."""
+    scored = summary.scored or summary.images
+    rows = [
+        ScoreRow(_VIEWS[view], "the folds", scored, scores)
+        for view, scores in summary.oof_other_views.items()
+    ]
+    tests = dict(summary.external)
+    if summary.holdout is not None:
+        tests["hold-out"] = summary.holdout
+    return rows + [
+        ScoreRow(name, kind.replace("-", " "), test.images, scores)
+        for name, test in tests.items()
+        for kind, scores in test.models.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -156,9 +194,9 @@ def _share(share: float, many: bool) -> str:
     return f"{100 * share:.0f}" if share >= 0.005 else "<1"
 
 
-def weakest_first(classes: Sequence[ClassScores]) -> list[ClassScores]:
+def weakest_first(classes: Sequence[ClassSummary]) -> list[ClassSummary]:
     """Classes by F1, ascending; those without one last."""
-    return sorted(classes, key=lambda one: (not isfinite(one.f1.value), one.f1.value))
+    return sorted(classes, key=lambda one: inf if one.f1.value is None else one.f1.value)
 
 
 @dataclass(frozen=True)
@@ -191,22 +229,29 @@ class ShiftTable:
     clean: float
 
 
-def shift_table(found: Shift) -> ShiftTable:
-    """Arrange the cases; their heat is the share of the greatest loss."""
-    severities = sorted({case.severity for case in found.cases})
-    clean = found.clean["macro_f1"]
-    worst = max(clean - min(case.macro_f1 for case in found.cases), 1e-9)
+def shift_table(cases: Sequence[Case], clean: float) -> ShiftTable:
+    """Arrange the cases; their heat is the share of the greatest loss.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        In any order, at least one.
+    clean : float
+        Macro-F1 of the same images as they are.
+    """
+    severities = sorted({case.severity for case in cases})
+    worst = max(clean - min(case.macro_f1 for case in cases), 1e-9)
     rows = []
-    for name in dict.fromkeys(case.corruption for case in found.cases):
-        mine = {case.severity: case for case in found.cases if case.corruption == name}
-        mean = float(np.mean([case.macro_f1 for case in mine.values()]))
+    for name in dict.fromkeys(case.corruption for case in cases):
+        by_severity = {case.severity: case for case in cases if case.corruption == name}
+        mean = float(np.mean([case.macro_f1 for case in by_severity.values()]))
         values = [
             (f"{100 * case.macro_f1:.1f}", _heat((clean - case.macro_f1) / worst))
-            if (case := mine.get(severity)) is not None
+            if (case := by_severity.get(severity)) is not None
             else None
             for severity in severities
         ]
-        accuracy = float(np.mean([case.accuracy for case in mine.values()]))
+        accuracy = float(np.mean([case.accuracy for case in by_severity.values()]))
         rows.append(ShiftRow(name.replace("_", " "), values, mean, accuracy, clean - mean))
     return ShiftTable(severities, sorted(rows, key=lambda row: row.mean), clean)
 
@@ -215,15 +260,14 @@ def _heat(share: float) -> float:
     return round(_STRONGEST * min(max(share, 0.0), 1.0), 3)
 
 
-def gap_words(report: Report) -> str:
-    """What the selection bias is, in a sentence; empty where it is not known."""
-    if (gap := report.gap) is None:
-        return ""
-    # A loss improves downwards: what choosing gains is positive either way.
-    gain = (gap.last - gap.best) if smaller_is_better(gap.metric) else (gap.best - gap.last)
-    best, last = figure(gap.best, gap.metric), figure(gap.last, gap.metric)
+def gap_words(summary: Summary) -> str:
+    """What the selection bias is, in a sentence."""
+    metric, gap = summary.config["select_by"], summary.gap
+    # The value of a loss alone is its negative (larger is better); people know it as it is.
+    turn = -1 if metric in LOSSES else 1
+    best, last = figure(turn * gap.best, metric), figure(turn * gap.last, metric)
     return (
-        f"Choosing the best epoch by {title(gap.metric)} gains {points(gain, gap.metric)} over the "
-        f"last epoch (mean over folds {best} against {last}); choosing on the same images can "
-        "explain at most about that much of the scores."
+        f"Choosing the best epoch by {title(metric)} gains {points(gap.best - gap.last, metric)} "
+        f"over the last epoch (mean over folds {best} against {last}); choosing on the same images "
+        "can explain at most about that much of the scores."
     )

@@ -23,13 +23,12 @@ def told(folder, **settings):
     choice = choose(run, results, pooled, {} if shift is None else shift.flat())
     said = assess(problem.images, pooled, results)
     summary = summarise(run, results, pooled, shift, said, choice).of_version("7")
-    names = run.prepared.names
-    return summary, screen(summary, names), markdown(summary, names)
+    return summary, screen(summary), markdown(summary)
 
 
-def screen(summary, names):
+def screen(summary):
     console = Console(file=io.StringIO(), width=100)
-    print_summary(console, summary, names, "mlflow ui")
+    print_summary(console, summary, "mlflow ui")
     return console.file.getvalue()
 
 
@@ -107,18 +106,17 @@ def test_scores_that_are_not_defined_are_a_dash(everything):
     missing["over_folds"].pop("roc_auc")
     missing["oof_intervals"]["roc_auc"] = dict.fromkeys(("value", "low", "high"))
     found = Summary.model_validate(missing)
-    names = [f"fold {number}" for number in range(6)]
     for start in ("all pooled", "mean", "95% low"):
-        row = re.search(f"{start} .*", screen(found, names))[0]
+        row = re.search(f"{start} .*", screen(found))[0]
         assert [cell.strip() for cell in row.split("│")][4] == "-"
-    assert " | - to - | " in markdown(found, names)
+    assert " | - to - | " in markdown(found)
 
 
 def test_names_are_not_taken_for_markup(everything):
     summary, _, _ = everything
     name = "[bold]cells[/bold] [link=x]"
     model = summary.registered.model_copy(update={"name": name})
-    text = screen(summary.model_copy(update={"registered": model}), [])
+    text = screen(summary.model_copy(update={"registered": model}))
     assert line(text, "promote") == f"promote   python -m tracking.promote --model-name {name}"
     assert name in line(text, "model")
     assert name in line(text, "predict")

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load
 
 from distributed.outcome.soup import make_soup
 from folds.evaluation.metrics import macro_f1
@@ -49,7 +48,7 @@ def test_a_soup_of_equal_models_is_that_model_and_is_scored_as_it_will_be_served
     )
     soup = cooked(problem, [trained, trained], 0.2)
     assert soup.members == (0, 1)
-    found = load(soup.weights)
+    found = soup.weights
     assert found.keys() == trained.keys()
     assert all(torch.equal(found[name], trained[name]) for name in trained)
     write_bundle(tmp_path / "soup", problem.card, found)
@@ -75,7 +74,7 @@ def test_a_model_that_spoils_the_soup_is_left_out(cooked, trained, tmp_path):
     problem = problem_of(backbone="test_vit", holdout=0.2)
     soup = cooked(problem, [opposed(trained), trained], 0.2)
     assert soup.members == (1,)
-    write_bundle(tmp_path / "soup", problem.card, load(soup.weights))
+    write_bundle(tmp_path / "soup", problem.card, soup.weights)
     images = problem.images
     seen = np.setdiff1d(np.arange(len(images)), problem.splits.holdout(images.ids))
     said = Predictor(tmp_path / "soup", "cpu").predict(images.pixels[seen]).argmax(axis=1)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from folds.errors import RunError
-from tests.tracking.report.planted import SCORES, planted, shift
+from tests.tracking.report.planted import SCORES, UNKNOWN, fold, planted, shift
 from tests.tracking.report.reader import Reader
 from tracking.report import write_report
-from tracking.report.facts import Estimate, FeatureMap, Fold, Origin, Report, Run
+from tracking.report.gallery import Gallery
 
 PARTS = [
     "scores", "candidates", "folds", "curves", "confusion", "calibration", "classes", "shift",
@@ -27,8 +27,8 @@ def full():
 
 @pytest.fixture
 def written(tmp_path):
-    def write(report):
-        write_report(tmp_path / "a/report.html", report)
+    def write(summary, visuals):
+        write_report(tmp_path / "a/report.html", summary, visuals)
         return (tmp_path / "a/report.html").read_text(encoding="utf-8")
 
     return write
@@ -36,68 +36,81 @@ def written(tmp_path):
 
 class TestParts:
     def test_all_are_there_in_order(self, full, written):
-        found = Reader(written(full))
+        found = Reader(written(*full))
         assert list(found.sections) == PARTS
-        assert found.sections["mistakes"] == min(24, full.mistakes.total)
+        assert found.sections["mistakes"] == min(24, full[1].mistakes.total)
         assert found.sections["unsure"] == 24
         assert found.text.count("95.1%") >= 2
 
     @pytest.mark.parametrize(
         ("absent", "section"),
         [
-            ({"candidates": ()}, "candidates"),
-            ({"confusion": None}, "confusion"),
-            ({"calibration": None}, "calibration"),
-            ({"classes": ()}, "classes"),
-            ({"shift": None}, "shift"),
-            ({"mistakes": None}, "mistakes"),
-            ({"unsure": None}, "unsure"),
-            ({"augmentation": None}, "augmentation"),
+            ({"oof_shift": None}, "shift"),
+            ({"mistakes": Gallery([], 0)}, "mistakes"),
+            ({"unsure": Gallery([], 0)}, "unsure"),
             ({"map": None}, "map"),
-            ({"origin": Origin()}, "origin"),
-            ({"scores": {}, "elsewhere": ()}, "scores"),
         ],
     )
     def test_what_is_absent_leaves_no_trace(self, full, written, absent, section):
-        text = written(replace(full, **absent))
+        summary, visuals = full
+        if "oof_shift" in absent:
+            text = written(summary.model_copy(update=absent), visuals)
+        else:
+            text = written(summary, replace(visuals, **absent))
         assert list(Reader(text).sections) == [name for name in PARTS if name != section]
         assert f'href="#{section}"' not in text
 
-    def test_without_histories_there_are_no_curves(self, full, written):
-        folds = [replace(fold, history=()) for fold in full.folds]
-        assert "curves" not in Reader(written(replace(full, folds=folds))).sections
+    def test_what_format_1_did_not_tell_is_left_out(self, full, written):
+        summary, visuals = full
+        unknown = dict.fromkeys(("date", "scored", "class_images", "groups", "software"))
+        old = summary.model_copy(
+            update=unknown | {"oof_shift": summary.oof_shift.model_copy(update={"clean": None})}
+        )
+        found = Reader(written(old, visuals))
+        assert list(found.sections) == [name for name in PARTS if name != "shift"]
+        assert "None" not in found.text.partition("Settings by flag")[0]
 
-    def test_nothing_but_a_name(self, full, written):
-        found = Reader(written(Report(run=replace(full.run, notices=()), scores={})))
-        assert found.sections == {}
-        assert "cells-strong" in found.text
+    def test_without_other_predictions_nothing_is_said_of_them(self, full, written):
+        summary, visuals = full
+        alone = summary.model_copy(update={"holdout": None, "external": {}})
+        assert "Other predictions" in Reader(written(*full)).text
+        assert "Other predictions" not in Reader(written(alone, visuals)).text
 
-    def test_scores_without_intervals_or_not_defined(self, full, written):
-        scores = {"accuracy": Estimate(0.9), "roc_auc": Estimate(float("nan"))}
-        one = replace(full.classes[0], f1=Estimate(float("nan"), float("nan"), float("nan")))
-        report = replace(full, scores=scores, classes=[one, *full.classes[1:]], gap=None)
-        text = written(report)
+    def test_scores_that_are_not_defined(self, full, written):
+        summary, visuals = full
+        first = summary.classes[0].model_copy(update={"f1": UNKNOWN})
+        changed = {
+            "oof_intervals": SCORES | {"roc_auc": UNKNOWN},
+            "classes": [first, *summary.classes[1:]],
+        }
+        text = written(summary.model_copy(update=changed), visuals)
         assert "nan" not in Reader(text).text.lower()
         assert "nan%" not in text
+        assert "\N{EN DASH}" in Reader(text).text
 
     def test_one_epoch_and_one_fold(self, full, written):
-        epoch = {"epoch": 0, "stage": 0, "train_loss": 1.0, "val_loss": 1.0, "val_macro_f1": 0.5}
-        fold = Fold("fold 1", 1, 1, {"macro_f1": 0.5}, 0.0, [epoch])
-        assert "curves" in Reader(written(replace(full, folds=[fold], gap=None))).sections
+        summary, visuals = full
+        reports = visuals.histories[0][:1]
+        only = [fold(0, reports, np.random.default_rng(0))]
+        one = summary.model_copy(update={"folds": only})
+        assert "curves" in Reader(written(one, replace(visuals, histories=[reports]))).sections
 
     def test_severities_make_a_heat_map(self, full, written):
-        severe = replace(full, shift=shift(severities=(1, 2, 3, 4, 5)))
-        assert '<table class="heat">' in written(severe)
-        assert '<table class="bars">' in written(full)
+        summary, visuals = full
+        severe = summary.model_copy(update={"oof_shift": shift(severities=(1, 2, 3, 4, 5))})
+        assert '<table class="heat">' in written(severe, visuals)
+        assert '<table class="bars">' in written(summary, visuals)
 
     def test_points_without_mistakes(self, full, written):
-        places = FeatureMap(full.map.places, full.map.labels)
-        assert "ringed" not in written(replace(full, map=places))
+        summary, visuals = full
+        places = replace(visuals.map, wrong=np.zeros_like(visuals.map.wrong))
+        assert "ringed" in written(summary, visuals)
+        assert "ringed" not in written(summary, replace(visuals, map=places))
 
 
 class TestWhole:
     def test_it_loads_nothing(self, full, written):
-        text = written(full)
+        text = written(*full)
         found = Reader(text)
         assert len(found.asked) > 60
         assert all(value.startswith(("data:image/", "#")) for value in found.asked)
@@ -109,17 +122,28 @@ class TestWhole:
     def test_names_are_no_markup(self, written):
         names = [EVIL, *(f"class {number}" for number in range(7))]
         ids = np.array([f"{EVIL}{row}" for row in range(400)])
-        report = planted(names=names, ids=ids, corruptions=("jpeg", EVIL))
-        folds = [replace(fold, name=EVIL) for fold in report.folds]
-        origin = Origin(EVIL, {EVIL: EVIL}, {EVIL: EVIL}, {EVIL: EVIL}, {EVIL: EVIL})
-        run = replace(report.run, name=EVIL, source=EVIL, notices=[EVIL])
-        text = written(replace(report, run=run, folds=folds, origin=origin))
+        summary, visuals = planted(names=names, ids=ids, corruptions=("jpeg", EVIL))
+        model = summary.registered.model_copy(update={"name": EVIL, "why": EVIL})
+        evil = {
+            "name": EVIL,
+            "config": summary.config | {"data": EVIL, "backbone": EVIL},
+            "data_digest": EVIL,
+            "plan": EVIL,
+            "seconds": {EVIL: 1.0},
+            "software": summary.software.model_copy(
+                update={"system": EVIL, "packages": {EVIL: EVIL, "crossfold": EVIL}}
+            ),
+            "folds": [one.model_copy(update={"name": EVIL}) for one in summary.folds],
+            "registered": model,
+            "notices": [EVIL],
+        }
+        text = written(summary.model_copy(update=evil), visuals)
         assert Reader(text).tags.count("script") == 1
         assert text.count("alert(") == text.count("&lt;script&gt;alert(")
         assert EVIL in Reader(text).text
 
     def test_it_can_be_read_aloud(self, full, written):
-        found = Reader(written(full))
+        found = Reader(written(*full))
         assert found.wordless == 0
         assert found.headings[0] == 1
         assert found.headings.count(1) == 1
@@ -130,21 +154,21 @@ class TestWhole:
 
     @pytest.mark.parametrize("classes", [2, 40, 120])
     def test_few_and_many_classes(self, written, classes):
-        found = Reader(written(planted(classes, 1200)))
+        found = Reader(written(*planted(classes, 1200)))
         assert list(found.sections) == PARTS
         assert ("counts" in found.text) == (classes <= 100)
         assert "Most frequent confusions" in found.text
 
     def test_small_and_always_the_same(self, written):
-        report = planted(8, 5000)
-        text = written(report)
+        run = planted(8, 5000)
+        text = written(*run)
         assert len(text) < 3_000_000
-        assert text == written(report)
+        assert text == written(*run)
 
     def test_a_place_that_cannot_be_written_to(self, full, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(RunError, match="cannot be written"):
-            write_report(tmp_path / "file/report.html", full)
+            write_report(tmp_path / "file/report.html", *full)
 
 
 def shown(path, profile):
@@ -167,7 +191,7 @@ def shown(path, profile):
 def test_a_phone_shows_it_without_scrolling_sideways(tmp_path, written, classes, severities):
     """In a frame as a sandbox would have it, and as wide as a phone."""
     long = [f"a class with a rather long name, number {number}" for number in range(classes)]
-    text = written(planted(classes, 600, names=long, severities=severities))
+    text = written(*planted(classes, 600, names=long, severities=severities))
     (tmp_path / "host.html").write_text(
         f'<iframe width="390" height="800" frameborder="0" srcdoc="{html.escape(text)}"></iframe>'
         "<script>onload = () => { const page = frames[0].document; document.title = "
@@ -184,11 +208,12 @@ def test_a_phone_shows_it_without_scrolling_sideways(tmp_path, written, classes,
 
 
 def test_the_scores_of_a_run_are_told_in_words(full, written):
-    found = Reader(written(full))
+    found = Reader(written(*full))
     assert "Out of fold 95.1% of 400 images are right (94.4 to 95.7)." in found.text
     assert "Registered: ensemble, version 3." in found.text
     assert "gains 0.5 points over the last epoch" in " ".join(found.text.split())
-    run = Run("n", "s", 1, ("a", "b"), "m", 5, "today", repeats=2)
+    summary, visuals = full
+    twice = summary.model_copy(update={"config": summary.config | {"repeats": 2}})
     assert "5 \N{MULTIPLICATION SIGN} 2 repeats" in " ".join(
-        Reader(written(Report(run, SCORES))).text.split()
+        Reader(written(twice, visuals)).text.split()
     )

@@ -3,11 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tracking.report.planted import near, shift
+from tests.tracking.report.planted import UNKNOWN, cases_of, near, told
 from tracking.report import formatting, parts
-from tracking.report.facts import ClassScores, Estimate, Gap, Report, Run
+from tracking.summary import ClassSummary, Gap
 
-RUN = Run("run", "demo", 1200, ("a", "b"), "test_vit", 5, "2026-11-21")
 shares = st.floats(0, 1)
 
 
@@ -23,8 +22,8 @@ def test_a_scale_holds_its_values_in_order(values, step):
 
 
 def test_a_scale_of_nothing():
-    assert parts.scale([None, float("nan")]) == parts.Scale(0.0, 0.05)
-    assert parts.Scale(0, 1).at(None) == parts.Scale(0, 1).at(float("nan")) == 0
+    assert parts.scale([None, None]) == parts.Scale(0.0, 0.05)
+    assert parts.Scale(0, 1).at(None) == 0
 
 
 class TestConfusion:
@@ -66,7 +65,7 @@ class TestConfusion:
 
 class TestShift:
     def test_the_worst_is_first(self):
-        found = parts.shift_table(shift(severities=(1, 3)))
+        found = parts.shift_table(cases_of(severities=(1, 3)), 0.946)
         means = [row.mean for row in found.rows]
         assert means == sorted(means)
         assert found.severities == [1, 3]
@@ -74,42 +73,52 @@ class TestShift:
         assert max(value[1] for row in found.rows for value in row.values) == 0.6
 
     def test_what_gains_is_not_hot(self):
-        better = shift(corruptions=("jpeg",))
-        case = better.cases[0]
-        kept = type(better)(1, {"macro_f1": case.macro_f1 - 0.1}, {}, better.cases)
-        assert parts.shift_table(kept).rows[0].values[0][1] == 0
+        cases = cases_of(corruptions=("jpeg",))
+        table = parts.shift_table(cases, cases[0].macro_f1 - 0.1)
+        assert table.rows[0].values[0][1] == 0
 
     def test_severities_may_be_missing(self):
-        found = shift(severities=(1, 2))
-        fewer = type(found)(1, found.clean, found.mean, found.cases[1:])
-        rows = {row.name: row for row in parts.shift_table(fewer).rows}
+        table = parts.shift_table(cases_of(severities=(1, 2))[1:], 0.946)
+        rows = {row.name: row for row in table.rows}
         assert rows["gaussian noise"].values[0] is None
 
 
 def test_the_weakest_class_is_first_and_the_unknown_last():
-    nan = Estimate(float("nan"))
-    classes = [ClassScores(n, 9, nan, nan, f) for n, f in
-               (("x", nan), ("strong", near(0.9)), ("weak", near(0.4)))]  # fmt: skip
+    classes = [
+        ClassSummary(name=n, images=9, precision=UNKNOWN, recall=UNKNOWN, f1=f1, roc_auc=UNKNOWN)
+        for n, f1 in (("x", UNKNOWN), ("strong", near(0.9)), ("weak", near(0.4)))
+    ]
     assert [one.name for one in parts.weakest_first(classes)] == ["weak", "strong", "x"]
 
 
 @pytest.mark.parametrize(
-    ("gap", "said"),
+    ("metric", "best", "last", "said"),
     [
-        (Gap("macro_f1", 0.95, 0.94), "gains 1.0 points"),
-        (Gap("log_loss", 0.20, 0.25), "gains 0.050"),
-        (Gap("accuracy", 0.93, 0.94), "gains \N{MINUS SIGN}1.0 points"),
+        ("macro_f1", 0.95, 0.94, "gains 1.0 points over the last epoch (mean over folds 95.0% ag"),
+        ("log_loss", -0.20, -0.25, "gains 0.050 over the last epoch (mean over folds 0.200 again"),
+        ("accuracy", 0.93, 0.94, "gains \N{MINUS SIGN}1.0 points"),
     ],
 )
-def test_a_gap_is_positive_where_choosing_helped(gap, said):
-    assert said in parts.gap_words(Report(RUN, {}, gap=gap))
+def test_a_gap_is_positive_where_choosing_helped(metric, best, last, said):
+    """The value of a loss is its negative; the loss itself is told."""
+    summary = told(gap=Gap(best=best, last=last), config={"select_by": metric})
+    assert said in parts.gap_words(summary)
 
 
-def test_headlines_prefer_the_calibrated():
-    assert [one.name for one in parts.headlines(Report(RUN, {"ece": near(0.02)}))] == [
-        "calibration error"
+def test_headlines_are_of_calibrated_predictions_and_of_corrupted_images_if_there_are_any():
+    names = [headline.name for headline in parts.headlines(told())]
+    assert names == ["accuracy", "macro-F1", "calibration error"]
+    last = parts.headlines(told())[-1]
+    assert (last.value, last.note) == ("0.008", "0.004 to 0.012, with temperature")
+
+
+def test_predictions_of_other_images_are_rows_by_set_and_model():
+    rows = parts.elsewhere(told(oof_other_views={"tta": told().oof}))
+    assert [(row.name, row.model, row.images) for row in rows] == [
+        ("out of fold, TTA", "the folds", 400),
+        ("hold-out", "best fold", 120),
+        ("hold-out", "ensemble", 120),
     ]
-    assert parts.headlines(Report(RUN, {})) == []
 
 
 @given(st.floats(0, 400_000))

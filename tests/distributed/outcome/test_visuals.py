@@ -1,4 +1,4 @@
-"""What a page tells; how it looks is tested where it is drawn."""
+"""What a page tells and draws; how it looks is tested where it is drawn."""
 
 import shlex
 
@@ -11,12 +11,16 @@ from distributed import cv
 from distributed.outcome.assessment import assess
 from distributed.outcome.candidates import choose
 from distributed.outcome.pooling import pool
-from distributed.outcome.report import page_facts, reproduce
 from distributed.outcome.summarise import summarise
+from distributed.outcome.visuals import make_visuals
+from folds.augment.sheet import sheet
 from folds.cli import config_parser
 from folds.config import Config
 from folds.evaluation.shift import score_corrupted
 from tests.distributed.finished import finished_run, fold_of, problem_of
+from tracking.report import write_report
+from tracking.report.origin import computed_on, reproduce
+from tracking.report.parts import elsewhere, gap_words
 
 
 def read(command):
@@ -89,7 +93,7 @@ configs = st.fixed_dictionaries(
 @given(values=configs)
 def test_the_command_of_a_page_reads_back_as_the_same_configuration(values):
     config = Config.from_flat(values)
-    assert read(reproduce(config)) == config
+    assert read(reproduce(config.flat())) == config
 
 
 @pytest.mark.parametrize(
@@ -106,52 +110,57 @@ def test_the_command_of_a_page_reads_back_as_the_same_configuration(values):
 )
 def test_commands_are_short_and_can_be_pasted(values, command):
     config = Config.from_flat(values)
-    assert reproduce(config) == "python -m distributed.cv" + command
-    assert read(reproduce(config)) == config
+    assert reproduce(config.flat()) == "python -m distributed.cv" + command
+    assert read(reproduce(config.flat())) == config
 
 
 def told(folder, problem, **kind):
-    """What the page of a finished run tells."""
+    """What the page of a finished run tells and draws."""
     run, results = finished_run(folder, problem, **kind)
     images, pooled = problem.images, pool(run.prepared, results)
     said, shift = assess(images, pooled, results), score_corrupted(images.labels, pooled.shift)
     choice = choose(run, results, pooled, {} if shift is None else shift.flat())
     summary = summarise(run, results, pooled, shift, said, choice)
-    found = page_facts(run, results, pooled, said, choice, summary, folder / "sheet.png")
-    return pooled, choice, found
+    picture = sheet(images, "none", size=32, columns=1)
+    visuals = make_visuals(images, results, pooled, said, choice.best, picture)
+    write_report(folder / "report.html", summary, visuals)
+    return pooled, choice, summary, visuals
 
 
 def test_a_page_tells_what_was_found(tmp_path):
     problem = problem_of(
         folds=3, repeats=2, shift="full", tta="flips", holdout=0.1, externals=("lab2",), refit=True
     )
-    pooled, choice, found = told(tmp_path, problem)
+    pooled, choice, summary, visuals = told(tmp_path, problem)
     oof, images = pooled.oof, problem.images
-    assert (found.run.scored, found.run.folds) == (len(images) - len(pooled.holdout.ids), 3)
-    assert [fold.name for fold in found.folds][:4] == [
-        "repeat 1 fold 1", "repeat 1 fold 2", "repeat 1 fold 3", "repeat 2 fold 1"
-    ]  # fmt: skip
-    assert found.confusion.sum() == len(oof.labels)
-    assert sum(row.support for row in found.classes) == len(oof.labels)
-    assert len(found.shift.cases) == 19 * 5
+    assert (summary.scored, summary.fold_count) == (len(images) - len(pooled.holdout.ids), 3)
+    assert [fold.name for fold in summary.folds] == [
+        f"repeat {repeat} fold {fold}" for repeat in (1, 2) for fold in (1, 2, 3)
+    ]
+    assert visuals.confusion.sum() == len(oof.labels)
+    assert sum(row.images for row in summary.classes) == len(oof.labels)
+    assert summary.class_images == images.counts
+    assert summary.groups == len(images)
+    assert len(summary.oof_shift.cases) == 19 * 5
     clean = pooled.shift.clean == images.labels[pooled.shift.rows]
-    assert found.shift.clean["accuracy"] == pytest.approx(clean.mean())
-    assert [(row.name, row.model) for row in found.elsewhere] == [
+    assert summary.oof_shift.clean.accuracy == pytest.approx(clean.mean())
+    assert [(row.name, row.model) for row in elsewhere(summary)] == [
         ("out of fold, TTA", "the folds"),
         *((test, kind) for test in ("lab2", "hold-out") for kind in ("best fold", "ensemble",
                                                                      "refit")),
     ]  # fmt: skip
-    assert [row.kind for row in found.candidates] == ["best-fold", "ensemble", "refit"]
-    before = found.calibration.before
+    assert [row.kind for row in summary.candidates] == ["best-fold", "ensemble", "refit"]
+    trained = visuals.trained
     sure = pooled.other_views["tta"].max(axis=1)
-    assert before.counts.sum() == len(sure)
-    assert (before.counts * np.nan_to_num(before.confidence)).sum() == pytest.approx(sure.sum())
-    assert "--external lab2=there" in found.origin.command
+    assert trained.counts.sum() == len(sure)
+    assert (trained.counts * np.nan_to_num(trained.confidence)).sum() == pytest.approx(sure.sum())
+    assert "--external lab2=there" in reproduce(summary.config)
+    assert list(computed_on(summary)) == ["plan", "runtime", "driver", "python"]
     best = _rows(problem, choice.best)
-    np.testing.assert_array_equal(found.map.labels, images.labels[best])
+    np.testing.assert_array_equal(visuals.map.labels, images.labels[best])
     mine = 3 * oof.repeat + oof.fold == choice.best
     wrong = oof.probabilities[mine].argmax(axis=1) != oof.labels[mine]
-    np.testing.assert_array_equal(found.map.wrong, wrong)
+    np.testing.assert_array_equal(visuals.map.wrong, wrong)
 
 
 def _rows(problem, best):
@@ -162,20 +171,18 @@ def test_a_model_without_mistakes_and_shift_has_a_page(tmp_path):
     def perfect(problem, repeat, number):
         return fold_of(problem, repeat, number, skill=1.1)
 
-    _, _, found = told(tmp_path, problem_of(), fold=perfect)
-    assert (found.mistakes.total, list(found.mistakes.tiles)) == (0, [])
-    assert len(found.unsure.tiles) > 0
-    assert found.shift is None
+    _, _, summary, visuals = told(tmp_path, problem_of(), fold=perfect)
+    assert (visuals.mistakes.total, list(visuals.mistakes.tiles)) == (0, [])
+    assert len(visuals.unsure.tiles) > 0
+    assert summary.oof_shift is None
 
 
-def test_the_gap_of_a_loss_is_in_the_loss_itself(tmp_path):
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [("log_loss", "-0.600 against -0.400"), ("macro_f1", "60.0% against 40.0%")],
+)
+def test_the_gap_of_a_loss_is_in_the_loss_itself(tmp_path, metric, words):
     """Its value of --select-by is its negative, which the page would take for a gain lost."""
-    for metric, turn in (("log_loss", -1), ("macro_f1", 1)):
-        folder = tmp_path / metric
-        folder.mkdir()
-        problem = problem_of(folds=2, select_by=metric)
-        run, results = finished_run(folder, problem)
-        said = assess(problem.images, pool(run.prepared, results), results)
-        _, _, found = told(tmp_path / f"{metric} again", problem)
-        assert found.gap.best == turn * said.best != 0
-        assert found.gap.last == turn * said.last
+    _, _, summary, _ = told(tmp_path, problem_of(folds=2, select_by=metric))
+    assert (summary.gap.best, summary.gap.last) == pytest.approx((0.6, 0.4))
+    assert f"(mean over folds {words})" in gap_words(summary)
