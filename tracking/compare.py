@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 
 from folds.cli import parse, run
-from folds.config.selection import SCORES
+from folds.config.scores import SCORES
 from folds.errors import UserError, nearest
 
 

@@ -18,7 +18,7 @@ from distributed.run import Run
 from folds.arrays import Ints
 from folds.audit.embedding import in_the_plane
 from folds.config import Config
-from folds.config.selection import LOSSES
+from folds.config.scores import LOSSES
 from folds.evaluation.calibration import reliability
 from folds.evaluation.metrics import confusion, macro_f1
 from folds.training.outcome import FoldOutcome

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from folds.config.selection import SelectBy, sign
+from folds.config.scores import sign
+from folds.config.selection import SelectBy
 from folds.evaluation.paired import (
     CorrectedT,
     bootstrap_difference,

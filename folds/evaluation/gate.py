@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from folds.config.selection import SelectBy, sign
+from folds.config.scores import sign
+from folds.config.selection import SelectBy
 from folds.evaluation.gains import Rivals, gain
 from folds.evaluation.paired import shift_difference
 from folds.evaluation.predictions import Predictions, ShiftPredictions

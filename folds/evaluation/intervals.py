@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from folds.arrays import Doubles
-from folds.config.selection import LOSSES
+from folds.config.scores import LOSSES
 from folds.evaluation.predictions import Predictions, ShiftPredictions
 from folds.evaluation.replicates import Replicates, Tally, replicated, tally
 from folds.evaluation.shifted import shift_tally

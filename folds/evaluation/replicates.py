@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from folds.arrays import AnyFloats, Doubles, Ints
-from folds.config.selection import SCORES
+from folds.config.scores import SCORES
 from folds.evaluation.calibration import BINS, bins_of, brier_of_each
 from folds.evaluation.predictions import Predictions
 
@@ -28,7 +28,7 @@ class Replicates:
     Parameters
     ----------
     pooled : dict of str to ndarray of float64, shape (B,)
-        By the names in `folds.config.selection.SCORES`.
+        By the names in `folds.config.scores.SCORES`.
     per_class : dict of str to ndarray of float64, shape (C, B)
         By the names in `PER_CLASS`; NaN where a class was not drawn.
     """

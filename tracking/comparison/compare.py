@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from folds.config.selection import sign
+from folds.config.scores import sign
 from folds.errors import UserError, listed
 from folds.evaluation.intervals import Interval, Intervals, intervals, shift_intervals
 from folds.evaluation.paired import (

@@ -2,20 +2,23 @@
 
 from collections.abc import Sequence
 
+from folds.config.scores import TITLES
 from folds.evaluation.intervals import Interval
 from folds.evaluation.paired import CorrectedT, Difference
 from tracking.comparison.compare import SHIFT_MEAN, Comparison, better
 
-NAMES = {
-    "accuracy": "accuracy", "balanced_accuracy": "balanced acc.", "macro_f1": "macro-F1",
-    "roc_auc": "ROC AUC", "log_loss": "log loss", "brier": "Brier score", "ece": "calib. error",
-    "shift.macro_f1": "mean macro-F1", "shift.accuracy": "mean accuracy",
-}  # fmt: skip
+_TITLES = {
+    **TITLES,
+    "balanced_accuracy": "balanced acc.",  # shorter, for columns beside four others
+    "ece": "calib. error",
+    "shift.macro_f1": "mean macro-F1",
+    "shift.accuracy": "mean accuracy",
+}
 
 
 def name_of(score: str) -> str:
     """A score's name for people."""
-    return NAMES.get(score, score.removeprefix("shift.").replace("_", " "))
+    return _TITLES.get(score, score.removeprefix("shift.").replace("_", " "))
 
 
 def interval(one: Interval) -> str:

@@ -8,20 +8,13 @@ from dataclasses import dataclass, field
 import jinja2
 from markupsafe import Markup
 
+from folds.config.scores import TITLES
 from folds.model.bundle import ModelCard
 from tracking.report.facts import Estimate, Report, ShiftCase
 
 FILE = "MODEL_CARD.md"
 FEW = 30  # images of a class, below which its scores say little
-_NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro-F1",
-    "roc_auc": "ROC AUC",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "ece": "calibration error (ECE)",
-}
+_NAMES = {**TITLES, "ece": "calibration error (ECE)"}
 _KINDS = {
     "best-fold": "the model of one fold, the one that scored best",
     "ensemble": "the mean of the probabilities of all folds' models",

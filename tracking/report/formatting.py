@@ -2,29 +2,15 @@
 
 from math import isfinite
 
+from folds.config.scores import TITLES
 from tracking.report.facts import Estimate
 
-TITLES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro-F1",
-    "roc_auc": "ROC AUC",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "ece": "calibration error",
-}
 _SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "precision", "recall", "f1")
-_LOSSES = ("log_loss", "brier", "ece", "loss")
 
 
 def title(name: str) -> str:
     """A score's name for people."""
     return TITLES.get(name, name.replace("_", " "))
-
-
-def smaller_is_better(name: str) -> bool:
-    """Whether a score is a loss."""
-    return name in _LOSSES
 
 
 def figure(value: float | None, name: str = "accuracy") -> str:

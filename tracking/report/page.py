@@ -9,6 +9,7 @@ import jinja2
 from markupsafe import Markup
 from PIL import Image
 
+from folds.config.scores import LOSSES, TITLES
 from folds.files import replacing
 from folds.pages.svg import palette
 from folds.pages.templates import environment
@@ -79,12 +80,12 @@ def _template() -> jinja2.Template:
 
 def _scored(rows: Sequence[ScoreRow | Candidate]) -> list[str]:
     """Names of the scores that any of the rows has, in the usual order."""
-    return [name for name in formatting.TITLES if any(name in row.scores for row in rows)]
+    return [name for name in TITLES if any(name in row.scores for row in rows)]
 
 
 def _score_scale(scores: Scores) -> parts.Scale:
     """For the scores that have 1 as their best."""
-    found = [one for name, one in scores.items() if not formatting.smaller_is_better(name)]
+    found = [one for name, one in scores.items() if name not in LOSSES]
     return parts.scale(parts.ends(found))
 
 

@@ -7,9 +7,10 @@ from math import ceil, floor, isfinite
 import numpy as np
 from numpy.typing import NDArray
 
+from folds.config.scores import LOSSES
 from folds.pages.templates import number
 from tracking.report.facts import ClassScores, Estimate, Report, Shift
-from tracking.report.formatting import figure, interval, points, smaller_is_better, title
+from tracking.report.formatting import figure, interval, points, title
 
 MANY = 16  # classes beyond which a matrix has small cells
 _MOST_CLASSES = 100  # of a matrix that can be read
@@ -220,7 +221,7 @@ def gap_words(report: Report) -> str:
     if (gap := report.gap) is None:
         return ""
     # A loss improves downwards: what choosing gains is positive either way.
-    gain = (gap.last - gap.best) if smaller_is_better(gap.metric) else (gap.best - gap.last)
+    gain = (gap.last - gap.best) if gap.metric in LOSSES else (gap.best - gap.last)
     best, last = figure(gap.best, gap.metric), figure(gap.last, gap.metric)
     return (
         f"Choosing the best epoch by {title(gap.metric)} gains {points(gain, gap.metric)} over the "
