@@ -38,7 +38,8 @@ def main() -> None:
     _check(options)
     from tracking import store
     from tracking.comparison.compare import compare
-    from tracking.comparison.evidence import find_run, read_evidence
+    from tracking.comparison.evidence import read_evidence
+    from tracking.comparison.runs import find_run
     from tracking.comparison.table import show
 
     store.connect(options.tracking_uri)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from folds.errors import UserError, nearest
 from folds.evaluation.predictions import Predictions, ShiftPredictions
 from folds.evaluation.replicates import tally
-from folds.evaluation.shifted import shift_tally
+from folds.evaluation.shift_replicates import shift_tally
 from tracking.comparison.compare import same_groups, why_unpaired
 from tracking.comparison.evidence import Evidence, ExternalEvidence
 
@@ -40,7 +40,7 @@ class Contender:
             if self.kind in external.candidates:
                 found |= pooled_scores(f"external.{name}.", external.candidates[self.kind])
         if self.evidence.shift is not None:
-            found |= shift_tally(self.evidence.shift).once()
+            found |= shift_tally(self.evidence.shift).observed()
         return found
 
 
@@ -165,5 +165,5 @@ def pooled_scores(prefix: str, predictions: Predictions) -> dict[str, float]:
     """All pooled scores, their names behind a prefix."""
     return {
         f"{prefix}{name}": float(value[0])
-        for name, value in tally(predictions).once().pooled.items()
+        for name, value in tally(predictions).observed().pooled.items()
     }

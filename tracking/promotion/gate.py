@@ -13,10 +13,10 @@ from folds.evaluation.gains import Rivals
 from folds.evaluation.gate import Check, beats, floors, no_class_drops, no_worse_under_shift
 from tracking.comparison.evidence import (
     Evidence,
-    find_run,
     read_evidence,
     read_externals,
 )
+from tracking.comparison.runs import find_run
 from tracking.promotion.common_images import (
     Contender,
     MissingEvidenceError,
