@@ -36,13 +36,13 @@ def main() -> None:
     store.connect(options.tracking_uri)
     model, card = load_model(options.model)
     pixels, ids = load_unlabelled(options.data, size=card["size"])
-    found = probabilities(model.predict(pixels))
+    rows = probabilities(model.predict(pixels))
     classes = card["class_names"]
     scratch = options.out.with_name(options.out.name + ".part")
     with scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "predicted_class", *classes])
-        for name, row in zip(ids, found, strict=True):
+        for name, row in zip(ids, rows, strict=True):
             writer.writerow([name, classes[row.argmax()], *(f"{p:.6f}" for p in row)])
     scratch.replace(options.out)
     print(f"{len(ids)} predictions of {options.model} are in {options.out}")

@@ -1,4 +1,4 @@
-"""What models are chosen by: a score, or a weighted sum of several, by name."""
+"""What ``--select-by`` may say: a score, or a weighted sum of several, by name."""
 
 import math
 import re
