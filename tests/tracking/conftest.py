@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard, write_bundle
+from folds.model.bundle import ModelCard
+from tests.bundles import write_bundle
 from tracking import store as tracking_store
 
 
