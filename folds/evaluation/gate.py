@@ -8,9 +8,10 @@ import numpy as np
 from folds.config.scores import sign
 from folds.config.selection import SelectBy
 from folds.evaluation.gains import Rivals, gain
-from folds.evaluation.paired import corrected_t, shift_difference
+from folds.evaluation.paired import shift_difference
 from folds.evaluation.predictions import Predictions, ShiftPredictions
 from folds.evaluation.replicates import tally
+from folds.evaluation.significance import corrected_t
 
 _MOST_LOST_UNDER_SHIFT = 0.02  # of mean corruption macro-F1, 0 to 1
 

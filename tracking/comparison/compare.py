@@ -10,18 +10,14 @@ from folds.config.scores import sign
 from folds.errors import UserError, listed
 from folds.evaluation.intervals import Interval, Intervals, intervals, shift_intervals
 from folds.evaluation.paired import (
-    CorrectedT,
     Difference,
     Differences,
-    McNemar,
     bootstrap_difference,
-    corrected_t,
     fold_differences,
-    holm,
-    mcnemar,
     shift_difference,
 )
 from folds.evaluation.predictions import Predictions, sum_by_image
+from folds.evaluation.significance import CorrectedT, McNemar, corrected_t, holm, mcnemar
 from tracking.comparison.evidence import Evidence
 
 SHIFT_MEAN = "shift.macro_f1"

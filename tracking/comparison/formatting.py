@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from folds.config.scores import TITLES
 from folds.evaluation.intervals import Interval
-from folds.evaluation.paired import CorrectedT, Difference
+from folds.evaluation.paired import Difference
+from folds.evaluation.significance import CorrectedT
 from tracking.comparison.compare import SHIFT_MEAN, Comparison, better
 
 _TITLES = {
