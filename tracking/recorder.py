@@ -61,7 +61,7 @@ class FoldFiles:
     Parameters
     ----------
     bundle : Path
-        Folder with the files of `folds.model.bundle.bundle_files`.
+        Folder of `folds.model.bundle.write_bundle`.
     labels : ndarray of int64, shape (V,)
         Of the validation part.
     outcome : FoldOutcome

@@ -103,6 +103,13 @@ def bundle_files(card: ModelCard, weights: dict[str, Tensor]) -> dict[str, bytes
     }
 
 
+def write_bundle(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> None:
+    """Write a bundle of one member into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in bundle_files(card, weights).items():
+        (folder / name).write_bytes(content)
+
+
 def with_temperature(folder: Path, target: Path, temperature: float) -> None:
     """Copy a bundle, of any number of members, with another temperature."""
     card = replace(ModelCard.read(folder / "model.json"), temperature=temperature)

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard
-from tests.bundles import write_bundle
+from folds.model.bundle import ModelCard, write_bundle
 from tracking import store as tracking_store
 
 FORMAT_1 = Path(__file__).with_name("summary-1.json")  # of a run before format 2, shortened

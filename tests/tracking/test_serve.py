@@ -18,8 +18,7 @@ import pytest
 from PIL import Image
 
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard, Predictor, ensemble
-from tests.bundles import write_bundle
+from folds.model.bundle import ModelCard, Predictor, ensemble, write_bundle
 from tracking.models import log_model
 
 

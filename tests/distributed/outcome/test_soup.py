@@ -6,10 +6,9 @@ import torch
 
 from distributed.outcome.soup import make_soup
 from folds.evaluation.metrics import macro_f1
-from folds.model.bundle import Predictor
+from folds.model.bundle import Predictor, write_bundle
 from folds.runtime.device import Runtime
 from folds.training.fit import fit_fold
-from tests.bundles import write_bundle
 from tests.distributed.finished import finished_run, fold_of, problem_of, weights_of
 
 

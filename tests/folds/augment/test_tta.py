@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from folds.augment.tta import mean_probabilities, views
 from folds.config.head import check_tta
 from folds.evaluation.metrics import scores
-from folds.model.bundle import ModelCard, Predictor
+from folds.model.bundle import ModelCard, Predictor, write_bundle
 from folds.runtime.device import Runtime
 from folds.training.fit import fit_fold
-from tests.bundles import write_bundle
 
 CPU = Runtime.choose("cpu", "fp32")
 IMAGES = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))

@@ -7,10 +7,9 @@ import torch
 from folds.config import DataConfig
 from folds.images import load, load_unlabelled
 from folds.model.backbone import build
-from folds.model.bundle import FORMAT, ModelCard, Predictor
+from folds.model.bundle import FORMAT, ModelCard, Predictor, write_bundle
 from folds.runtime.device import Runtime
 from folds.training import fit
-from tests.bundles import write_bundle
 
 NAMES = ("ant", "bee", "cat")
 

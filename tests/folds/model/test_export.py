@@ -8,9 +8,8 @@ import torch
 
 from folds.errors import RunError, UserError
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard, Predictor, ensemble
+from folds.model.bundle import ModelCard, Predictor, ensemble, write_bundle
 from folds.model.export import export
-from tests.bundles import write_bundle
 
 ONNX = """
 import json, sys

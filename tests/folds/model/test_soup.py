@@ -5,9 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard, Predictor
+from folds.model.bundle import ModelCard, Predictor, write_bundle
 from folds.model.soup import greedy, uniform
-from tests.bundles import write_bundle
 
 COUNT = 4
 

@@ -10,12 +10,11 @@ from folds.config import Config
 from folds.errors import DivergenceError, UserError
 from folds.evaluation.metrics import quick_scores, scores
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard, Predictor
+from folds.model.bundle import ModelCard, Predictor, write_bundle
 from folds.runtime.device import Runtime
 from folds.sampling import model_seed
 from folds.training import fit
 from folds.training.outcome import EpochReport
-from tests.bundles import write_bundle
 from tests.folds.training.several_workers import trained_by_workers
 
 CPU = Runtime.choose("cpu", "fp32")

@@ -8,11 +8,10 @@ import torch
 
 from folds.errors import UserError
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard, Predictor
+from folds.model.bundle import ModelCard, Predictor, write_bundle
 from folds.runtime.device import Runtime
 from folds.training.fit import fit_fold
 from folds.training.frozen import FrozenFeatureExtractor, shareable_views
-from tests.bundles import write_bundle
 
 CPU = Runtime.choose("cpu", "fp32")
 

@@ -15,11 +15,10 @@ from folds.errors import UserError
 from folds.evaluation.metrics import quick_scores
 from folds.images.external import External, load_externals, overlap
 from folds.model.backbone import Classifier
-from folds.model.bundle import ModelCard, Predictor
+from folds.model.bundle import ModelCard, Predictor, write_bundle
 from folds.runtime.device import Runtime
 from folds.training import validate
 from folds.training.fit import fit_fold
-from tests.bundles import write_bundle
 
 CPU = Runtime.choose("cpu", "fp32")
 
