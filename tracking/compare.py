@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 
 from folds.cli import parse, run
-from folds.config.selection import SCORES
+from folds.config.scores import SCORES
 from folds.errors import UserError, nearest
 
 
@@ -38,19 +38,21 @@ def main() -> None:
     _check(options)
     from tracking import store
     from tracking.comparison.compare import compare
-    from tracking.comparison.evidence import find_run, read_evidence
+    from tracking.comparison.evidence import read_evidence
+    from tracking.comparison.runs import find_run
     from tracking.comparison.table import show
 
     store.connect(options.tracking_uri)
     runs = [find_run(word) for word in options.runs]
-    if len({one.info.run_id for one in runs}) < len(runs):
+    if len({parent.info.run_id for parent in runs}) < len(runs):
         raise UserError(f"RUN {' '.join(options.runs)}: the same run twice; give different ones")
-    found = compare([read_evidence(one) for one in runs], options.metric, options.confidence)
+    evidence = [read_evidence(parent) for parent in runs]
+    comparisons = compare(evidence, options.metric, options.confidence)
     if options.html is not None:
         from tracking.comparison.page import write_page
 
-        write_page(options.html, found)
-    show(Console(), found)
+        write_page(options.html, comparisons)
+    show(Console(), comparisons)
 
 
 def _check(options: Options) -> None:

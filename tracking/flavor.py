@@ -31,10 +31,11 @@ class _Scorer:
         """
         names = self._predictor.card.class_names
         probabilities = self._predictor.predict(images, folder=_readable())
-        found = pd.DataFrame(probabilities, columns=pd.Index(names))
-        chosen = [names[number] for number in probabilities.argmax(axis=1)]
-        found.insert(0, "predicted_class", chosen, allow_duplicates=True)
-        return found
+        table = pd.DataFrame(probabilities, columns=pd.Index(names))
+        predicted = [names[number] for number in probabilities.argmax(axis=1)]
+        # a class of images may itself be called predicted_class
+        table.insert(0, "predicted_class", predicted, allow_duplicates=True)
+        return table
 
 
 def _readable() -> Path | None:

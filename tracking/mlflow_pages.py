@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-SHOWN = {"accuracy": "accuracy", "macro_f1": "macro-F1", "roc_auc": "AUC", "log_loss": "log loss"}
+from folds.config.scores import TITLES
+
+_TITLES = {**TITLES, "roc_auc": "AUC"}
+SHOWN = {name: _TITLES[name] for name in ("accuracy", "macro_f1", "roc_auc", "log_loss")}
 _ML = "workflowType=machine_learning"  # or else the page shows MLflow's tools for chats
 
 

@@ -119,9 +119,9 @@ def _card(uri: str, model: Model) -> dict[str, Any]:
     return card
 
 
-def probabilities(found: pd.DataFrame | NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities (N, C) of what a model returned; in versions before 3 it was just these."""
-    return found.iloc[:, 1:].to_numpy() if isinstance(found, pd.DataFrame) else found
+def probabilities(output: pd.DataFrame | NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities (N, C) of what a model returned; of an older bundle it is just these."""
+    return output.iloc[:, 1:].to_numpy() if isinstance(output, pd.DataFrame) else output
 
 
 def _version(package: str) -> str:

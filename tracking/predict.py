@@ -37,7 +37,7 @@ def main() -> None:
     store.connect(options.tracking_uri)
     model, card = load_model(options.model)
     pixels, ids = load_unlabelled(options.data, size=card["size"])
-    found = probabilities(model.predict(pixels))
+    rows = probabilities(model.predict(pixels))
     classes = card["class_names"]
     with (
         output_file(options.out) as scratch,
@@ -45,7 +45,7 @@ def main() -> None:
     ):
         writer = csv.writer(file)
         writer.writerow(["id", "predicted_class", *classes])
-        for name, row in zip(ids, found, strict=True):
+        for name, row in zip(ids, rows, strict=True):
             writer.writerow([name, classes[row.argmax()], *(f"{p:.6f}" for p in row)])
     print(f"{len(ids)} predictions of {options.model} are in {options.out}")
 

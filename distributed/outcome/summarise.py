@@ -13,7 +13,7 @@ from distributed.outcome.candidates import Candidate, Choice
 from distributed.outcome.pooling import Pooled, Results
 from distributed.run import Run
 from folds.arrays import Floats, Ints
-from folds.config.selection import SCORES
+from folds.config.scores import SCORES
 from folds.evaluation.intervals import Interval
 from folds.evaluation.metrics import macro_f1, scores
 from folds.evaluation.shift import ShiftScores

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from folds.arrays import Ints
 from folds.errors import UserError, listed
+from folds.evaluation.predictions import sum_by_image
 from folds.images import ImageSet
 
 _ARRAYS = {"ids": "U", "labels": "iu", "probabilities": "f"}
@@ -94,14 +95,13 @@ def read_predictions(source: Path) -> RunPredictions:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"--oof {source}: not a readable oof.npz ({reason})") from None
     _check(source, ids, labels, probabilities)
-    ids, first, number = np.unique(ids, return_index=True, return_inverse=True)
-    total = np.zeros((len(ids), probabilities.shape[1]))
-    np.add.at(total, number, probabilities)
-    if (labels[first][number] != labels).any():
+    images = sum_by_image(ids, probabilities)
+    given = labels[images.first]
+    if (given[images.image] != labels).any():
         raise UserError(f"--oof {source}: an id has two labels; the file was changed by hand")
-    mean = total / total.sum(axis=1, keepdims=True)
+    mean = images.sums / images.sums.sum(axis=1, keepdims=True)
     names = _class_names(path.with_name("summary.json"), mean.shape[1])
-    return RunPredictions(str(source), ids, labels[first].astype(np.int64), mean, names)
+    return RunPredictions(str(source), images.ids, given.astype(np.int64), mean, names)
 
 
 def _check(source: Path, ids: NDArray, labels: NDArray, probabilities: NDArray) -> None:

@@ -1,8 +1,9 @@
-"""The configuration of a run: one typed, frozen object.
+"""The configuration of a run: one typed, frozen object, `Config`.
 
-A YAML file fills it, flags override it (see `folds.cli`), the run records it whole. Checks that
-need only the configuration are here; checks that need the images or the cluster are made where
-these are known.
+A YAML file fills it, flags override it (see `folds.cli`), the run records it whole. Each group of
+settings is a module here, each setting a field whose description is the text of ``--help``; no
+setting has the name of another, so a flag needs no group. Checks that need only the configuration
+are here; checks that need the images or the cluster are made where these are known.
 """
 
 import hashlib
@@ -45,7 +46,7 @@ class Config(Section):
     Notes
     -----
     `digest` covers the groups that may change a fold's result and none of the others, so two
-    runs with equal digests on equal data give equal results whatever they ran on (law 1).
+    runs with equal digests on equal data give equal results whatever they ran on.
     """
 
     data: DataConfig = DataConfig()
@@ -59,17 +60,13 @@ class Config(Section):
 
     @pydantic.model_validator(mode="after")
     def _measured(self) -> Self:
-        """What models are chosen by is measured."""
-        found = self.evaluation
-        asked = SelectBy.parse(found.select_by)
-        if asked.corruptions and found.shift == "off":
-            raise ValueError(
-                f"--select-by {found.select_by}: asks for shift; leave out --shift off"
-            )
-        if missing := sorted(asked.externals - set(found.externals)):
-            raise ValueError(
-                f"--select-by {found.select_by}: there is no --external {missing[0]}=SOURCE"
-            )
+        """Check that what models are chosen by is measured, which takes a look at two settings."""
+        select_by = self.evaluation.select_by
+        asked = SelectBy.parse(select_by)
+        if asked.corruptions and self.evaluation.shift == "off":
+            raise ValueError(f"--select-by {select_by}: asks for shift; leave out --shift off")
+        if missing := sorted(asked.externals - set(self.evaluation.externals)):
+            raise ValueError(f"--select-by {select_by}: there is no --external {missing[0]}=SOURCE")
         return self
 
     @property
@@ -96,12 +93,12 @@ class Config(Section):
         UserError
             A name is unknown or a value is not allowed; names the flag, value and remedy.
         """
-        home = {name: group for group, model in groups().items() for name in model.model_fields}
+        group_of = {name: group for group, model in groups().items() for name in model.model_fields}
         nested: dict[str, dict[str, Any]] = {group: {} for group in groups()}
         for name, value in values.items():
-            if name not in home:
-                raise UserError(f"unknown setting {name!r}{nearest(name, home)}")
-            nested[home[name]][name] = value
+            if name not in group_of:
+                raise UserError(f"unknown setting {name!r}{nearest(name, group_of)}")
+            nested[group_of[name]][name] = value
         try:
             return cls.model_validate(nested)
         except pydantic.ValidationError as error:

@@ -1,4 +1,8 @@
-"""The settings of where the folds run and where they are recorded."""
+"""Where the folds run and where they are recorded: settings that results do not depend on.
+
+`ClusterConfig`: the Ray cluster, its devices and how folds share them, how images are kept there,
+checkpoints. `TrackingConfig`: MLflow's store and names, what is registered, the output folder.
+"""
 
 from typing import Annotated, Literal
 

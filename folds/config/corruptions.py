@@ -1,4 +1,4 @@
-"""The corruption suite by name, without torch; `folds.corruptions` does what is named here."""
+"""What ``--shift`` measures: corruptions by name, without torch; `folds.corruptions` does them."""
 
 from typing import Literal
 

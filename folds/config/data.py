@@ -1,4 +1,8 @@
-"""The settings of the images and of how they are divided."""
+"""Which images, and how they are divided.
+
+`DataConfig`: the source, what is left out of it, groups, the size. `SplitConfig`: folds, repeats,
+the seed, a hold-out.
+"""
 
 import re
 from typing import Annotated, Literal

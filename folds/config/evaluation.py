@@ -1,4 +1,4 @@
-"""The settings of how models are scored and chosen."""
+"""How models are scored and chosen: ``--select-by``, ``--shift``, ``--external``."""
 
 import re
 from typing import Annotated, Literal
@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from folds.config.corruptions import Shift
+from folds.config.scores import SCORES
 from folds.config.section import Section
 from folds.config.selection import check_select_by
 
@@ -14,14 +15,14 @@ _NAME = re.compile(r"[A-Za-z]\w*")
 
 
 def _check_external(given: str) -> str:
-    name, found, source = given.partition("=")
-    if not found or not source or not _NAME.fullmatch(name):
+    name, _, source = given.partition("=")
+    if not source or not _NAME.fullmatch(name):
         raise ValueError("must be NAME=SOURCE, the name of letters, digits and _, as lab2=lab2/")
     return given
 
 
 def _check_unique(given: tuple[str, ...]) -> tuple[str, ...]:
-    names = [one.partition("=")[0] for one in given]
+    names = [text.partition("=")[0] for text in given]
     if len(set(names)) < len(names):
         raise ValueError("two of them have one name; give each its own")
     return given
@@ -33,7 +34,7 @@ class EvaluationConfig(Section):
     select_by: Annotated[str, AfterValidator(check_select_by)] = Field(
         "macro_f1",
         description="What picks the best epoch, the best fold and the model that is registered: "
-        "accuracy, balanced_accuracy, macro_f1, roc_auc, log_loss, brier, ece; under corruptions "
+        f"{', '.join(SCORES)}; under corruptions "
         "shift.accuracy, shift.macro_f1, shift.worst, shift.CORRUPTION; elsewhere "
         "external.NAME.SCORE; or a sum as 0.5*macro_f1+0.5*shift.macro_f1.",
     )
@@ -59,4 +60,4 @@ class EvaluationConfig(Section):
     @property
     def externals(self) -> dict[str, str]:
         """Sources of external images by name."""
-        return dict(one.split("=", 1) for one in self.external)
+        return dict(text.split("=", 1) for text in self.external)

@@ -1,4 +1,4 @@
-"""What a head is made of and how an image is looked at: settings, readable without torch."""
+"""What ``--pool``, ``--head-layers`` and the like, and ``--tta`` may say, without torch."""
 
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""Settings of the network: backbone, head, and how it is asked."""
+"""The network: backbone, first weights, head, and the views of an image that it is asked for."""
 
 from typing import Annotated
 

@@ -1,4 +1,7 @@
-"""The settings of the loss and of how it changes the weights."""
+"""What is minimised and how: the loss, the optimizer, the learning rate's course within a stage.
+
+How high the learning rate is belongs to the stages, see `folds.config.train`.
+"""
 
 from typing import Literal
 

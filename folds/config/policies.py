@@ -1,4 +1,4 @@
-"""Augmentation policies in words: which operations there are, how strong, and how to name them.
+"""What ``--augment`` and ``--val-augment`` may say: operations, their strengths, named policies.
 
 Only names and numbers, so that a command line can be judged before torch is loaded; what the
 operations do is in `folds.augment`.
@@ -218,12 +218,12 @@ def _read(path: str) -> Any:
 
 def _loaded(text: str, what: str) -> list[Any]:
     try:
-        found = json.loads(text)  # which is YAML but for numbers such as 1e-05
+        policy = json.loads(text)  # not YAML's reading of it: to YAML 1.1, 1e-05 is a text
     except ValueError:
-        found = _from_yaml(text, what)
-    if not isinstance(found, list):
+        policy = _from_yaml(text, what)
+    if not isinstance(policy, list):
         raise ValueError(f"{what} must be a list of operations, such as [{{op: rotate, max: 30}}]")
-    return found
+    return policy
 
 
 def _from_yaml(text: str, what: str) -> Any:

@@ -1,4 +1,4 @@
-"""Recipes: whole configurations that have a name."""
+"""What ``--recipe`` may name: whole configurations, YAML files of the package `recipes`."""
 
 from importlib.resources import as_file, files
 from typing import Any
@@ -9,8 +9,8 @@ from folds.errors import UserError, nearest
 
 def names() -> list[str]:
     """Names of all recipes, in alphabetical order."""
-    found = (entry.name for entry in files("recipes").iterdir())
-    return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
+    entries = (entry.name for entry in files("recipes").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in entries if name.endswith(".yaml"))
 
 
 def read(name: str) -> dict[str, Any]:

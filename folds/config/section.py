@@ -1,4 +1,4 @@
-"""What the groups of settings have in common."""
+"""What the groups of settings have in common: they are frozen and know no other names."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What models are chosen by: a score, or a weighted sum of several, by name."""
+"""What ``--select-by`` may say: a score, or a weighted sum of several, by name."""
 
 import math
 import re
@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from folds.config.corruptions import CORRUPTIONS
+from folds.config.scores import SCORES, sign
 from folds.errors import nearest
 
-SCORES = (
-    "accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "brier", "ece",
-)  # fmt: skip
-LOSSES = frozenset({"log_loss", "brier", "ece"})
 _SHIFT = ("accuracy", "macro_f1", "worst", *CORRUPTIONS)
 _TERM = re.compile(r"(?:(?P<weight>[0-9.eE+-]+)\s*\*\s*)?(?P<name>[A-Za-z][\w.-]*)")
 
@@ -79,13 +76,8 @@ class SelectBy:
         KeyError
             A score that is asked for is not among them.
         """
-        found = sum(weight * sign(name) * scores[name] for weight, name in self.terms)
-        return -math.inf if math.isnan(found) else found
-
-
-def sign(name: str) -> int:
-    """-1 for scores that are better when smaller, else 1."""
-    return -1 if name.rsplit(".", 1)[-1] in LOSSES else 1
+        total = sum(weight * sign(name) * scores[name] for weight, name in self.terms)
+        return -math.inf if math.isnan(total) else total
 
 
 def check_select_by(text: str) -> str:
@@ -95,16 +87,16 @@ def check_select_by(text: str) -> str:
 
 
 def _term(part: str, text: str) -> tuple[float, str]:
-    found = _TERM.fullmatch(part)
-    if found is None:
+    match = _TERM.fullmatch(part)
+    if match is None:
         raise ValueError(
             f"{text!r} is no sum of scores; write macro_f1, or 0.5*macro_f1+0.5*shift.macro_f1"
         )
-    _check_name(name := found["name"])
+    _check_name(name := match["name"])
     try:
-        weight = float(found["weight"] or 1)
+        weight = float(match["weight"] or 1)
     except ValueError:
-        raise ValueError(f"weight {found['weight']!r} is no number") from None
+        raise ValueError(f"weight {match['weight']!r} is no number") from None
     if not 0 < weight < float("inf"):
         raise ValueError(
             f"weight {weight:g} of {name} must be above 0 (losses count negative by themselves)"
@@ -114,14 +106,15 @@ def _term(part: str, text: str) -> tuple[float, str]:
 
 def _check_name(name: str) -> None:
     kind, _, rest = name.partition(".")
+    shift_names = [f"shift.{score}" for score in _SHIFT]
     if kind == "shift" and rest:
-        known, own = [f"shift.{one}" for one in _SHIFT], name
+        known, own = shift_names, name
     elif kind == "external" and rest.count(".") == 1:
         source, own = rest.split(".")
         own = f"external.{source}.{own}"
         known = [f"external.{source}.{score}" for score in SCORES]
     else:
-        known, own = [*SCORES, *(f"shift.{one}" for one in _SHIFT)], name
+        known, own = [*SCORES, *shift_names], name
     if own not in known:
         some = ", ".join([*SCORES, "shift.macro_f1", "external.NAME.macro_f1"])
         raise ValueError(f"no score {name!r}{nearest(name, known) or f'; there are: {some}'}")

@@ -1,4 +1,4 @@
-"""Gradual unfreezing as data: stages, and what each epoch and step gets from them."""
+"""What ``--stages`` may say: gradual unfreezing as data, and what it makes of each epoch."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The settings of how a fold is trained."""
+"""How a fold is trained: batches, stages of unfreezing, unequal classes, augmentation."""
 
 import math
 import re

@@ -10,8 +10,8 @@ from scipy.special import log_softmax, softmax
 from folds.arrays import AnyFloats, Doubles, Ints
 
 BINS = 15
-_TEMPERATURES = (0.05, 20.0)
-_LEAST = 1e-12  # of a probability, where a logarithm is taken
+_TEMPERATURES = (0.05, 20.0)  # bounds: certainties alone would have a temperature of 0 or infinity
+_LEAST = 1e-12  # probability, where a logarithm is taken
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ def reliability(labels: Ints, probabilities: AnyFloats, bins: int = BINS) -> Rel
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     hit = probabilities.argmax(axis=1) == labels
-    own = bins_of(confidence, bins)
-    counts = np.bincount(own, minlength=bins)
+    number = bins_of(confidence, bins)
+    counts = np.bincount(number, minlength=bins)
     with np.errstate(invalid="ignore"):
-        sure = np.bincount(own, confidence, bins) / counts
-        right = np.bincount(own, hit, bins) / counts
-    return Reliability(np.linspace(0, 1, bins + 1), sure, right, counts)
+        mean_confidence = np.bincount(number, confidence, bins) / counts
+        accuracy = np.bincount(number, hit, bins) / counts
+    return Reliability(np.linspace(0, 1, bins + 1), mean_confidence, accuracy, counts)
 
 
 def expected_calibration_error(labels: Ints, probabilities: AnyFloats, bins: int = BINS) -> float:
@@ -63,9 +63,9 @@ def expected_calibration_error(labels: Ints, probabilities: AnyFloats, bins: int
     ----------
     Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017.
     """
-    found = reliability(labels, probabilities, bins)
-    gaps = np.abs(found.accuracy - found.confidence)
-    return float(np.nansum(gaps * found.counts) / len(labels))
+    diagram = reliability(labels, probabilities, bins)
+    gaps = np.abs(diagram.accuracy - diagram.confidence)
+    return float(np.nansum(gaps * diagram.counts) / len(labels))
 
 
 def brier_of_each(labels: Ints, probabilities: AnyFloats) -> Doubles:
@@ -75,24 +75,35 @@ def brier_of_each(labels: Ints, probabilities: AnyFloats) -> Doubles:
 
 
 def brier(labels: Ints, probabilities: AnyFloats) -> float:
-    """Brier score summed over classes, 0 (certain and right) to 2 (certain and wrong)."""
+    """Brier score summed over classes, 0 (certain and right) to 2 (certain and wrong).
+
+    Notes
+    -----
+    To rounding it is scikit-learn's ``brier_score_loss(..., scale_by_half=False)``, which takes no
+    probability of a single class, none that rounding has put above 1, warns of rows of float32
+    that sum to 1 in float32 only, and has no value for each image, which the bootstrap needs.
+
+    References
+    ----------
+    Brier: Verification of forecasts expressed in terms of probability, Mon. Weather Rev. 78, 1950.
+    """
     return float(brier_of_each(labels, probabilities).mean())
 
 
 def tempered(probabilities: AnyFloats, temperature: float) -> NDArray[np.float32]:
     """Probabilities (N, C) whose logits are divided by a temperature; above 1 is less sure."""
-    found = softmax(_logits(probabilities) / temperature, axis=1)
-    return found.astype(np.float32)
+    calibrated: Doubles = softmax(_logits(probabilities) / temperature, axis=1)
+    return calibrated.astype(np.float32)
 
 
 def fit_temperature(labels: Ints, probabilities: AnyFloats) -> float:
-    """The temperature, 0.05 to 20, of least log loss."""
+    """The temperature, 0.05 to 20, of least log loss (temperature scaling, Guo et al. 2017)."""
     logits = _logits(probabilities)
     rows = np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:
-        found = log_softmax(logits / np.exp(log_temperature), axis=1)
-        return -float(found[rows, labels].mean())
+        log_probabilities = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return -float(log_probabilities[rows, labels].mean())
 
     bounds = tuple(np.log(_TEMPERATURES))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
@@ -127,4 +138,5 @@ def out_of_fold_temperature(
 
 
 def _logits(probabilities: AnyFloats) -> Doubles:
+    """Logits (N, C) that give these probabilities; a softmax takes them up to a constant a row."""
     return np.log(np.maximum(probabilities.astype(np.float64), _LEAST))

@@ -5,18 +5,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from folds.config.selection import SelectBy, sign
+from folds.config.scores import sign
+from folds.config.selection import SelectBy
 from folds.evaluation.paired import (
-    CorrectedT,
     bootstrap_difference,
-    corrected_t,
     fold_differences,
     shift_difference,
     shift_fold_differences,
 )
 from folds.evaluation.predictions import Predictions, ShiftPredictions
 from folds.evaluation.replicates import tally
-from folds.evaluation.shifted import shift_tally
+from folds.evaluation.shift_replicates import shift_tally
 
 
 @dataclass(frozen=True)
@@ -40,16 +39,16 @@ class Rivals:
 
 @dataclass(frozen=True)
 class Gain:
-    """A difference of what is larger the better.
+    """By how much the candidate is better: the difference of a score, of a loss turned round.
 
     Parameters
     ----------
     before, after : float
-        The score itself, or the sum's value.
+        The champion's and the candidate's score itself, or the sum's value.
     value, lower : float
         The gain, and its one-sided bound by the bootstrap over groups.
     folds : sequence of float
-        The gain in each fold; empty where there are none.
+        The gain in each fold of each repeat; empty where there are none.
     """
 
     before: float
@@ -58,13 +57,14 @@ class Gain:
     lower: float
     folds: Sequence[float]
 
-    def over_folds(self, test_share: float, confidence: float) -> CorrectedT:
-        """The corrected t test of the gains in the folds; there must be some."""
-        return corrected_t(self.folds, test_share, confidence)
-
 
 def gain(rivals: Rivals, select: SelectBy, confidence: float) -> Gain:
-    """The candidate's gain.
+    """The candidate's gain by what models are chosen by.
+
+    Parameters
+    ----------
+    confidence : float
+        Of the bound, 0.5 to 1, exclusive.
 
     Raises
     ------
@@ -73,52 +73,57 @@ def gain(rivals: Rivals, select: SelectBy, confidence: float) -> Gain:
 
     Notes
     -----
-    The bound of a sum lies below its value by the sum of the terms' own distances, as if their
-    errors went together: it is never too near.
+    The bound of a sum lies below its value by the sum of the terms' own distances. The standard
+    error of a sum is never greater than the sum of the terms' standard errors, whatever their
+    correlation, so the bound is never too near.
     """
-    parts = [(weight, _one(rivals, name, confidence)) for weight, name in select.terms]
+    parts = [(weight, _gain_by(rivals, name, confidence)) for weight, name in select.terms]
     if len(parts) == 1 and parts[0][0] == 1:
         return parts[0][1]
     signs = [sign(name) for name in select.names]
     folds = [weight * np.array(part.folds) for weight, part in parts]
-    whole = all(part.folds for _, part in parts)
+    in_folds = all(part.folds for _, part in parts)
     return Gain(
         before=sum(s * w * part.before for s, (w, part) in zip(signs, parts, strict=True)),
         after=sum(s * w * part.after for s, (w, part) in zip(signs, parts, strict=True)),
         value=sum(weight * part.value for weight, part in parts),
         lower=sum(weight * part.lower for weight, part in parts),
-        folds=np.sum(folds, axis=0).tolist() if whole else (),
+        folds=np.sum(folds, axis=0).tolist() if in_folds else (),
     )
 
 
-def _one(rivals: Rivals, name: str, confidence: float) -> Gain:
+def _gain_by(rivals: Rivals, name: str, confidence: float) -> Gain:
+    """The gain by one score, by its name in ``--select-by``."""
     if name.startswith("shift."):
         if rivals.shift is None:
             raise ValueError(f"{name} was not measured for both alike")
-        return _under_shift(*rivals.shift, name, confidence)
+        return _gain_under_shift(*rivals.shift, name, confidence)
     if name.startswith("external."):
         _, source, score = name.split(".")
         if source not in rivals.external:
             raise ValueError(f"{name} was not measured for both on the same images")
-        return _pooled(*rivals.external[source], score, confidence)
-    return _pooled(*rivals.pooled, name, confidence)
+        return _pooled_gain(*rivals.external[source], score, confidence)
+    return _pooled_gain(*rivals.pooled, name, confidence)
 
 
-def _pooled(champion: Predictions, candidate: Predictions, metric: str, confidence: float) -> Gain:
+def _pooled_gain(
+    champion: Predictions, candidate: Predictions, metric: str, confidence: float
+) -> Gain:
+    # of a loss the champion's is the minuend, so that the difference is a gain
     pair = (champion, candidate) if sign(metric) > 0 else (candidate, champion)
-    found = bootstrap_difference(*pair, confidence=confidence).pooled[metric]
-    before, after = (float(tally(p).once().pooled[metric][0]) for p in (champion, candidate))
-    there = champion.fold is not None and candidate.fold is not None
-    folds = fold_differences(*pair, metric) if there else ()
-    return Gain(before, after, found.value, found.lower, folds)
+    difference = bootstrap_difference(*pair, confidence=confidence).pooled[metric]
+    before, after = (float(tally(p).observed().pooled[metric][0]) for p in (champion, candidate))
+    in_folds = champion.fold is not None and candidate.fold is not None
+    folds = fold_differences(*pair, metric) if in_folds else ()
+    return Gain(before, after, difference.value, difference.lower, folds)
 
 
-def _under_shift(
+def _gain_under_shift(
     champion: ShiftPredictions, candidate: ShiftPredictions, name: str, confidence: float
 ) -> Gain:
-    found = shift_difference(champion, candidate, confidence=confidence)
-    if name not in found:
+    differences = shift_difference(champion, candidate, confidence=confidence)
+    if name not in differences:
         raise ValueError(f"{name} was not measured")
-    before, after = (shift_tally(p).once()[name] for p in (champion, candidate))
+    before, after = (shift_tally(p).observed()[name] for p in (champion, candidate))
     folds = () if champion.fold is None else shift_fold_differences(champion, candidate, name)
-    return Gain(before, after, found[name].value, found[name].lower, folds)
+    return Gain(before, after, differences[name].value, differences[name].lower, folds)

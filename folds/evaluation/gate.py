@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from folds.config.selection import SelectBy, sign
+from folds.config.scores import sign
+from folds.config.selection import SelectBy
 from folds.evaluation.gains import Rivals, gain
 from folds.evaluation.paired import shift_difference
 from folds.evaluation.predictions import Predictions, ShiftPredictions
 from folds.evaluation.replicates import tally
+from folds.evaluation.significance import corrected_t
 
-_MOST_LOST_UNDER_SHIFT = 0.02
+_MOST_LOST_UNDER_SHIFT = 0.02  # of mean corruption macro-F1, 0 to 1
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,14 @@ def beats(rivals: Rivals, select: SelectBy, confidence: float = 0.95) -> Check:
     what training itself leaves to chance. A candidate that is as good as the champion passes at
     most 6% of the time at a confidence of 0.95, given some hundred images.
     """
-    found = gain(rivals, select, confidence)
-    passed = found.lower > 0
+    gained = gain(rivals, select, confidence)
+    passed = gained.lower > 0
     text = (
-        f"{select} {found.before:.4f} -> {found.after:.4f}: better by {found.value:+.4f}, "
-        f"at least {found.lower:+.4f} at {confidence:.0%}"
+        f"{select} {gained.before:.4f} -> {gained.after:.4f}: better by {gained.value:+.4f}, "
+        f"at least {gained.lower:+.4f} at {confidence:.0%}"
     )
-    if found.folds:
-        test = found.over_folds(rivals.pooled[0].test_share, confidence)
+    if gained.folds:
+        test = corrected_t(gained.folds, rivals.pooled[0].test_share, confidence)
         passed = passed and test.p_greater < 1 - confidence
         text += f"; corrected t test over folds p = {test.p_greater:.3f}"
     return Check("beats", passed, text)
@@ -78,10 +80,10 @@ def no_worse_under_shift(
     """
     if not np.array_equal(champion.corruptions, candidate.corruptions):
         raise ValueError("the two sets of predictions are not of the same corruptions")
-    found = shift_difference(champion, candidate, confidence=confidence)["shift.macro_f1"]
-    passed = found.upper >= 0 and found.value >= -_MOST_LOST_UNDER_SHIFT
+    change = shift_difference(champion, candidate, confidence=confidence)["shift.macro_f1"]
+    passed = change.upper >= 0 and change.value >= -_MOST_LOST_UNDER_SHIFT
     text = (
-        f"mean corruption macro-F1 changes by {found.value:+.4f}, at most {found.upper:+.4f} "
+        f"mean corruption macro-F1 changes by {change.value:+.4f}, at most {change.upper:+.4f} "
         f"at {confidence:.0%}; may lose {_MOST_LOST_UNDER_SHIFT} at most and no more than noise"
     )
     return Check("no worse under shift", passed, text)
@@ -100,8 +102,8 @@ def no_class_drops(
     max_class_drop : float
         Of a recall, 0 to 1.
     """
-    before, after = (tally(p).once().per_class["recall"][:, 0] for p in (champion, candidate))
-    change = np.nan_to_num(after - before)
+    before, after = (tally(p).observed().per_class["recall"][:, 0] for p in (champion, candidate))
+    change = np.nan_to_num(after - before)  # a class without images has lost nothing
     worst = int(change.argmin())
     what = "greatest loss of recall" if change[worst] < 0 else "no recall falls; least gain"
     text = (
@@ -128,6 +130,6 @@ def floors(scores: Mapping[str, float], least: Mapping[str, float]) -> Check:
         reached = value <= limit if loss else value >= limit
         passed = passed and reached
         word = "at most" if loss else "at least"
-        found = f"{value:.4f}" if name in scores else "not measured"
-        parts.append(f"{name} {found} ({word} {limit:g}{'' if reached else ': missed'})")
+        figure = f"{value:.4f}" if name in scores else "not measured"
+        parts.append(f"{name} {figure} ({word} {limit:g}{'' if reached else ': missed'})")
     return Check("floors", passed if least else None, ", ".join(parts) or "none asked for")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from folds.arrays import AnyFloats, Floats, Ints
+from folds.arrays import AnyFloats, Doubles, Floats, Ints
 from folds.config.corruptions import Case
 
 
@@ -149,6 +149,48 @@ class CorruptedPredictions:
     rows: Ints
     cases: tuple[Case, ...]
     predicted: Ints
+
+
+@dataclass(frozen=True)
+class ImageSums:
+    """The probabilities of M rows added up over the rows (the repeats) of each of N images.
+
+    Sums, not means: the most probable class of an image needs no division, and whose rows do not
+    quite sum to 1 may be divided by their sum.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (N,)
+        Sorted, each once.
+    first, counts : ndarray of int64, shape (N,)
+        Each image's first row, and the number of its rows.
+    image : ndarray of int64, shape (M,)
+        Which of the N images each row is of.
+    sums : ndarray of float64, shape (N, C)
+    """
+
+    ids: NDArray[np.str_]
+    first: Ints
+    counts: Ints
+    image: Ints
+    sums: Doubles
+
+
+def sum_by_image(ids: NDArray[np.str_], probabilities: AnyFloats) -> ImageSums:
+    """Add up the probabilities of each image, in the order of the rows.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (M,)
+        Equal ids are one image.
+    probabilities : ndarray of float, shape (M, C)
+    """
+    names, first, image, counts = np.unique(
+        ids, return_index=True, return_inverse=True, return_counts=True
+    )
+    sums = np.zeros((len(names), probabilities.shape[1]))
+    np.add.at(sums, image, probabilities)
+    return ImageSums(names, first, counts, image, sums)
 
 
 def clusters(values: NDArray) -> Ints:

@@ -1,8 +1,16 @@
 """All scores of many bootstrap replicates at once.
 
-A replicate is a number of times that each cluster of rows was drawn. Everything but the ROC AUC
-follows from sums over clusters, so one sparse product gives them for all replicates; the AUC of a
-class needs one more product, whose rows are the negatives between two neighbouring positives.
+The bootstrap draws clusters (the groups of rows that are not independent) with replacement, as
+many as there are, so a replicate is a count for each cluster. All scores but the ROC AUC follow
+from sums over the rows, which are kept by cluster: one sparse product, sums by cluster times counts
+by replicate, gives them for all replicates. The AUC is the Mann-Whitney statistic, the share of
+pairs of a positive and a negative row in which the positive has the greater probability; its
+product counts the negatives between two neighbouring positives.
+
+References
+----------
+Field, Welsh: Bootstrapping clustered data, J. R. Stat. Soc. B 69, 2007, for drawing clusters.
+Hanley, McNeil: The meaning and use of the area under a ROC curve, Radiology 143, 1982.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,11 +21,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from folds.arrays import AnyFloats, Doubles, Ints
-from folds.config.selection import SCORES
+from folds.config.scores import SCORES
 from folds.evaluation.calibration import BINS, bins_of, brier_of_each
 from folds.evaluation.predictions import Predictions
 
-_CELLS = 4_000_000  # counts held at a time
+_MOST_COUNTS = 4_000_000  # held at a time, 32 MB of float64
 PER_CLASS = ("precision", "recall", "f1", "roc_auc")
 
 
@@ -28,7 +36,7 @@ class Replicates:
     Parameters
     ----------
     pooled : dict of str to ndarray of float64, shape (B,)
-        By the names in `folds.config.selection.SCORES`.
+        By the names in `folds.config.scores.SCORES`.
     per_class : dict of str to ndarray of float64, shape (C, B)
         By the names in `PER_CLASS`; NaN where a class was not drawn.
     """
@@ -39,41 +47,43 @@ class Replicates:
 
 @dataclass(frozen=True)
 class _Ranks:
-    """A class's images among the others.
+    """Where the probabilities of a class's own rows lie among those of the other rows.
 
     Parameters
     ----------
     positives : csr_array, shape (P, G)
-        Images of the class, by distinct probability, ascending, and cluster.
-    others : csr_array, shape (2 P + 1, G)
-        The other images, by their place between (even) or equal to (odd) the positives'.
+        Rows of the class, by distinct probability, ascending, and cluster.
+    negatives : csr_array, shape (2 P + 1, G)
+        The other rows, by their place between (even) or equal to (odd) the positives'.
     """
 
     positives: csr_array
-    others: csr_array
+    negatives: csr_array
 
     def auc(self, counts: Doubles) -> Doubles:
-        positives, others = self.positives @ counts, self.others @ counts
-        ties = others[1::2] / 2
-        total = others.sum(axis=0)
-        np.cumsum(others, axis=0, out=others)
-        won = (positives * (others[:-1:2] + ties)).sum(axis=0)
+        """ROC AUC (B,) of replicates by the counts (G, B) of clusters."""
+        positives, negatives = self.positives @ counts, self.negatives @ counts
+        ties = negatives[1::2] / 2
+        total = negatives.sum(axis=0)
+        np.cumsum(negatives, axis=0, out=negatives)
+        won = (positives * (negatives[:-1:2] + ties)).sum(axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
             return won / (positives.sum(axis=0) * total)
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What the scores of predictions follow from, by cluster.
+    """The sums by cluster that all scores follow from (their sufficient statistics).
 
     Parameters
     ----------
     classes, clusters : int
+        C and G.
     sums : csr_array, shape (3 C + 2 + BINS, G)
-        Images of each class, images predicted as it, images that are both; Brier score, log
-        loss; hits less confidence of each bin.
+        Rows of each class, rows predicted as it, rows that are both; Brier score, log loss; hits
+        less confidence of each bin of the calibration error.
     ranks : sequence of _Ranks
-        Of each class.
+        Of each class, for its ROC AUC.
     """
 
     classes: int
@@ -98,28 +108,38 @@ class Tally:
                 "precision": hits / predicted,
                 "recall": hits / images,
                 "f1": np.where(images > 0, 2 * hits / (images + predicted), np.nan),
-                "roc_auc": np.stack([one.auc(counts) for one in self.ranks]),
+                "roc_auc": np.stack([ranks.auc(counts) for ranks in self.ranks]),
             }
         pooled = {
             "accuracy": hits.sum(axis=0) / total,
-            "balanced_accuracy": mean_there(per_class["recall"]),
-            "macro_f1": mean_there(per_class["f1"]),
-            "roc_auc": mean_there(per_class["roc_auc"]),
+            "balanced_accuracy": mean_of_defined(per_class["recall"]),
+            "macro_f1": mean_of_defined(per_class["f1"]),
+            "roc_auc": mean_of_defined(per_class["roc_auc"]),
             "log_loss": sums[3 * c + 1] / total,
             "brier": sums[3 * c] / total,
             "ece": np.abs(sums[3 * c + 2 :]).sum(axis=0) / total,
         }
         return Replicates(pooled, per_class)
 
-    def once(self) -> Replicates:
-        """The scores of the predictions as they are, as one replicate."""
+    def observed(self) -> Replicates:
+        """The scores of the predictions themselves, as one replicate (B = 1)."""
         return self.scores(np.ones((self.clusters, 1)))
 
+    def bootstrap(self, replicates: int, seed: int) -> Replicates:
+        """Scores of bootstrap replicates; the same seed and number of clusters, the same draws."""
+        parts = [
+            self.scores(counts) for counts in bootstrap_counts(self.clusters, replicates, seed)
+        ]
+        return Replicates(
+            {n: np.concatenate([part.pooled[n] for part in parts]) for n in SCORES},
+            {n: np.concatenate([part.per_class[n] for part in parts], axis=1) for n in PER_CLASS},
+        )
+
     @property
-    def clusters_of_classes(self) -> list[int]:
-        """Clusters in which each class occurs."""
-        found: list[int] = np.diff(self.sums.indptr)[: self.classes].tolist()
-        return found
+    def clusters_per_class(self) -> list[int]:
+        """In how many clusters each class occurs."""
+        counts: list[int] = np.diff(self.sums.indptr)[: self.classes].tolist()
+        return counts
 
 
 def tally(predictions: Predictions) -> Tally:
@@ -135,7 +155,7 @@ def tally(predictions: Predictions) -> Tally:
     )
 
 
-def drawn(clusters: int, replicates: int, seed: int) -> Iterator[Doubles]:
+def bootstrap_counts(clusters: int, replicates: int, seed: int) -> Iterator[Doubles]:
     """Draw clusters with replacement, as many as there are, in parts that fit into memory.
 
     Yields
@@ -145,10 +165,11 @@ def drawn(clusters: int, replicates: int, seed: int) -> Iterator[Doubles]:
 
     Notes
     -----
-    A replicate depends on the seed and its number only, not on the parts.
+    A replicate depends on the seed and its number only, not on the parts. Two sets of predictions
+    for the same rows therefore get the same draws by the same seed, which pairs them.
     """
     generator = np.random.default_rng(seed)
-    part = max(1, min(replicates, _CELLS // clusters))
+    part = max(1, min(replicates, _MOST_COUNTS // clusters))
     for start in range(0, replicates, part):
         counts = [
             np.bincount(generator.integers(0, clusters, clusters), minlength=clusters)
@@ -157,20 +178,11 @@ def drawn(clusters: int, replicates: int, seed: int) -> Iterator[Doubles]:
         yield np.ascontiguousarray(np.stack(counts, axis=1), dtype=np.float64)
 
 
-def replicated(found: Tally, replicates: int, seed: int) -> Replicates:
-    """Scores of bootstrap replicates; with the same seed and clusters, of the same draws."""
-    parts = [found.scores(counts) for counts in drawn(found.clusters, replicates, seed)]
-    return Replicates(
-        {n: np.concatenate([one.pooled[n] for one in parts]) for n in SCORES},
-        {n: np.concatenate([one.per_class[n] for one in parts], axis=1) for n in PER_CLASS},
-    )
-
-
-def mean_there(values: Doubles) -> Doubles:
-    """Mean (B,) over the classes (C, B) that are not NaN; NaN where none is."""
-    there = ~np.isnan(values)
+def mean_of_defined(values: Doubles) -> Doubles:
+    """Mean (B,) over the classes (C, B) that are not NaN; NaN, without a warning, where all are."""
+    defined = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
-        return np.where(there, values, 0).sum(axis=0) / there.sum(axis=0)
+        return np.where(defined, values, 0).sum(axis=0) / defined.sum(axis=0)
 
 
 def _sums(labels: Ints, probabilities: Doubles, codes: Ints, size: int) -> csr_array:
@@ -178,29 +190,33 @@ def _sums(labels: Ints, probabilities: Doubles, codes: Ints, size: int) -> csr_a
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     hit = predicted == labels
     tiny = np.finfo(np.float64).eps  # as scikit-learn's log_loss cuts off
-    chosen = np.clip(probabilities[rows, labels] / probabilities.sum(axis=1), tiny, 1 - tiny)
+    of_truth = np.clip(probabilities[rows, labels] / probabilities.sum(axis=1), tiny, 1 - tiny)
     ones = np.ones(len(labels))
     entries = [
         (labels, ones),
         (classes + predicted, ones),
         (2 * classes + labels, hit),
         (np.full(len(labels), 3 * classes), brier_of_each(labels, probabilities)),
-        (np.full(len(labels), 3 * classes + 1), -np.log(chosen)),
+        (np.full(len(labels), 3 * classes + 1), -np.log(of_truth)),
         (3 * classes + 2 + bins_of(confidence, BINS), hit - confidence),
     ]
-    where, values = (np.concatenate(parts) for parts in zip(*entries, strict=True))
-    places = (where, np.tile(codes, len(entries)))
+    statistic, values = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+    places = (statistic, np.tile(codes, len(entries)))
+    # entries with the same place are added up
     return csr_array((values.astype(np.float64), places), shape=(3 * classes + 2 + BINS, size))
 
 
 def _ranks(positive: NDArray[np.bool_], value: AnyFloats, codes: Ints, size: int) -> _Ranks:
-    distinct, place = np.unique(value[positive], return_inverse=True)
-    others = value[~positive]
-    between = np.searchsorted(distinct, others) + np.searchsorted(distinct, others, side="right")
+    distinct, rank = np.unique(value[positive], return_inverse=True)
+    negatives = value[~positive]
+    # as many positives lie below as left says, as many below or equal as right says: the sum of
+    # both is even between two positives and odd where it equals one
+    place = np.searchsorted(distinct, negatives)
+    place = place + np.searchsorted(distinct, negatives, side="right")
     ones = np.ones(len(value))
     return _Ranks(
-        csr_array((ones[positive], (place, codes[positive])), shape=(len(distinct), size)),
+        csr_array((ones[positive], (rank, codes[positive])), shape=(len(distinct), size)),
         csr_array(
-            (ones[~positive], (between, codes[~positive])), shape=(2 * len(distinct) + 1, size)
+            (ones[~positive], (place, codes[~positive])), shape=(2 * len(distinct) + 1, size)
         ),
     )

@@ -12,10 +12,14 @@ from folds.evaluation.metrics import scores, softmax
 from folds.evaluation.shift import corrupted_scores
 from folds.training.checkpoint import FoldState, kept_weights
 from folds.training.context import FoldContext
-from folds.training.other_views import predict_other_views
 from folds.training.outcome import FoldOutcome
 from folds.training.predict import features_of, predict, predict_logits
-from folds.training.validate import external_scores, predict_external, predict_shift
+from folds.training.validate import (
+    external_scores,
+    predict_external,
+    predict_other_views,
+    predict_shift,
+)
 
 MAPPED = 1000  # images
 

@@ -1,4 +1,4 @@
-"""Measuring a model: on the validation part, on its images corrupted, and on external images.
+"""Measuring a model: on the validation part as it is, in other views and corrupted, and elsewhere.
 
 After each epoch as far as ``--select-by`` needs it, and once more for a finished fold.
 """
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from folds.arrays import Floats, Ints
-from folds.augment import to_input
+from folds.augment import augment, make_policy, to_input
 from folds.config.corruptions import Case, Shift, suite
 from folds.config.stages import Stage
 from folds.corruptions import corrupt, keys_of
@@ -18,12 +18,14 @@ from folds.evaluation.predictions import CorruptedPredictions
 from folds.evaluation.shift import corrupted_scores
 from folds.images.external import External
 from folds.model.backbone import Classifier
+from folds.sampling import uniform_table
 from folds.training.context import FoldContext
 from folds.training.predict import all_gather, as_logits, eval_batches, predict
 
 ENOUGH = 8  # epochs of training beside which the fast suite may see every validation image
 EACH_EPOCH = 0.2  # share of them that it sees after an epoch, where models are chosen by it
 FEWEST = 100  # images
+_AUGMENTED_EPOCH = 2**31  # of the table that augments validation images: no training epoch has it
 
 
 def selection_score(context: FoldContext, model: Classifier, logits: Floats) -> float:
@@ -114,3 +116,40 @@ def external_scores(external: External, probabilities: Floats) -> dict[str, floa
     """Scores by the names of ``--select-by``."""
     measured = scores(external.images.labels, probabilities)
     return {f"external.{external.name}.{name}": value for name, value in measured.items()}
+
+
+def predict_other_views(context: FoldContext, model: Classifier) -> dict[str, Floats]:
+    """Probabilities (V, C) of the validation part in the views that were asked for.
+
+    Returns
+    -------
+    dict
+        ``tta``: averaged over the views of ``--tta``; ``augmented``: of each image as
+        ``--val-augment`` makes it, the same in every fold and epoch.
+    """
+    config = context.problem.config
+    model.eval()
+    probabilities = {}
+    if config.model.tta != "none":
+        probabilities["tta"] = predict(
+            context, model, context.pixels, context.held_out, config.model.tta
+        )
+    if config.train.val_augment != "none":
+        probabilities["augmented"] = _augmented(context, model, config.train.val_augment)
+    return probabilities
+
+
+@torch.inference_mode()
+def _augmented(context: FoldContext, model: Classifier, text: str) -> Floats:
+    """Probabilities (V, C) of the validation part, each image as a policy makes it."""
+    problem, policy = context.problem, make_policy(text)
+    seed, count = problem.config.split.seed, len(problem.images)
+    table = uniform_table(seed, _AUGMENTED_EPOCH, count, policy.columns)
+    parts = eval_batches(context, context.held_out)
+    images = (
+        augment(pixels, table[part], policy, problem.size)
+        for part, (_, pixels) in zip(parts, context.pixels.batches(parts), strict=True)
+    )
+    logits = as_logits(context, model)
+    probabilities = (logits(batch).float().softmax(dim=1) for batch in images)
+    return all_gather(context, probabilities, len(context.held_out)).numpy()

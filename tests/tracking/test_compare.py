@@ -14,8 +14,9 @@ from tests.tracking.conftest import FORMAT_1
 from tracking import compare as command
 from tracking import store as tracking_store
 from tracking.comparison.compare import compare
-from tracking.comparison.evidence import find_run, read_evidence
+from tracking.comparison.evidence import read_evidence
 from tracking.comparison.page import write_page
+from tracking.comparison.runs import find_run
 from tracking.comparison.table import show
 from tracking.summary_file import read_summary
 

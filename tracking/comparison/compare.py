@@ -4,39 +4,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from folds.config.selection import sign
+from folds.config.scores import sign
 from folds.errors import UserError, listed
 from folds.evaluation.intervals import Interval, Intervals, intervals, shift_intervals
 from folds.evaluation.paired import (
-    CorrectedT,
     Difference,
     Differences,
-    McNemar,
     bootstrap_difference,
-    holm,
-    mcnemar,
+    fold_differences,
     shift_difference,
-    t_over_folds,
 )
-from folds.evaluation.predictions import Predictions, clusters
+from folds.evaluation.predictions import Predictions, sum_by_image
+from folds.evaluation.significance import CorrectedT, McNemar, corrected_t, holm, mcnemar
 from tracking.comparison.evidence import Evidence
 
 SHIFT_MEAN = "shift.macro_f1"
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A run with its scores.
+class ScoredRun:
+    """A run with its scores and their intervals.
 
     Parameters
     ----------
     letter : str
         What it is called in tables.
     evidence : Evidence
+        What it predicted.
     scores : Intervals
+        Out of fold.
     shift : mapping of str to Interval
-        Empty without --shift.
+        Under corruptions; empty without --shift.
     """
 
     letter: str
@@ -51,26 +51,28 @@ class Comparison:
 
     Parameters
     ----------
-    first, other : Judged
+    first, other : ScoredRun
     metric : str
         The score that decides.
     confidence : float
+        Of all intervals, 0.5 to 1, exclusive.
     unpaired : str
-        Why images are not compared one by one; empty if they are.
+        Why the runs are compared as independent ones and not image by image; empty if they are.
     differences : Differences
         Of the scores, the other's less the first's.
     shift : mapping of str to Difference
         Empty where not both have been corrupted alike.
     folds : CorrectedT, optional
-        Over folds, if paired.
+        The t test over folds, if paired.
     mcnemar : McNemar, optional
         If paired.
     p : float
-        Of the deciding test, corrected for the number of comparisons.
+        Of the deciding test, by Holm's correction for the number of comparisons. The test is that
+        over folds if paired, else that of the bootstrap.
     """
 
-    first: Judged
-    other: Judged
+    first: ScoredRun
+    other: ScoredRun
     metric: str
     confidence: float
     unpaired: str
@@ -83,8 +85,8 @@ class Comparison:
     @property
     def certain(self) -> bool:
         """Whether the runs differ by more than noise, by test and by interval."""
-        found = self.differences.pooled[self.metric]
-        return self.p < 1 - self.confidence and not found.low <= 0 <= found.high
+        difference = self.differences.pooled[self.metric]
+        return self.p < 1 - self.confidence and not difference.low <= 0 <= difference.high
 
 
 def compare(runs: Sequence[Evidence], metric: str, confidence: float) -> list[Comparison]:
@@ -103,26 +105,27 @@ def compare(runs: Sequence[Evidence], metric: str, confidence: float) -> list[Co
                 f"RUN {other.name}: its classes are not those of {first.name} ({listed(odd)}); "
                 "compare runs of the same classes"
             )
-    judged = [_judge(chr(ord("A") + i), run, confidence) for i, run in enumerate(runs)]
-    found = [_compare(judged[0], other, metric, confidence) for other in judged[1:]]
-    adjusted = holm([one.p for one in found])
-    return [replace(one, p=p) for one, p in zip(found, adjusted, strict=True)]
+    scored = [_score(chr(ord("A") + i), run, confidence) for i, run in enumerate(runs)]
+    comparisons = [_compare(scored[0], other, metric, confidence) for other in scored[1:]]
+    adjusted = holm([comparison.p for comparison in comparisons])
+    return [replace(one, p=p) for one, p in zip(comparisons, adjusted, strict=True)]
 
 
-def _judge(letter: str, run: Evidence, confidence: float) -> Judged:
+def _score(letter: str, run: Evidence, confidence: float) -> ScoredRun:
     shift = {} if run.shift is None else shift_intervals(run.shift, confidence=confidence)
-    return Judged(letter, run, intervals(run.oof, confidence=confidence), shift)
+    return ScoredRun(letter, run, intervals(run.oof, confidence=confidence), shift)
 
 
-def _compare(first: Judged, other: Judged, metric: str, confidence: float) -> Comparison:
+def _compare(first: ScoredRun, other: ScoredRun, metric: str, confidence: float) -> Comparison:
     a, b = first.evidence, other.evidence
     unpaired = why_unpaired(a, b)
-    one, two = (a.oof, b.oof) if unpaired else same_groups(a.oof, b.oof)
-    differences = bootstrap_difference(one, two, paired=not unpaired, confidence=confidence)
+    oof_a, oof_b = (a.oof, b.oof) if unpaired else same_groups(a.oof, b.oof)
+    differences = bootstrap_difference(oof_a, oof_b, paired=not unpaired, confidence=confidence)
     folds, test = None, None
     if not unpaired:
-        folds = t_over_folds(one, two, metric, confidence)
-        test = _mcnemar(a.ids, one, two)
+        in_folds = fold_differences(oof_a, oof_b, metric)
+        folds = corrected_t(in_folds, oof_a.test_share, confidence)
+        test = _mcnemar(a.ids, oof_a, oof_b)
     p = differences.pooled[metric].p if folds is None else folds.p
     return Comparison(
         first, other, metric, confidence, unpaired, differences,
@@ -142,20 +145,20 @@ def why_unpaired(a: Evidence, b: Evidence) -> str:
 
 
 def same_groups(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
-    """Both with the groups of the one that has fewer: an older run did not write them."""
+    """Both with the groups of the one that has fewer.
+
+    A run of an older version did not write its groups, so that each of its images is its own; with
+    the other's, dependent images stay together.
+    """
     groups = min((a.groups, b.groups), key=lambda own: len(np.unique(own)))
     return replace(a, groups=groups), replace(b, groups=groups)
 
 
-def _mcnemar(ids: np.ndarray, a: Predictions, b: Predictions) -> McNemar:
-    """On images, not on rows: the probabilities of an image's repeats are averaged."""
-    number = clusters(ids)
-    labels = np.zeros(number.max() + 1, np.int64)
-    labels[number] = a.labels
-    sums = np.zeros((2, len(labels), a.probabilities.shape[1]))
-    for total, one in zip(sums, (a, b), strict=True):
-        np.add.at(total, number, one.probabilities)
-    return mcnemar(labels, *sums.argmax(axis=2))
+def _mcnemar(ids: NDArray[np.str_], a: Predictions, b: Predictions) -> McNemar:
+    """McNemar's test on images, not rows, which must be independent; an image's repeats are not."""
+    images, others = (sum_by_image(ids, one.probabilities) for one in (a, b))
+    predicted = (images.sums.argmax(axis=1), others.sums.argmax(axis=1))
+    return mcnemar(a.labels[images.first], *predicted)
 
 
 def _shift(a: Evidence, b: Evidence, *, paired: bool, confidence: float) -> dict[str, Difference]:
@@ -169,5 +172,5 @@ def _shift(a: Evidence, b: Evidence, *, paired: bool, confidence: float) -> dict
 
 
 def better(name: str, value: float) -> bool:
-    """Whether a difference of a score is in its favour."""
+    """Whether a difference of a score is in its favour: above 0, or of a loss below."""
     return sign(name) * value > 0

@@ -6,9 +6,9 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from folds.config.scores import sign
 from folds.evaluation.paired import Difference
 from folds.pages.svg import INK, embed, style
-from tracking.comparison.compare import better
 
 _GOOD, _BAD = "#35a36b", "#d64f6c"
 
@@ -19,9 +19,10 @@ def forest(differences: Mapping[str, tuple[str, Difference]], name: str, text: s
     Parameters
     ----------
     differences : mapping of str to (str, Difference)
-        The score, by the words beside its line. Losses are turned round.
+        The score's name and its difference, by the words beside its line. Of losses the
+        difference is turned round.
     name : str
-        Unique in the page.
+        Unique in the page, whose figures share one space of ids.
     text : str
         What the figure shows, for those who cannot see it.
     """
@@ -30,8 +31,7 @@ def forest(differences: Mapping[str, tuple[str, Difference]], name: str, text: s
         axes = figure.subplots()
         axes.axvline(0, color=INK, lw=0.8, alpha=0.6)
         for row, (score, one) in enumerate(differences.values()):
-            sign = 1 if better(score, 1.0) else -1
-            low, value, high = sorted(100 * sign * np.array([one.low, one.value, one.high]))
+            low, value, high = sorted(100 * sign(score) * np.array([one.low, one.value, one.high]))
             colour = _GOOD if low > 0 else _BAD if high < 0 else INK
             faint = 0.55 if colour == INK else 1.0
             axes.hlines(row, low, high, color=colour, lw=2.2, alpha=faint)

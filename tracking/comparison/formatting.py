@@ -1,41 +1,46 @@
-"""How scores, intervals and what follows from them are said."""
+"""Scores, intervals and what follows from them in words; the table and the page say the same."""
 
+import math
 from collections.abc import Sequence
 
+from folds.config.scores import TITLES
 from folds.evaluation.intervals import Interval
-from folds.evaluation.paired import CorrectedT, Difference
+from folds.evaluation.paired import Difference
+from folds.evaluation.significance import CorrectedT
 from tracking.comparison.compare import SHIFT_MEAN, Comparison, better
 
-NAMES = {
-    "accuracy": "accuracy", "balanced_accuracy": "balanced acc.", "macro_f1": "macro-F1",
-    "roc_auc": "ROC AUC", "log_loss": "log loss", "brier": "Brier score", "ece": "calib. error",
-    "shift.macro_f1": "mean macro-F1", "shift.accuracy": "mean accuracy",
-}  # fmt: skip
+_TITLES = {
+    **TITLES,
+    "balanced_accuracy": "balanced acc.",  # shorter, for columns beside four others
+    "ece": "calib. error",
+    "shift.macro_f1": "mean macro-F1",
+    "shift.accuracy": "mean accuracy",
+}
 
 
 def name_of(score: str) -> str:
-    """A score's name for people."""
-    return NAMES.get(score, score.removeprefix("shift.").replace("_", " "))
+    """A score's title, of a corruption its name."""
+    return _TITLES.get(score, score.removeprefix("shift.").replace("_", " "))
 
 
-def interval(one: Interval) -> str:
-    """A score with its interval, in hundredths."""
-    if one.value != one.value:
+def interval(score: Interval) -> str:
+    """A score with its interval, in hundredths; a dash where it is not defined."""
+    if math.isnan(score.value):
         return "-"
-    return f"{100 * one.value:.1f} ({100 * one.low:.1f}-{100 * one.high:.1f})"
+    return f"{100 * score.value:.1f} ({100 * score.low:.1f}-{100 * score.high:.1f})"
 
 
 def difference(one: Difference | CorrectedT) -> str:
-    """A difference with its interval, in hundredths."""
+    """A difference with its interval, in hundredths; a dash where it is not defined."""
     value = one.mean if isinstance(one, CorrectedT) else one.value
-    if value != value:
+    if math.isnan(value):
         return "-"
     return f"{100 * value:+z.1f} ({100 * one.low:z.1f} to {100 * one.high:z.1f})"
 
 
-def settings(found: Comparison) -> list[str]:
+def setting_lines(comparison: Comparison) -> list[str]:
     """The settings that differ, in one line, or none."""
-    a, b = (side.evidence.settings for side in (found.first, found.other))
+    a, b = (side.evidence.settings for side in (comparison.first, comparison.other))
     names = [name for name in a if name in b and a[name] != b[name]]
     each = (f"{name} {_short(a[name])} | {_short(b[name])}" for name in names)
     return [f"settings that differ: {'; '.join(each)}"] if names else []
@@ -46,51 +51,50 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def tests(found: Comparison) -> list[str]:
+def test_lines(comparison: Comparison) -> list[str]:
     """The tests and their figures, a line each."""
-    a, b = found.first.letter, found.other.letter
-    name = name_of(found.metric)
-    if found.folds is None or found.mcnemar is None:
-        return [f"{found.unpaired}: compared as independent, not image by image"]
-    t, m = found.folds, found.mcnemar
+    a, b = comparison.first.letter, comparison.other.letter
+    name = name_of(comparison.metric)
+    if comparison.folds is None or comparison.mcnemar is None:
+        return [f"{comparison.unpaired}: compared as independent, not image by image"]
+    t, m = comparison.folds, comparison.mcnemar
     return [
         f"corrected t test over folds, {name}: {difference(t)}, p = {t.p:.3g}",
         f"McNemar: right on {m.only_a} images only {a}, on {m.only_b} only {b}, p = {m.p:.3g}",
     ]
 
 
-def verdict(found: Comparison) -> str:
+def verdict(comparison: Comparison) -> str:
     """What follows from a comparison, in plain words, without a full stop."""
-    a, b = found.first.letter, found.other.letter
-    one, name = found.differences.pooled[found.metric], name_of(found.metric)
-    share = f"p = {found.p:.2g}"
-    if not found.certain:
+    a, b = comparison.first.letter, comparison.other.letter
+    one, name = comparison.differences.pooled[comparison.metric], name_of(comparison.metric)
+    p = f"p = {comparison.p:.2g}"
+    if not comparison.certain:
         words = (
             f"{a} and {b} cannot be told apart: {name} differs by {100 * one.value:+z.1f} points "
-            f"({100 * one.low:z.1f} to {100 * one.high:z.1f}), within noise ({share})"
+            f"({100 * one.low:z.1f} to {100 * one.high:z.1f}), within noise ({p})"
         )
     else:
-        good, bad = (b, a) if better(found.metric, one.value) else (a, b)
-        words = (
-            f"{good} is better than {bad} by {_points(one)} of {name}, more than noise ({share})"
-        )
-    return words + _under_shift(found)
+        good, bad = (b, a) if better(comparison.metric, one.value) else (a, b)
+        words = f"{good} is better than {bad} by {_points(one)} of {name}, more than noise ({p})"
+    return words + _under_shift(comparison)
 
 
-def conclusion(found: Sequence[Comparison]) -> str:
+def conclusion(comparisons: Sequence[Comparison]) -> str:
     """One sentence for all comparisons."""
-    return "; ".join(verdict(one) for one in found) + "."
+    return "; ".join(verdict(one) for one in comparisons) + "."
 
 
-def _under_shift(found: Comparison) -> str:
-    if not found.shift:
+def _under_shift(comparison: Comparison) -> str:
+    """Whether the mean under corruptions says the same, to go on after `verdict`."""
+    if not comparison.shift:
         return ""
-    one, clean = found.shift[SHIFT_MEAN], found.differences.pooled[found.metric].value
+    one, clean = comparison.shift[SHIFT_MEAN], comparison.differences.pooled[comparison.metric]
     if one.low <= 0 <= one.high:
-        return ", but not under shift" if found.certain else ", nor under shift"
-    if found.certain and better(found.metric, clean) == (one.value > 0):
+        return ", but not under shift" if comparison.certain else ", nor under shift"
+    if comparison.certain and better(comparison.metric, clean.value) == (one.value > 0):
         return f", and under shift by {_points(one)}"
-    best = found.other.letter if one.value > 0 else found.first.letter
+    best = comparison.other.letter if one.value > 0 else comparison.first.letter
     return f", but under shift {best} is better by {_points(one)}"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from tracking.comparison.formatting import (
     difference,
     interval,
     name_of,
-    settings,
-    tests,
+    setting_lines,
+    test_lines,
     verdict,
 )
 
@@ -40,6 +41,11 @@ class Part:
 
     Parameters
     ----------
+    comparison : Comparison
+    verdict : str
+        What follows, in plain words.
+    tests : sequence of str
+        Settings that differ and tests, a line each.
     plots : mapping of str to Markup
         By title.
     scores, shift : sequence of (str, str, str, Cell)
@@ -48,7 +54,7 @@ class Part:
         Name, images, the first's recall, difference, the first's F1, difference.
     """
 
-    found: Comparison
+    comparison: Comparison
     verdict: str
     tests: Sequence[str]
     plots: Mapping[str, Markup]
@@ -57,7 +63,7 @@ class Part:
     classes: Sequence[tuple[str, int, str, Cell, str, Cell]]
 
 
-def write_page(path: Path, found: Sequence[Comparison]) -> None:
+def write_page(path: Path, comparisons: Sequence[Comparison]) -> None:
     """Write comparisons with the same first run as one HTML file.
 
     Parameters
@@ -74,24 +80,25 @@ def write_page(path: Path, found: Sequence[Comparison]) -> None:
         environment("tracking.comparison")
         .get_template("page.html.j2")
         .render(
-            runs=[found[0].first, *(one.other for one in found)],
-            conclusion=conclusion(found),
-            parts=[_part(one, number) for number, one in enumerate(found)],
+            runs=[comparisons[0].first, *(one.other for one in comparisons)],
+            conclusion=conclusion(comparisons),
+            parts=[_part(one, number) for number, one in enumerate(comparisons)],
         )
     )
     with output_file(path) as scratch:
         scratch.write_text(page, encoding="utf-8")
 
 
-def _part(found: Comparison, number: int) -> Part:
+def _part(comparison: Comparison, number: int) -> Part:
+    first, other = comparison.first, comparison.other
     return Part(
-        found,
-        verdict(found),
-        [*settings(found), *tests(found)],
-        _plots(found, number),
-        _rows(found.first.scores.pooled, found.other.scores.pooled, found.differences.pooled),
-        _rows(found.first.shift, found.other.shift, found.shift),
-        _classes(found),
+        comparison,
+        verdict(comparison),
+        [*setting_lines(comparison), *test_lines(comparison)],
+        _plots(comparison, number),
+        _rows(first.scores.pooled, other.scores.pooled, comparison.differences.pooled),
+        _rows(first.shift, other.shift, comparison.shift),
+        _classes(comparison),
     )
 
 
@@ -106,21 +113,21 @@ def _rows(
     ]
 
 
-def _plots(found: Comparison, number: int) -> dict[str, Markup]:
-    names = found.first.evidence.class_names
-    per_class = found.differences.per_class
-    drawn = np.argsort([-abs(np.nan_to_num(one.value)) for one in per_class["f1"]], kind="stable")
-    chosen = sorted(drawn[:_MOST_DRAWN].tolist())
-    families: dict[str, dict[str, tuple[str, Difference]]] = {
-        "Scores": {name_of(n): (n, one) for n, one in found.differences.pooled.items()},
+def _plots(comparison: Comparison, number: int) -> dict[str, Markup]:
+    names = comparison.first.evidence.class_names
+    per_class = comparison.differences.per_class
+    order = np.argsort([-abs(np.nan_to_num(one.value)) for one in per_class["f1"]], kind="stable")
+    chosen = sorted(order[:_MOST_DRAWN].tolist())
+    plots: dict[str, dict[str, tuple[str, Difference]]] = {
+        "Scores": {name_of(n): (n, one) for n, one in comparison.differences.pooled.items()},
         "Recall by class": {names[c]: ("recall", per_class["recall"][c]) for c in chosen},
         "F1 by class": {names[c]: ("f1", per_class["f1"][c]) for c in chosen},
-        "Under shift": {name_of(n): (n, one) for n, one in found.shift.items()},
+        "Under shift": {name_of(n): (n, one) for n, one in comparison.shift.items()},
     }
-    letters = f"{found.other.letter} less {found.first.letter}"
+    letters = f"{comparison.other.letter} less {comparison.first.letter}"
     defined = {
-        title: {words: pair for words, pair in each.items() if pair[1].value == pair[1].value}
-        for title, each in families.items()
+        title: {words: pair for words, pair in each.items() if not isnan(pair[1].value)}
+        for title, each in plots.items()
     }
     return {
         title: forest(each, f"forest-{number}-{place}", f"{title}: {letters}, with intervals")
@@ -129,10 +136,10 @@ def _plots(found: Comparison, number: int) -> dict[str, Markup]:
     }
 
 
-def _classes(found: Comparison) -> list[tuple[str, int, str, Cell, str, Cell]]:
-    names, own = found.first.evidence.class_names, found.first.scores.per_class
-    images = found.first.evidence.images
-    recall, f1 = (found.differences.per_class[name] for name in ("recall", "f1"))
+def _classes(comparison: Comparison) -> list[tuple[str, int, str, Cell, str, Cell]]:
+    names, own = comparison.first.evidence.class_names, comparison.first.scores.per_class
+    images = comparison.first.evidence.images
+    recall, f1 = (comparison.differences.per_class[name] for name in ("recall", "f1"))
     return [
         (
             names[c], images[c],
@@ -144,5 +151,5 @@ def _classes(found: Comparison) -> list[tuple[str, int, str, Cell, str, Cell]]:
 
 
 def _cell(name: str, one: Difference) -> Cell:
-    neither = one.value != one.value or one.low <= 0 <= one.high
+    neither = isnan(one.value) or one.low <= 0 <= one.high
     return Cell(difference(one), "" if neither else "good" if better(name, one.value) else "bad")

@@ -1,5 +1,7 @@
 """A comparison on the terminal."""
 
+from math import isnan
+
 import numpy as np
 from rich import box
 from rich.console import Console
@@ -14,54 +16,55 @@ from tracking.comparison.formatting import (
     difference,
     interval,
     name_of,
-    settings,
-    tests,
+    setting_lines,
+    test_lines,
 )
 
 _MOST_CLASSES = 20
 
 
-def show(console: Console, found: list[Comparison]) -> None:
+def show(console: Console, comparisons: list[Comparison]) -> None:
     """Print each comparison, and what follows in one sentence."""
-    for judged in (found[0].first, *(one.other for one in found)):
-        run = judged.evidence
+    for scored in (comparisons[0].first, *(one.other for one in comparisons)):
+        run = scored.evidence
         about = f"  {run.about}" if run.about else ""
-        line = f"{judged.letter}  {run.name} ({run.run[:8]}){about}"
+        line = f"{scored.letter}  {run.name} ({run.run[:8]}){about}"
         console.print(line, markup=False, highlight=False)
     console.print()
-    for one in found:
+    for one in comparisons:
         _show(console, one)
         console.print()
-    console.print(conclusion(found), style="bold", markup=False, highlight=False)
+    console.print(conclusion(comparisons), style="bold", markup=False, highlight=False)
 
 
-def _show(console: Console, found: Comparison) -> None:
-    for table in (_scores(found), *([_shifted(found)] if found.shift else []), _classes(found)):
+def _show(console: Console, comparison: Comparison) -> None:
+    under_shift = [_under_shift(comparison)] if comparison.shift else []
+    for table in (_scores(comparison), *under_shift, _classes(comparison)):
         console.print(table)
         console.print()
-    for line in (*settings(found), *tests(found)):
+    for line in (*setting_lines(comparison), *test_lines(comparison)):
         console.print(line, markup=False, highlight=False)
 
 
-def _scores(found: Comparison) -> Table:
-    table = _table(found, f"scores in hundredths, {found.confidence:.0%} intervals")
-    for name, one in found.differences.pooled.items():
-        row = [interval(run.scores.pooled[name]) for run in (found.first, found.other)]
-        style = "bold" if name == found.metric else ""
+def _scores(comparison: Comparison) -> Table:
+    table = _table(comparison, f"scores in hundredths, {comparison.confidence:.0%} intervals")
+    for name, one in comparison.differences.pooled.items():
+        row = [interval(run.scores.pooled[name]) for run in (comparison.first, comparison.other)]
+        style = "bold" if name == comparison.metric else ""
         table.add_row(name_of(name), *row, _coloured(name, one), style=style)
     return table
 
 
-def _shifted(found: Comparison) -> Table:
-    table = _table(found, "macro-F1 under shift")
-    for name, one in found.shift.items():
-        row = [interval(run.shift[name]) for run in (found.first, found.other)]
+def _under_shift(comparison: Comparison) -> Table:
+    table = _table(comparison, "macro-F1 under shift")
+    for name, one in comparison.shift.items():
+        row = [interval(run.shift[name]) for run in (comparison.first, comparison.other)]
         table.add_row(name_of(name), *row, _coloured(name, one))
     return table
 
 
-def _table(found: Comparison, title: str) -> Table:
-    a, b = found.first.letter, found.other.letter
+def _table(comparison: Comparison, title: str) -> Table:
+    a, b = comparison.first.letter, comparison.other.letter
     table = _plain(title)
     table.add_column("score", no_wrap=True)
     for name in (a, b, f"{b} less {a}"):
@@ -79,20 +82,20 @@ def _plain(title: str) -> Table:
     )
 
 
-def _classes(found: Comparison) -> Table:
+def _classes(comparison: Comparison) -> Table:
     """Classes, or where there are many those of greatest difference."""
-    a, b = found.first.letter, found.other.letter
-    recall, f1 = (found.differences.per_class[name] for name in ("recall", "f1"))
+    a, b = comparison.first.letter, comparison.other.letter
+    recall, f1 = (comparison.differences.per_class[name] for name in ("recall", "f1"))
     table = _plain("by class")
     table.add_column("class", overflow="ellipsis", no_wrap=True, max_width=14)
     for name in ("n", f"{a} recall", f"{b} less {a}", f"{a} F1", f"{b} less {a}"):
         table.add_column(name, justify="right", no_wrap=True)
-    images = found.first.evidence.images
+    images = comparison.first.evidence.images
     order = np.argsort([-np.nan_to_num(abs(one.value)) for one in recall], kind="stable")
-    own = found.first.scores.per_class
+    own = comparison.first.scores.per_class
     for c in sorted(order[:_MOST_CLASSES].tolist()):
         table.add_row(
-            escape(found.first.evidence.class_names[c]),
+            escape(comparison.first.evidence.class_names[c]),
             str(images[c]),
             f"{100 * own['recall'][c].value:.1f}",
             _coloured("recall", recall[c]),
@@ -106,6 +109,6 @@ def _classes(found: Comparison) -> Table:
 
 def _coloured(name: str, one: Difference) -> Text:
     """Green or red where zero is not in the interval."""
-    if one.low <= 0 <= one.high or one.value != one.value:
+    if one.low <= 0 <= one.high or isnan(one.value):
         return Text(difference(one))
     return Text(difference(one), style="green" if better(name, one.value) else "red")

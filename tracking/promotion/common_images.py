@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from folds.errors import UserError, nearest
 from folds.evaluation.predictions import Predictions, ShiftPredictions
 from folds.evaluation.replicates import tally
-from folds.evaluation.shifted import shift_tally
+from folds.evaluation.shift_replicates import shift_tally
 from tracking.comparison.compare import same_groups, why_unpaired
 from tracking.comparison.evidence import Evidence, ExternalEvidence
 
@@ -20,6 +20,7 @@ class Contender:
     Parameters
     ----------
     version : str
+        Its number in the registry.
     kind : str
         best-fold, ensemble, soup or refit.
     evidence : Evidence
@@ -34,19 +35,30 @@ class Contender:
 
     @property
     def scores(self) -> dict[str, float]:
-        """By the names of ``--select-by``."""
-        found = pooled_scores("", self.evidence.oof)
+        """What the version is held against floors with, by the names of ``--select-by``.
+
+        Out of fold they are those of the folds' models, on external images the version's own.
+        """
+        scores = _pooled_scores("", self.evidence.oof)
         for name, external in self.externals.items():
             if self.kind in external.candidates:
-                found |= pooled_scores(f"external.{name}.", external.candidates[self.kind])
+                scores |= _pooled_scores(f"external.{name}.", external.candidates[self.kind])
         if self.evidence.shift is not None:
-            found |= shift_tally(self.evidence.shift).once()
-        return found
+            scores |= shift_tally(self.evidence.shift).observed()
+        return scores
 
 
 @dataclass(frozen=True)
 class PairedPredictions:
-    """Predictions of both for the same images."""
+    """Predictions of both for the same images.
+
+    Parameters
+    ----------
+    text : str
+        Which images these are, and why no others, for people.
+    champion, candidate : Predictions
+        The same rows, with the same groups.
+    """
 
     text: str
     champion: Predictions
@@ -60,9 +72,22 @@ class MissingEvidenceError(Exception):
 def common_predictions(
     candidate: Contender, champion: Contender, external: str | None
 ) -> PairedPredictions:
-    """Out-of-fold predictions where they are of the same splits, else the same external images."""
-    common = [n for n in candidate.externals if n in champion.externals]
-    common = [n for n in common if same_images(candidate, champion, n)]
+    """Choose what a candidate and a champion are compared on.
+
+    Parameters
+    ----------
+    external : str, optional
+        External images to compare on; default: out of fold where the splits are the same, else the
+        one external set that both have predicted.
+
+    Raises
+    ------
+    MissingEvidenceError
+        There are no predictions of both for the same images.
+    UserError
+        Neither run has external images of that name.
+    """
+    common = [name for name in candidate.externals if same_images(candidate, champion, name)]
     if external is not None:
         _check_external(candidate, champion, external, common)
         return on_external(candidate, champion, external, "")
@@ -92,6 +117,8 @@ def _why_not_out_of_fold(candidate: Evidence, champion: Evidence) -> str:
 
 def same_images(candidate: Contender, champion: Contender, name: str) -> bool:
     """Whether both versions have predicted the same external images with the same labels."""
+    if name not in champion.externals:
+        return False
     a, b = candidate.externals[name], champion.externals[name]
     if candidate.kind not in a.candidates or champion.kind not in b.candidates:
         return False
@@ -161,9 +188,9 @@ def _common(a: list[tuple[int, str]], b: list[tuple[int, str]]) -> tuple[NDArray
     return both[:, 0], both[:, 1]
 
 
-def pooled_scores(prefix: str, predictions: Predictions) -> dict[str, float]:
+def _pooled_scores(prefix: str, predictions: Predictions) -> dict[str, float]:
     """All pooled scores, their names behind a prefix."""
     return {
         f"{prefix}{name}": float(value[0])
-        for name, value in tally(predictions).once().pooled.items()
+        for name, value in tally(predictions).observed().pooled.items()
     }

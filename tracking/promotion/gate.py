@@ -13,10 +13,10 @@ from folds.evaluation.gains import Rivals
 from folds.evaluation.gate import Check, beats, floors, no_class_drops, no_worse_under_shift
 from tracking.comparison.evidence import (
     Evidence,
-    find_run,
     read_evidence,
     read_externals,
 )
+from tracking.comparison.runs import find_run
 from tracking.promotion.common_images import (
     Contender,
     MissingEvidenceError,
@@ -58,7 +58,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the checks have found.
+    """The results of all checks.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def _beats(
     external = {
         name: on_external(candidate, champion, name, "")
         for name in candidate.externals
-        if name in champion.externals and same_images(candidate, champion, name)
+        if same_images(candidate, champion, name)
     }
     rivals = Rivals(
         (pair.champion, pair.candidate),
@@ -171,13 +171,14 @@ def _contender(version: ModelVersion) -> Contender:
 
 def _run_of(version: ModelVersion) -> str:
     """Id of the run that made it; an older version has that of a fold's run."""
-    found = version.tags.get("crossfold.run") or version.run_id
-    if not found:
+    run_id = version.tags.get("crossfold.run") or version.run_id
+    if not run_id:
         raise UserError("it was not made by a run")
-    return str(found)
+    return str(run_id)
 
 
 def _shift(candidate: Evidence, champion: Evidence, confidence: float) -> Check:
+    """The check under shift; it is left out, not failed, where the candidate could not help it."""
     a, b = champion.shift, candidate.shift
     if a is None:
         return Check(_UNDER_SHIFT, None, "not measured in the champion's run")
@@ -190,6 +191,6 @@ def _shift(candidate: Evidence, champion: Evidence, confidence: float) -> Check:
     pair = corrupted_by_both(champion, candidate)
     if pair is None:
         return Check(_UNDER_SHIFT, None, "not the same images as in the champion's run")
-    found = no_worse_under_shift(*pair, confidence)
+    result = no_worse_under_shift(*pair, confidence)
     count = len(np.intersect1d(champion.shift_ids, candidate.shift_ids))
-    return replace(found, text=f"{found.text}; of {count} images")
+    return replace(result, text=f"{result.text}; of {count} images")

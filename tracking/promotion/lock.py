@@ -1,4 +1,8 @@
-"""A lock in the model registry, for what MLflow cannot do at once."""
+"""A lock in the model registry, for what MLflow cannot do in one step.
+
+A promotion reads the aliases and then writes several, and MLflow has no transaction for that. It
+does refuse a registered model whose name is taken, however many ask at once: that is the lock.
+"""
 
 import contextlib
 import time
@@ -40,8 +44,8 @@ class Lock:
     @property
     def held(self) -> bool:
         """Whether it is still there."""
-        there = _look(self.name)
-        return there is not None and there.owner == self.owner
+        holder = _holder(self.name)
+        return holder is not None and holder.owner == self.owner
 
     def check(self) -> None:
         """Raise RunError unless it is still there."""
@@ -74,7 +78,7 @@ def _acquire(name: str, owner: str) -> Lock:
     seen, since = None, time.monotonic()
     while True:
         _create(name, owner)
-        holder = _look(name)
+        holder = _holder(name)
         if holder is None:  # given back between the two
             continue
         if holder.owner == owner:
@@ -99,14 +103,14 @@ def _create(name: str, owner: str) -> None:
             raise
 
 
-def _look(name: str) -> Lock | None:
+def _holder(name: str) -> Lock | None:
     try:
-        found: RegisteredModel = MlflowClient().get_registered_model(name)
+        model: RegisteredModel = MlflowClient().get_registered_model(name)
     except mlflow.MlflowException as error:
         if error.error_code == _GONE:
             return None
         raise
-    return Lock(name, found.tags.get(_OWNER, ""), found.creation_timestamp)
+    return Lock(name, model.tags.get(_OWNER, ""), model.creation_timestamp)
 
 
 def _break(left: Lock) -> None:

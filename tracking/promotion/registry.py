@@ -157,10 +157,10 @@ def _check_champion(name: str, expected: str | None, why: str) -> None:
 def _aliases(name: str) -> dict[str, str]:
     client = MlflowClient()
     try:
-        found = client.get_registered_model(name).aliases
+        aliases = client.get_registered_model(name).aliases
     except mlflow.MlflowException:
         models = (model.name for model in client.search_registered_models())
-        known = [one for one in models if not one.startswith(PREFIX)]
+        known = [model for model in models if not model.startswith(PREFIX)]
         near = nearest(name, known) or (f"; there are: {', '.join(known[:5])}" if known else "")
         raise UserError(f"--model-name {name}: no such registered model{near}") from None
-    return {alias: str(version) for alias, version in found.items()}
+    return {alias: str(version) for alias, version in aliases.items()}

@@ -6,15 +6,15 @@ import re
 import jinja2
 from markupsafe import Markup
 
+from folds.config.scores import TITLES
 from folds.model.bundle import ModelCard
 from folds.model.licence import licence_of
 from tracking.report import parts
-from tracking.report.formatting import TITLES
 from tracking.summary import Estimate, Summary
 
 FILE = "MODEL_CARD.md"
 FEW = 30  # images of a class, below which its scores say little
-_NAMES = TITLES | {"ece": "calibration error (ECE)"}
+_NAMES = {**TITLES, "ece": "calibration error (ECE)"}
 _KINDS = {
     "best-fold": "the model of one fold, the one that scored best",
     "ensemble": "the mean of the probabilities of all folds' models",

@@ -1,16 +1,8 @@
 """Figures as they are written on a page."""
 
+from folds.config.scores import TITLES
 from tracking.summary import Estimate
 
-TITLES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro-F1",
-    "roc_auc": "ROC AUC",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "ece": "calibration error",
-}
 _SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "precision", "recall", "f1")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folds.arrays import Floats, Ints
+from folds.evaluation.predictions import sum_by_image
 from folds.pages.thumbs import thumb
 
 Pixels = Callable[[Ints], NDArray[np.uint8]]
@@ -79,14 +80,11 @@ def average_by_image(
     ids : ndarray of str, shape (M,)
         Equal ids are one image.
     """
-    _, first, image, counts = np.unique(
-        ids, return_index=True, return_inverse=True, return_counts=True
-    )
-    sums = np.zeros((len(first), probabilities.shape[1]))
-    np.add.at(sums, image, probabilities)
-    order = np.argsort(first)
-    rows = first[order]
-    return ImagePredictions(rows, ids[rows], labels[rows], (sums / counts[:, None])[order])
+    images = sum_by_image(ids, probabilities)
+    order = np.argsort(images.first)
+    rows = images.first[order]
+    means = images.sums / images.counts[:, None]
+    return ImagePredictions(rows, ids[rows], labels[rows], means[order])
 
 
 def confident_mistakes(

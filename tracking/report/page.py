@@ -8,6 +8,7 @@ from pathlib import Path
 import jinja2
 from PIL import Image
 
+from folds.config.scores import TITLES
 from folds.files import output_file
 from folds.pages.svg import palette
 from folds.pages.templates import environment
@@ -90,7 +91,7 @@ def _template() -> jinja2.Template:
 
 def _scored(rows: Sequence[parts.ScoreRow | CandidateSummary]) -> list[str]:
     """Names of the scores that any of the rows has, in the usual order."""
-    return [name for name in formatting.TITLES if any(name in row.scores.defined for row in rows)]
+    return [name for name in TITLES if any(name in row.scores.defined for row in rows)]
 
 
 def _chosen(summary: Summary) -> str:

@@ -7,7 +7,7 @@ from math import ceil, floor, inf
 import numpy as np
 from numpy.typing import NDArray
 
-from folds.config.selection import LOSSES
+from folds.config.scores import LOSSES
 from folds.pages.templates import number
 from tracking.report.formatting import figure, interval, points, title
 from tracking.summary import Case, ClassSummary, Estimate, Scores, Summary

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from folds.config import Config
 from folds.config.corruptions import CORRUPTIONS
-from folds.config.selection import LOSSES, SCORES, SelectBy
+from folds.config.scores import LOSSES, SCORES
+from folds.config.selection import SelectBy
 from folds.errors import UserError
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import log_loss
+from sklearn.metrics import brier_score_loss, log_loss
 
 from folds.evaluation.calibration import (
     brier,
@@ -24,6 +24,14 @@ class TestScores:
         assert brier(np.array([0, 1, 1, 2]), certain) == 0
         assert brier(np.array([1, 0, 2, 0]), certain) == 2
         assert brier(np.array([0]), np.float32([[0.5, 0.3, 0.2]])) == pytest.approx(0.38)
+
+    @given(st.integers(0, 10**6), st.integers(2, 12), st.integers(1, 60))
+    def test_brier_is_scikit_learns_to_rounding(self, seed, classes, count):
+        rng = np.random.default_rng(seed)
+        sure = rng.dirichlet(np.full(classes, rng.choice([0.05, 1.0, 20.0])), count)
+        labels = rng.integers(0, classes, count)
+        theirs = brier_score_loss(labels, sure, labels=range(classes), scale_by_half=False)
+        assert brier(labels, sure) == pytest.approx(theirs, abs=1e-12)
 
     def test_calibration_error_by_hand(self):
         sure = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])

@@ -6,11 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from folds.evaluation.classes import class_scores
 from folds.evaluation.intervals import intervals, shift_intervals
 from folds.evaluation.metrics import scores
 from folds.evaluation.predictions import Predictions, ShiftPredictions
-from folds.evaluation.replicates import drawn, replicated, tally
+from folds.evaluation.replicates import bootstrap_counts, tally
 from tests.folds.evaluation.synthetic import coverage, synthetic
 
 
@@ -31,14 +30,14 @@ class TestReplicates:
     @given(st.integers(0, 10**6))
     def test_as_they_are_the_scores_are_scikit_learns(self, seed):
         predictions = some(seed)
-        found = {n: float(v[0]) for n, v in tally(predictions).once().pooled.items()}
+        found = {n: float(v[0]) for n, v in tally(predictions).observed().pooled.items()}
         assert found == pytest.approx(scores(predictions.labels, predictions.probabilities))
 
     @settings(max_examples=20, deadline=None)
     @given(st.integers(0, 10**6))
     def test_a_replicate_is_a_set_of_rows_repeated(self, seed):
         predictions = some(seed)
-        counts = next(drawn(int(predictions.clusters.max()) + 1, 2, seed))
+        counts = next(bootstrap_counts(int(predictions.clusters.max()) + 1, 2, seed))
         found = tally(predictions).scores(counts)
         for number in range(2):
             times = counts[:, number].astype(int)[predictions.clusters]
@@ -50,14 +49,14 @@ class TestReplicates:
 
     def test_do_not_depend_on_how_many_fit_into_memory(self, monkeypatch):
         found = tally(some(0))
-        whole = replicated(found, 50, 1)
-        monkeypatch.setattr("folds.evaluation.replicates._CELLS", 7 * found.clusters)
-        parts = replicated(found, 50, 1)
+        whole = found.bootstrap(50, 1)
+        monkeypatch.setattr("folds.evaluation.replicates._MOST_COUNTS", 7 * found.clusters)
+        parts = found.bootstrap(50, 1)
         for name, values in whole.pooled.items():
             np.testing.assert_allclose(parts.pooled[name], values, atol=1e-12)
 
     def test_each_draws_as_many_clusters_as_there_are(self):
-        (counts,) = drawn(30, 40, 0)
+        (counts,) = bootstrap_counts(30, 40, 0)
         assert counts.shape == (30, 40)
         assert (counts.sum(axis=0) == 30).all()
 
@@ -66,22 +65,21 @@ class TestClassScores:
     def test_are_scikit_learns(self):
         predictions = some(3)
         labels, chances = predictions.labels, predictions.probabilities
-        found = class_scores(labels, chances)
-        expected = metrics.precision_recall_fscore_support(labels, chances.argmax(axis=1))
-        for own, theirs in zip(
-            (found.precision, found.recall, found.f1, found.support), expected, strict=True
-        ):
-            np.testing.assert_allclose(own, theirs)
+        own = {name: each[:, 0] for name, each in tally(predictions).observed().per_class.items()}
+        theirs = metrics.precision_recall_fscore_support(labels, chances.argmax(axis=1))
+        for name, expected in zip(("precision", "recall", "f1"), theirs, strict=False):
+            np.testing.assert_allclose(own[name], expected)
         for c in range(5):
-            assert found.roc_auc[c] == pytest.approx(
+            assert own["roc_auc"][c] == pytest.approx(
                 metrics.roc_auc_score(labels == c, chances[:, c])
             )
 
     def test_of_a_class_that_is_not_there_are_not_defined(self):
-        found = class_scores(np.array([0, 0, 1]), np.eye(3)[[0, 1, 1]] * 0.9 + 0.1 / 3)
-        assert math.isnan(found.recall[2])
-        assert math.isnan(found.roc_auc[2])
-        assert found.support.tolist() == [2, 1, 0]
+        probabilities = np.eye(3)[[0, 1, 1]] * 0.9 + 0.1 / 3
+        predictions = Predictions(np.array([0, 0, 1]), probabilities, np.arange(3))
+        per_class = tally(predictions).observed().per_class
+        assert math.isnan(per_class["recall"][2, 0])
+        assert math.isnan(per_class["roc_auc"][2, 0])
 
 
 class TestIntervals:

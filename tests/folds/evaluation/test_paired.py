@@ -5,15 +5,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from folds.evaluation.metrics import scores
-from folds.evaluation.paired import (
-    bootstrap_difference,
-    corrected_t,
-    fold_differences,
-    holm,
-    mcnemar,
-    shift_difference,
-)
+from folds.evaluation.paired import bootstrap_difference, fold_differences, shift_difference
 from folds.evaluation.predictions import Predictions, ShiftPredictions
+from folds.evaluation.significance import corrected_t, holm, mcnemar
 from tests.folds.evaluation.synthetic import rivals
 
 DIFFERENCES = st.lists(st.floats(-1, 1).map(lambda x: round(x, 4)), min_size=2, max_size=30)

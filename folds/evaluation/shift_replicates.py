@@ -1,4 +1,7 @@
-"""Scores under corruptions of many bootstrap replicates at once."""
+"""Scores under corruptions of many bootstrap replicates at once, see `folds.evaluation.replicates`.
+
+The values are those of `folds.evaluation.shift`, whose functions score one set of predictions.
+"""
 
 from dataclasses import dataclass
 
@@ -7,18 +10,19 @@ from scipy.sparse import csr_array
 
 from folds.arrays import Doubles, Ints
 from folds.evaluation.predictions import ShiftPredictions
-from folds.evaluation.replicates import drawn, mean_there
+from folds.evaluation.replicates import bootstrap_counts, mean_of_defined
 
 
 @dataclass(frozen=True)
 class ShiftTally:
-    """What the scores under corruptions follow from, by cluster.
+    """The sums by cluster that the scores under corruptions follow from.
 
     Parameters
     ----------
     corruptions : tuple of str
         Names of the K rows of predictions; a name is there once for each severity.
     classes, clusters : int
+        C and G.
     images : csr_array, shape (C, G)
         Of each class.
     predicted, hits : csr_array, shape (K C, G)
@@ -51,32 +55,37 @@ class ShiftTally:
         predicted, hits = ((m @ counts).reshape(shape) for m in (self.predicted, self.hits))
         with np.errstate(invalid="ignore", divide="ignore"):
             f1 = np.where(images > 0, 2 * hits / (images + predicted), np.nan)
-        macro = [mean_there(one) for one in f1]
-        right = hits.sum(axis=1) / images.sum(axis=0)
+        macro_f1 = [mean_of_defined(by_class) for by_class in f1]
+        accuracy = hits.sum(axis=1) / images.sum(axis=0)
         names = list(dict.fromkeys(self.corruptions))
         rows = {n: [k for k, own in enumerate(self.corruptions) if own == n] for n in names}
-        each = {f"shift.{n}": np.mean([macro[k] for k in rows[n]], axis=0) for n in names}
-        accuracy = np.mean([right[rows[n]].mean(axis=0) for n in names], axis=0)
-        mean = np.mean(list(each.values()), axis=0)
-        worst = np.min(list(each.values()), axis=0)
-        return {"shift.macro_f1": mean, "shift.accuracy": accuracy, "shift.worst": worst, **each}
+        each = {f"shift.{n}": np.mean([macro_f1[k] for k in rows[n]], axis=0) for n in names}
+        return {
+            "shift.macro_f1": np.mean(list(each.values()), axis=0),
+            "shift.accuracy": np.mean([accuracy[rows[n]].mean(axis=0) for n in names], axis=0),
+            "shift.worst": np.min(list(each.values()), axis=0),
+            **each,
+        }
 
-    def once(self) -> dict[str, float]:
-        """The scores of the predictions as they are."""
-        found = self.scores(np.ones((self.clusters, 1)))
-        return {name: float(value[0]) for name, value in found.items()}
+    def observed(self) -> dict[str, float]:
+        """The scores of the predictions themselves."""
+        scores = self.scores(np.ones((self.clusters, 1)))
+        return {name: float(value[0]) for name, value in scores.items()}
 
-    def replicated(self, replicates: int, seed: int) -> dict[str, Doubles]:
-        """`scores` of bootstrap replicates; with the same seed and clusters, of the same draws."""
-        parts = [self.scores(counts) for counts in drawn(self.clusters, replicates, seed)]
-        return {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
+    def bootstrap(self, replicates: int, seed: int) -> dict[str, Doubles]:
+        """Scores of bootstrap replicates; the same seed and number of clusters, the same draws."""
+        parts = [
+            self.scores(counts) for counts in bootstrap_counts(self.clusters, replicates, seed)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def shift_tally(predictions: ShiftPredictions) -> ShiftTally:
     """Sum up predictions by corruption and cluster."""
     labels, codes, classes = predictions.labels, predictions.clusters, predictions.classes
     size, cases = int(codes.max()) + 1, len(predictions.predicted)
-    where = predictions.predicted + classes * np.arange(cases)[:, None]
+    # a number for each pair of corruption and predicted class, flat
+    predicted = (predictions.predicted + classes * np.arange(cases)[:, None]).ravel()
     hit = (predictions.predicted == labels).ravel()
     columns = np.tile(codes, cases)
     return ShiftTally(
@@ -84,10 +93,11 @@ def shift_tally(predictions: ShiftPredictions) -> ShiftTally:
         classes,
         size,
         _counts(labels, codes, (classes, size)),
-        _counts(where.ravel(), columns, (cases * classes, size)),
-        _counts(where.ravel()[hit], columns[hit], (cases * classes, size)),
+        _counts(predicted, columns, (cases * classes, size)),
+        _counts(predicted[hit], columns[hit], (cases * classes, size)),
     )
 
 
 def _counts(rows: Ints, columns: Ints, shape: tuple[int, int]) -> csr_array:
+    """How often each pair of row and column occurs."""
     return csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
