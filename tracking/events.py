@@ -54,7 +54,7 @@ class Finished:
 
     Parameters
     ----------
-    best_epoch : int
+    kept_epoch : int
         From 0.
     scores : mapping of str to float
         Of the best epoch, by the names of ``--select-by``; those in other views begin with
@@ -63,7 +63,7 @@ class Finished:
 
     task: int
     time: int = 0
-    best_epoch: int
+    kept_epoch: int
     scores: Mapping[str, float]
 
 

@@ -38,7 +38,7 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], title: str
     return figure
 
 
-def curves_figure(history: Sequence[EpochReport], best_epoch: int, title: str) -> Figure:
+def curves_figure(history: Sequence[EpochReport], kept_epoch: int, title: str) -> Figure:
     """Draw losses and validation scores over the epochs, with stage limits and the best epoch.
 
     Parameters
@@ -64,7 +64,7 @@ def curves_figure(history: Sequence[EpochReport], best_epoch: int, title: str) -
             ms=3,
         )
     for axes, name in ((loss, "loss"), (score, "validation score")):
-        axes.axvline(best_epoch + 1, color=_INK, lw=0.8, ls=":", label="best epoch")
+        axes.axvline(kept_epoch + 1, color=_INK, lw=0.8, ls=":", label="kept epoch")
         limits = [b.epoch + 0.5 for a, b in pairwise(history) if a.stage != b.stage]
         for limit in limits:
             axes.axvline(limit, color="0.6", lw=1.5, label="_" * (limit > limits[0]) + "new stage")

@@ -48,7 +48,7 @@ class Pages:
 
 
 def fold_note(
-    pages: Pages, run: str, best_epoch: str, scores: Mapping[str, float], pictures: Sequence[str]
+    pages: Pages, run: str, kept_epoch: str, scores: Mapping[str, float], pictures: Sequence[str]
 ) -> str:
     """Description of a fold's run.
 
@@ -56,10 +56,10 @@ def fold_note(
     ----------
     run : str
         Its id.
-    best_epoch : str
+    kept_epoch : str
         As ``3 of 8``.
     scores : mapping
-        Of the best epoch, by the names of ``--select-by``; those in other views begin with
+        Of the epoch that was kept, by the names of ``--select-by``; those in other views begin with
         ``tta_`` or ``augmented_``.
     pictures : sequence of str
         Names of its files that are pictures.
@@ -70,7 +70,7 @@ def fold_note(
         [title, *(figure(scores.get(start + n)) for n in SHOWN)] for title, start in _sets(scores)
     ]
     scored = table(["images", *SHOWN.values()], rows) if rows else ""
-    return "\n\n".join([" · ".join(links), scored, f"Best epoch {best_epoch}."])
+    return "\n\n".join([" · ".join(links), scored, f"Epoch {kept_epoch} was kept."])
 
 
 def _sets(scores: Mapping[str, float]) -> list[tuple[str, str]]:

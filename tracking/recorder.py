@@ -242,8 +242,8 @@ class Recorder:
 
     def _finish(self, task: str, event: Finished, files: FoldFiles) -> None:
         run = self.runs.folds[task]
-        best = event.best_epoch
-        facts = {**event.scores, "best_epoch": best + 1}
+        best = event.kept_epoch
+        facts = {**event.scores, "kept_epoch": best + 1}
         facts["initial_loss"] = files.outcome.history[0].first_loss
         odd = odd_initial_loss(facts["initial_loss"], len(self._classes))
         if odd is not None:

@@ -57,7 +57,7 @@ class FoldSummary(_Part):
     repeat: int
     fold: int
     mlflow_run: str
-    best_epoch: int = Field(description="From 1.")
+    kept_epoch: int = Field(description="From 1; --choose-epoch says which one that is.")
     averaged: bool = Field(
         description="Whether the moving average of the weights was kept (--ema), being better."
     )
@@ -66,7 +66,7 @@ class FoldSummary(_Part):
     images_per_second: float = Field(
         description="Training images a second, median of the last stage's epochs."
     )
-    scores: Scores = Field(description="Of the best epoch, on the fold's validation part.")
+    scores: Scores = Field(description="Of the epoch that was kept, on the fold's validation part.")
     other_views: dict[str, Scores] = Field(
         description="The same in other views: tta with --tta, augmented with --val-augment."
     )
@@ -156,11 +156,17 @@ class Calibration(_Part):
     )
 
 
-class Gap(_Part):
-    """What choosing the best epoch by the validation part gains on it; means over the folds."""
+class EpochChoice(_Part):
+    """What choosing an epoch by the images that are scored gains; means over the folds."""
 
-    best: float = Field(description="Value of --select-by of the best epoch.")
+    rule: Literal["last", "best", "crossfit"] = Field(
+        description="Which epoch's predictions the pooled scores are of (--choose-epoch)."
+    )
+    best: float = Field(description="Value of --select-by of each fold's best epoch: flatters.")
     last: float = Field(description="Of the last one.")
+    crossfit: float | None = Field(
+        description="Of the one that the other folds choose; null in what was a file of format 1."
+    )
 
 
 class CandidateSummary(_Part):
@@ -241,7 +247,7 @@ class Summary(_Part):
     )
     classes: list[ClassSummary]
     calibration: Calibration
-    gap: Gap
+    epoch_choice: EpochChoice
     oof_other_views: dict[str, Scores] = Field(
         description="The same in other views: tta with --tta, augmented with --val-augment."
     )

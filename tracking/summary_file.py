@@ -42,9 +42,10 @@ def _upgrade(content: dict[str, Any]) -> None:
     content |= {"format": "crossfold-summary/2"} | dict.fromkeys(_NEW)
     content["oof_other_views"] = content.pop("oof_beside")
     for fold in content["folds"]:
-        fold["other_views"] = fold.pop("beside")
+        fold["other_views"], fold["kept_epoch"] = fold.pop("beside"), fold.pop("best_epoch")
         repeat = f"repeat {fold['repeat'] + 1} " if content["config"]["repeats"] > 1 else ""
         fold["name"] = f"{repeat}fold {fold['fold'] + 1}"
+    content["epoch_choice"] = content.pop("gap") | {"rule": "best", "crossfit": None}
     if content["oof_shift"] is not None:
         content["oof_shift"]["clean"] = None
 

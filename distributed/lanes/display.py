@@ -86,11 +86,11 @@ class Display:
                 return f"{head}  " + "  ".join(f"{name} {cell}" for name, cell in words)
             case Finished(scores=scores) if "accuracy" in scores:
                 return (
-                    f"{head}  finished: best epoch {event.best_epoch + 1}, accuracy "
+                    f"{head}  finished: epoch {event.kept_epoch + 1}, accuracy "
                     f"{scores['accuracy']:.3f}, macro-F1 {scores['macro_f1']:.3f}"
                 )
             case Finished():  # a refit has no validation part
-                return f"{head}  finished: {event.best_epoch + 1} epochs on all images"
+                return f"{head}  finished: {event.kept_epoch + 1} epochs on all images"
             case Failed():
                 return f"{head}  failed: {event.cause}"
 

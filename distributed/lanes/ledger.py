@@ -202,7 +202,7 @@ class Ledger:
         scores = dict(outcome.measured)
         for view, own in outcome.other_view_scores.items():
             scores |= {f"{view}_{name}": value for name, value in own.items()}
-        self.record(Finished(task=task, best_epoch=outcome.kept_epoch, scores=scores))
+        self.record(Finished(task=task, kept_epoch=outcome.kept_epoch, scores=scores))
 
     def events(self, first: int) -> list[Event]:
         """The journal from an event on."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from distributed.outcome.pooling import Pooled, Results
+from distributed.outcome.pooling import Pooled, Results, crossfitted
 from folds.arrays import Floats, Ints
 from folds.evaluation.calibration import out_of_fold_temperature
 from folds.evaluation.intervals import Interval, Intervals, intervals, shift_intervals
@@ -30,8 +30,9 @@ class Assessment:
         Of those.
     shift : dict of str to Interval
         shift.accuracy and shift.macro_f1; empty without ``--shift``.
-    best, last : float
-        Value of ``--select-by`` of the best and the last epoch, in the mean over folds.
+    best, last, crossfit : float
+        Value of ``--select-by`` of each fold's best and last epoch, and of the one that the other
+        folds choose; means over folds.
     """
 
     oof: Intervals
@@ -42,6 +43,7 @@ class Assessment:
     shift: dict[str, Interval]
     best: float
     last: float
+    crossfit: float
 
 
 def assess(images: ImageSet, pooled: Pooled, results: Results) -> Assessment:
@@ -54,6 +56,8 @@ def assess(images: ImageSet, pooled: Pooled, results: Results) -> Assessment:
     """
     oof = pooled.oof
     calibrated, temperature = out_of_fold_temperature(oof.labels, pooled.served, oof.folds)
+    epochs = crossfitted(results)
+    crossfit = [result.history[e].score for result, e in zip(results, epochs, strict=True)]
     return Assessment(
         oof=intervals(oof),
         support=np.bincount(oof.labels, minlength=len(images.class_names)),
@@ -63,6 +67,7 @@ def assess(images: ImageSet, pooled: Pooled, results: Results) -> Assessment:
         shift=_shift(images, pooled),
         best=float(np.mean([result.best.score for result in results])),
         last=float(np.mean([result.history[-1].score for result in results])),
+        crossfit=float(np.mean(crossfit)),
     )
 
 

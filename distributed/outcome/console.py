@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tracking.mlflow_pages import SHOWN, Pages, figure, table
+from tracking.report.parts import epoch_words
 from tracking.summary import Estimate, ScoredOn, Scores, Summary
 
 
@@ -17,10 +18,10 @@ def print_summary(console: Console, summary: Summary, look: str) -> None:
     """
     grid = Table(title="out-of-fold scores", title_justify="left")
     grid.add_column("fold")
-    for name in ("best epoch", *SHOWN.values()):
+    for name in ("epoch", *SHOWN.values()):
         grid.add_column(name, justify="right")
     for fold in summary.folds:
-        grid.add_row(fold.name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores))
+        grid.add_row(fold.name, f"{fold.kept_epoch}/{fold.epochs}", *_row(fold.scores))
     grid.add_section()
     spread = [summary.over_folds.get(key) for key in SHOWN]
     grid.add_row("mean", "", *(f"{s.mean:.3f}" if s else "-" for s in spread))
@@ -53,21 +54,21 @@ def markdown(summary: Summary) -> str:
         *([name, "", *_row(scores)] for name, scores in _other_views(summary)),
     ]  # first, since MLflow folds what follows away
     rows += [
-        [fold.name, f"{fold.best_epoch}/{fold.epochs}", *_row(fold.scores)]
+        [fold.name, f"{fold.kept_epoch}/{fold.epochs}", *_row(fold.scores)]
         for fold in summary.folds
     ]
-    scores = table(["fold", "best epoch", *SHOWN.values()], rows)
+    scores = table(["fold", "epoch", *SHOWN.values()], rows)
     return "\n\n".join([pages.links, scores, *_lines(summary)])
 
 
 def _lines(summary: Summary) -> list[str]:
     """Calibration, corruptions, other images, the model: a line each, for screen and MLflow."""
-    calibration, gap = summary.calibration, summary.gap
+    calibration = summary.calibration
     raw, mended = summary.oof.ece, calibration.scores["ece"].value
     lines = [
         f"trust     calibration error {raw:.3f}, {mended:.3f} at temperature "
-        f"{calibration.temperature:.2f}; choosing the best epoch gained {gap.best - gap.last:.4f} "
-        f"{summary.config['select_by']} over the last"
+        f"{calibration.temperature:.2f}",
+        f"epochs    {epoch_words(summary)}",
     ]
     if (shift := summary.oof_shift) is not None:
         lines.append(

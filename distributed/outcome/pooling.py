@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from folds.arrays import Floats, Ints
 from folds.config.corruptions import suite
+from folds.evaluation.epoch_choice import crossfit_epochs
+from folds.evaluation.metrics import softmax
 from folds.evaluation.predictions import CorruptedPredictions, Predictions, UnseenPredictions
 from folds.prepare import Prepared
 from folds.training.outcome import FoldOutcome
@@ -44,7 +46,8 @@ class Pooled:
     ids : ndarray of str, shape (M,)
         Images of the rows of `oof`; M is images times repeats.
     oof : Predictions
-        Of each image, by the models that had not seen it.
+        Of each image, by the models that had not seen it, after the epoch that was kept; with
+        ``--choose-epoch crossfit`` after the one that the other folds choose.
     other_views : dict of str to ndarray of float32, shape (M, C)
         The same in other views, by their names; rows as those of `oof`.
     shift : PooledShift
@@ -79,9 +82,11 @@ def pool(prepared: Prepared, results: Results) -> Pooled:
     def joined(parts: Iterable[Floats]) -> Floats:
         return np.concatenate(list(parts))[order]
 
+    crossfit = problem.config.evaluation.choose_epoch == "crossfit"
+    epochs = crossfitted(results) if crossfit else [result.kept_epoch for result in results]
     oof = Predictions(
         labels=images.labels[rows],
-        probabilities=joined(result.probabilities for result in results),
+        probabilities=joined(_probabilities(*pair) for pair in zip(results, epochs, strict=True)),
         groups=images.groups[rows],
         fold=fold,
         repeat=repeat,
@@ -106,6 +111,23 @@ def pool(prepared: Prepared, results: Results) -> Pooled:
         _holdout(prepared, results),
         external,
     )
+
+
+def crossfitted(results: Results) -> list[int]:
+    """For each fold the epoch, from 0, that the other folds of its repeat would choose."""
+    epochs: dict[tuple[int, int], int] = {}
+    for repeat in {result.repeat for result in results}:
+        own = [result for result in results if result.repeat == repeat]
+        chosen = crossfit_epochs([[report.score for report in one.history] for one in own])
+        epochs |= {(repeat, one.fold): int(e) for one, e in zip(own, chosen, strict=True)}
+    return [epochs[result.repeat, result.fold] for result in results]
+
+
+def _probabilities(outcome: FoldOutcome, epoch: int) -> Floats:
+    """Probabilities (V, C) of a fold after an epoch; other epochs' are of logits in float16."""
+    if epoch == outcome.kept_epoch:
+        return outcome.probabilities
+    return softmax(outcome.epoch_logits[epoch].astype(np.float32))
 
 
 def _where(prepared: Prepared, parts: list[Ints]) -> tuple[Ints, Ints, Ints]:

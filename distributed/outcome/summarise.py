@@ -24,9 +24,9 @@ from tracking.summary import (
     Case,
     ClassSummary,
     CleanScores,
+    EpochChoice,
     Estimate,
     FoldSummary,
-    Gap,
     MlflowIds,
     Registered,
     Runtime,
@@ -88,7 +88,12 @@ def summarise(
         calibration=Calibration(
             temperature=assessment.temperature, scores=_estimates(assessment.after.pooled)
         ),
-        gap=Gap(best=assessment.best, last=assessment.last),
+        epoch_choice=EpochChoice(
+            rule=run.config.evaluation.choose_epoch,
+            best=assessment.best,
+            last=assessment.last,
+            crossfit=assessment.crossfit,
+        ),
         oof_other_views={
             view: Scores.of(scores(labels, probabilities))
             for view, probabilities in pooled.other_views.items()
@@ -129,7 +134,7 @@ def _fold(run: Run, task: int, result: FoldOutcome) -> FoldSummary:
         repeat=repeat,
         fold=fold,
         mlflow_run=run.recorder.runs.folds[str(task)],
-        best_epoch=result.kept_epoch + 1,
+        kept_epoch=result.kept_epoch + 1,
         averaged=result.averaged,
         epochs=len(result.history),
         **_speed(result.history, len(run.prepared.problem.stages)),

@@ -55,12 +55,18 @@ def guesses(labels, classes, skill, rng):
     return (sure / sure.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+def kept_of(problem, values):
+    """The epoch that the settings keep."""
+    last = problem.config.evaluation.choose_epoch == "last"
+    return len(values) - 1 if last else int(np.argmax(values))
+
+
 def epochs_of(problem, probabilities, epochs):
     """Logits after each epoch, less sure the earlier; of none but for ``crossfit``."""
     crossfit = problem.config.evaluation.choose_epoch == "crossfit"
     sure = [(epoch + 1) / epochs for epoch in range(epochs if crossfit else 0)]
     each = [factor * np.log(probabilities) for factor in sure]
-    return np.array(each, np.float16).reshape(-1, *probabilities.shape)
+    return np.array(each, np.float16).reshape(len(each), *probabilities.shape)
 
 
 def history(values):
@@ -91,7 +97,7 @@ def fold_of(problem, repeat, fold, *, skill=0.7, values=(0.5, 0.6, 0.4), weights
     return FoldResult(
         repeat=repeat, fold=fold, rows=rows, probabilities=found,
         weights=weights_of(problem, fold) if weights is None else weights,
-        history=history(values), kept_epoch=int(np.argmax(values)), averaged=False, scores=own,
+        history=history(values), kept_epoch=kept_of(problem, values), averaged=False, scores=own,
         holdout=guesses(images.labels[held_out], classes, skill, rng), other_views=other_views,
         other_view_scores={
             view: scores(true, seen) for view, seen in other_views.items() if len(rows)

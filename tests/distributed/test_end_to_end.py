@@ -260,7 +260,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result_and_its_refit(done, tmp_p
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert len(summary["folds"]) == 2
     (refit,) = [run for run in runs if run.data.tags["crossfold.kind"] == "refit"]
-    best = [fold["best_epoch"] for fold in summary["folds"]]
+    best = [fold["kept_epoch"] for fold in summary["folds"]]
     assert (
         len(client.get_metric_history(refit.info.run_id, "train_loss"))
         == round(np.mean(best) - 1) + 1

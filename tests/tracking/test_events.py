@@ -24,7 +24,7 @@ events = st.one_of(
     ),
     st.builds(EpochEnded, **common, report=reports),
     st.builds(
-        Finished, **common, best_epoch=st.integers(0), scores=st.dictionaries(names, numbers)
+        Finished, **common, kept_epoch=st.integers(0), scores=st.dictionaries(names, numbers)
     ),
     st.builds(Failed, **common, cause=st.text()),
 )  # fmt: skip

@@ -18,9 +18,9 @@ def test_the_confusion_matrix_shows_every_count(classes, tmp_path):
     assert words == (["7"] * classes if classes <= 30 else [])
 
 
-def test_the_curves_mark_the_best_epoch(tmp_path):
+def test_the_curves_mark_the_kept_epoch(tmp_path):
     figure = curves_figure(HISTORY, 1, "fold 1")
     figure.savefig(tmp_path / "x.png")
     lines = {line.get_label(): line for line in figure.axes[1].lines}
-    assert list(lines["best epoch"].get_xdata()) == [2, 2]
+    assert list(lines["kept epoch"].get_xdata()) == [2, 2]
     assert list(lines["accuracy"].get_ydata()) == [0, 0.25, 0.5]

@@ -35,7 +35,7 @@ def events(tasks=1):
         for report in HISTORY:
             yield EpochEnded(**at, report=report)
         scores = {"accuracy": 0.5, "roc_auc": float("nan")} | FURTHER
-        yield Finished(**at, best_epoch=2, scores=scores)
+        yield Finished(**at, kept_epoch=2, scores=scores)
 
 
 def fold_files(bundle, labels, probabilities):
@@ -83,7 +83,7 @@ def test_a_fold_becomes_a_finished_child_run(recorder, files):
         "fold_class_counts": "{'a': 6, 'b': 2}",
     }  # fmt: skip
     assert child.data.params["stages"] == "1:3:0.001"
-    assert child.data.metrics["best_epoch"] == 3
+    assert child.data.metrics["kept_epoch"] == 3
     assert child.data.metrics["initial_loss"] == 2.1
     assert "roc_auc" not in child.data.metrics
     client = mlflow.MlflowClient()
@@ -143,7 +143,7 @@ def test_registering_twice_makes_one_version(recorder, bundle):
 def test_final_scores_have_no_step_and_stand_in_groups(recorder, files):
     write(recorder, events(), files)
     client, run = mlflow.MlflowClient(), recorder.runs.folds["0"]
-    finals = {"accuracy", "best_epoch", "shift/blur", "shift/macro_f1", "external/lab/accuracy"}
+    finals = {"accuracy", "kept_epoch", "shift/blur", "shift/macro_f1", "external/lab/accuracy"}
     found = client.get_run(run).data.metrics
     assert finals <= set(found)
     assert found["shift/accuracy"] == 0.25
@@ -162,7 +162,7 @@ def test_a_fold_is_described_with_a_table_and_links(recorder, files):
     write(recorder, events(), files)
     run = mlflow.MlflowClient().get_run(recorder.runs.folds["0"])
     note = run.data.tags["mlflow.note.content"]
-    assert "Best epoch 3 of 3." in note
+    assert "Epoch 3 of 3 was kept." in note
     assert [line for line in note.splitlines() if line.startswith("|")] == [
         "| images | accuracy | macro-F1 | AUC | log loss |",
         "| :-- | --: | --: | --: | --: |",

@@ -67,7 +67,7 @@ def _curves(
                 train = [report.train_loss for report in history]
                 axes.plot(epochs, train, color=colour, lw=0.9, alpha=0.55, ls=(0, (4, 2)))
             axes.plot(epochs, values, color=colour, label=fold.name, **strength)
-            best = fold.best_epoch - 1
+            best = fold.kept_epoch - 1
             axes.plot(epochs[best], values[best], "o", color=colour, ms=5.5, mec=PAPER, mew=0.8)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
         axes.grid(axis="y", color=INK, alpha=0.1, lw=0.7)

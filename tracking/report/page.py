@@ -50,7 +50,7 @@ def write_report(path: Path, summary: Summary, visuals: Visuals) -> None:
         verdict=parts.verdict(summary),
         headlines=parts.headlines(summary),
         score_scale=parts.score_scale(summary.oof_intervals),
-        gap=parts.gap_words(summary),
+        epochs=parts.epoch_words(summary),
         elsewhere=parts.elsewhere(summary),
         chosen=chosen,
         fold_scale=parts.scale([getattr(f.scores, chosen) for f in summary.folds], step=0.02),

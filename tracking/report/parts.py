@@ -7,9 +7,9 @@ from math import ceil, floor, inf
 import numpy as np
 from numpy.typing import NDArray
 
-from folds.config.scores import LOSSES
+from folds.config.scores import LOSSES, TITLES
 from folds.pages.templates import number
-from tracking.report.formatting import figure, interval, points, title
+from tracking.report.formatting import figure, interval, title
 from tracking.summary import Case, ClassSummary, Estimate, Scores, Summary
 
 MANY = 16  # classes beyond which a matrix has small cells
@@ -260,14 +260,23 @@ def _heat(share: float) -> float:
     return round(_STRONGEST * min(max(share, 0.0), 1.0), 3)
 
 
-def gap_words(summary: Summary) -> str:
-    """What the selection bias is, in a sentence."""
-    metric, gap = summary.config["select_by"], summary.gap
-    # The value of a loss alone is its negative (larger is better); people know it as it is.
+_EPOCHS = {
+    "last": "each fold's last epoch",
+    "crossfit": "the epoch that the other folds choose",
+    "best": "each fold's best epoch, chosen on these very images, which flatters",
+}
+
+
+def epoch_words(summary: Summary) -> str:
+    """Which epochs the pooled scores are of, and what others would show; without a full stop."""
+    choice, metric = summary.epoch_choice, summary.config["select_by"]
+    # the value of a loss alone is its negative (larger is better); people know it as it is
     turn = -1 if metric in LOSSES else 1
-    best, last = figure(turn * gap.best, metric), figure(turn * gap.last, metric)
+    values = {rule: getattr(choice, rule) for rule in _EPOCHS}
+    shown = {rule: f"{turn * value:.3f}" for rule, value in values.items() if value is not None}
+    own = shown.pop(choice.rule)
+    others = "; ".join(f"of {_EPOCHS[rule]}: {value}" for rule, value in shown.items())
     return (
-        f"Choosing the best epoch by {title(metric)} gains {points(gap.best - gap.last, metric)} "
-        f"over the last epoch (mean over folds {best} against {last}); choosing on the same images "
-        "can explain at most about that much of the scores."
+        f"scores are of {_EPOCHS[choice.rule]}: {TITLES.get(metric, metric)} {own} in the mean over folds; "
+        f"{others}"
     )

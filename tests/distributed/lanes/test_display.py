@@ -45,8 +45,8 @@ def test_a_terminal_gets_a_row_a_fold():
 
 
 def test_ends_are_told():
-    finished = Finished(task=0, best_epoch=2, scores={"accuracy": 0.9, "macro_f1": 0.8})
+    finished = Finished(task=0, kept_epoch=2, scores={"accuracy": 0.9, "macro_f1": 0.8})
     failed = Failed(task=1, cause="the loss became nan")
     text = shown([finished, failed], terminal=False)
-    assert "best epoch 3, accuracy 0.900" in text
+    assert "finished: epoch 3, accuracy 0.900" in text
     assert "fold 2  failed: the loss became nan" in text

@@ -50,12 +50,14 @@ def test_no_fold_is_calibrated_by_itself(said):
     np.testing.assert_allclose(found.calibrated, expected, atol=1e-6)
 
 
-def test_the_gap_is_the_mean_over_folds_of_best_and_last_epoch(tmp_path):
+def test_values_of_the_epochs_that_could_be_scored_are_means_over_folds(tmp_path):
     def fold(problem, repeat, number):
         return fold_of(problem, repeat, number, values=((0.2, 0.9, 0.5), (0.3, 0.1))[number])
 
     _, found = assessed(tmp_path, problem_of(), fold)
     assert (found.best, found.last) == pytest.approx((0.6, 0.3))
+    # the second fold likes epoch 1, the first of the two that both have epoch 2
+    assert found.crossfit == pytest.approx((0.2 + 0.1) / 2)
 
 
 def test_corrupted_images_have_intervals_where_there_are_any(said, tmp_path):

@@ -61,8 +61,10 @@ def test_the_screen_names_everything(everything):
         f"{shift.images} images under 19 corruptions: accuracy {shift.accuracy:.3f}, macro-F1 "
         f"{shift.macro_f1:.3f}; worst {shift.worst.replace('_', ' ')}, {shift.worst_macro_f1:.3f}"
     )
-    gap = summary.gap
-    assert f"gained {gap.best - gap.last:.4f} 0.5*macro_f1+0.5*shift.worst" in line(text, "trust")
+    choice = summary.epoch_choice
+    assert line(text, "epochs").startswith("epochs    scores are of each fold's last epoch: ")
+    assert f"0.5*macro_f1+0.5*shift.worst {choice.last:.3f}" in line(text, "epochs")
+    assert f"which flatters: {choice.best:.3f}" in line(text, "epochs")
     assert f"at temperature {summary.calibration.temperature:.2f}" in line(text, "trust")
     for name in ("lab2", "lab3"):
         assert line(text, f"external  {name}, ").endswith(accuracies(summary.external[name]))

@@ -2,12 +2,13 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
+from scipy.special import softmax
 
-from distributed.outcome.pooling import oof_arrays, pool, shift_arrays
+from distributed.outcome.pooling import crossfitted, oof_arrays, pool, shift_arrays
 from folds.evaluation.shift import score_corrupted
 from folds.prepare import Prepared
 from tests.conftest import small_images
-from tests.distributed.finished import finished_run, problem_of
+from tests.distributed.finished import finished_run, fold_of, problem_of
 
 GROUPS = np.repeat(np.arange(32), 2)
 
@@ -113,3 +114,29 @@ def test_without_shift_hold_out_and_external_images_nothing_of_them_is_there(tmp
     assert pooled.external == pooled.other_views == {}
     assert pooled.shift.predicted.shape == (0, 0)
     assert score_corrupted(run.prepared.problem.images.labels, pooled.shift) is None
+
+
+def test_with_crossfit_each_image_is_scored_at_the_epoch_that_the_other_folds_choose(tmp_path):
+    values = ((0.2, 0.9, 0.5), (0.3, 0.1, 0.9), (0.1, 0.8, 0.2))
+
+    def fold(problem, repeat, number):
+        return fold_of(problem, repeat, number, values=values[number])
+
+    run, results = finished_run(tmp_path, problem_of(folds=3, choose_epoch="crossfit"), fold=fold)
+    assert crossfitted(results) == [2, 1, 2]
+    oof = pool(run.prepared, results).oof
+    for result, epoch in zip(results, (2, 1, 2), strict=True):
+        expected = softmax(result.epoch_logits[epoch].astype(np.float64), axis=1)
+        own = oof.probabilities[oof.fold == result.fold]
+        np.testing.assert_allclose(own, expected, atol=1e-3)
+        assert (epoch == result.kept_epoch) == np.array_equal(own, result.probabilities)
+
+
+def test_without_it_the_kept_epochs_are_scored(tmp_path):
+    for choice in ("last", "best"):
+        run, results = finished_run(tmp_path / choice, problem_of(choose_epoch=choice))
+        oof = pool(run.prepared, results).oof
+        for result in results:
+            np.testing.assert_array_equal(
+                oof.probabilities[oof.fold == result.fold], result.probabilities
+            )

@@ -20,7 +20,7 @@ from folds.evaluation.shift import score_corrupted
 from tests.distributed.finished import finished_run, fold_of, problem_of
 from tracking.report import write_report
 from tracking.report.origin import computed_on, reproduce
-from tracking.report.parts import elsewhere, gap_words
+from tracking.report.parts import elsewhere
 
 
 def read(command):
@@ -175,14 +175,3 @@ def test_a_model_without_mistakes_and_shift_has_a_page(tmp_path):
     assert (visuals.mistakes.total, list(visuals.mistakes.tiles)) == (0, [])
     assert len(visuals.unsure.tiles) > 0
     assert summary.oof_shift is None
-
-
-@pytest.mark.parametrize(
-    ("metric", "words"),
-    [("log_loss", "-0.600 against -0.400"), ("macro_f1", "60.0% against 40.0%")],
-)
-def test_the_gap_of_a_loss_is_in_the_loss_itself(tmp_path, metric, words):
-    """Its value of --select-by is its negative, which the page would take for a gain lost."""
-    _, _, summary, _ = told(tmp_path, problem_of(folds=2, select_by=metric))
-    assert (summary.gap.best, summary.gap.last) == pytest.approx((0.6, 0.4))
-    assert f"(mean over folds {words})" in gap_words(summary)

@@ -15,9 +15,9 @@ from tracking.summary import (
     Case,
     ClassSummary,
     CleanScores,
+    EpochChoice,
     Estimate,
     FoldSummary,
-    Gap,
     Registered,
     ScoredOn,
     Scores,
@@ -80,7 +80,7 @@ def fold(number, reports, rng):
     own = scores(reports[best].val_accuracy, macro_f1=reports[best].val_macro_f1)
     return FoldSummary(
         name=f"fold {number + 1}", repeat=0, fold=number, mlflow_run=f"run{number}",
-        best_epoch=best + 1, averaged=False, epochs=len(reports),
+        kept_epoch=best + 1, averaged=False, epochs=len(reports),
         stage_seconds=[float(rng.uniform(60, 90))], images_per_second=100.0, scores=own,
         other_views={}, measured={},
     )  # fmt: skip
@@ -174,7 +174,7 @@ def told(names=("a", "b"), **changed):
         },
         "oof_intervals": SCORES,
         "calibration": Calibration(temperature=1.24, scores=SCORES | after),
-        "gap": Gap(best=0.948, last=0.943),
+        "epoch_choice": EpochChoice(rule="last", best=0.948, last=0.943, crossfit=0.944),
         "oof_other_views": {},
         "oof_shift": None,
         "holdout": ScoredOn(

@@ -211,7 +211,7 @@ def test_the_scores_of_a_run_are_told_in_words(full, written):
     found = Reader(written(*full))
     assert "Out of fold 95.1% of 400 images are right (94.4 to 95.7)." in found.text
     assert "Registered: ensemble, version 3." in found.text
-    assert "gains 0.5 points over the last epoch" in " ".join(found.text.split())
+    assert "Scores are of each fold's last epoch: macro-F1 0.943" in " ".join(found.text.split())
     summary, visuals = full
     twice = summary.model_copy(update={"config": summary.config | {"repeats": 2}})
     assert "5 \N{MULTIPLICATION SIGN} 2 repeats" in " ".join(

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tests.tracking.report.planted import UNKNOWN, cases_of, near, told
 from tracking.report import formatting, parts
-from tracking.summary import ClassSummary, Gap
+from tracking.summary import ClassSummary, EpochChoice
 
 shares = st.floats(0, 1)
 
@@ -92,17 +92,26 @@ def test_the_weakest_class_is_first_and_the_unknown_last():
 
 
 @pytest.mark.parametrize(
-    ("metric", "best", "last", "said"),
+    ("rule", "metric", "words"),
     [
-        ("macro_f1", 0.95, 0.94, "gains 1.0 points over the last epoch (mean over folds 95.0% ag"),
-        ("log_loss", -0.20, -0.25, "gains 0.050 over the last epoch (mean over folds 0.200 again"),
-        ("accuracy", 0.93, 0.94, "gains \N{MINUS SIGN}1.0 points"),
+        ("last", "macro_f1", "scores are of each fold's last epoch: macro-F1 0.940 in the mean"),
+        ("best", "macro_f1", "which flatters: macro-F1 0.950 in the mean"),
+        ("crossfit", "accuracy", "the epoch that the other folds choose: accuracy 0.942 in the"),
     ],
 )
-def test_a_gap_is_positive_where_choosing_helped(metric, best, last, said):
-    """The value of a loss is its negative; the loss itself is told."""
-    summary = told(gap=Gap(best=best, last=last), config={"select_by": metric})
-    assert said in parts.gap_words(summary)
+def test_the_epochs_that_are_scored_are_told_with_what_others_would_show(rule, metric, words):
+    choice = EpochChoice(rule=rule, best=0.95, last=0.94, crossfit=0.942)
+    said = parts.epoch_words(told(epoch_choice=choice, config={"select_by": metric}))
+    assert words in said
+    assert all(value in said for value in ("0.950", "0.940", "0.942"))
+
+
+def test_a_loss_is_told_as_it_is_and_older_runs_without_what_they_did_not_measure():
+    choice = EpochChoice(rule="best", best=-0.20, last=-0.25, crossfit=None)
+    said = parts.epoch_words(told(epoch_choice=choice, config={"select_by": "log_loss"}))
+    assert "log loss 0.200" in said
+    assert said.endswith("of each fold's last epoch: 0.250")
+    assert "other folds" not in said
 
 
 def test_headlines_are_of_calibrated_predictions_and_of_corrupted_images_if_there_are_any():
