@@ -55,7 +55,9 @@ def assess(images: ImageSet, pooled: Pooled, results: Results) -> Assessment:
     probabilities averaged over its views.
     """
     oof = pooled.oof
-    calibrated, temperature = out_of_fold_temperature(oof.labels, pooled.served, oof.folds)
+    calibrated, temperature = out_of_fold_temperature(
+        oof.labels, pooled.served, oof.folds, pooled.ids
+    )
     epochs = crossfitted(results)
     crossfit = [result.history[e].score for result, e in zip(results, epochs, strict=True)]
     return Assessment(

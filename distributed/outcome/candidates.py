@@ -9,6 +9,7 @@ from distributed.outcome.soup import Soup, make_soup
 from distributed.run import Run
 from folds.arrays import Floats
 from folds.config.selection import SelectBy
+from folds.evaluation.calibration import served
 from folds.evaluation.metrics import scores
 from folds.model.bundle import ensemble, with_temperature, write_bundle
 from folds.training.validate import external_scores
@@ -31,8 +32,10 @@ class Candidate:
     evidence : str
         What those of its validation are of.
     external : dict of str to ndarray of float32, shape (E, C)
-        Probabilities of external images.
+        Probabilities of external images, as the model will give them: tempered.
     holdout : ndarray of float32, shape (H, C), optional
+        The same of the test part.
+    temperature : float
     """
 
     kind: str
@@ -41,13 +44,14 @@ class Candidate:
     evidence: str
     external: dict[str, Floats]
     holdout: Floats | None
+    temperature: float
 
-    def write(self, target: Path, temperature: float) -> None:
+    def write(self, target: Path) -> None:
         """Write it as one bundle."""
         if len(self.folders) == 1:
-            with_temperature(self.folders[0], target, temperature)
+            with_temperature(self.folders[0], target, self.temperature)
         else:
-            ensemble(self.folders, target, temperature)
+            ensemble(self.folders, target, self.temperature)
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,21 @@ class Choice:
     best: int
 
 
-def choose(run: Run, results: Results, pooled: Pooled, pooled_shift: dict[str, float]) -> Choice:
+def choose(
+    run: Run,
+    results: Results,
+    pooled: Pooled,
+    pooled_shift: dict[str, float],
+    temperature: float,
+) -> Choice:
     """Make the candidates, with what is known of each, and choose the one that is registered.
 
     Parameters
     ----------
     pooled_shift : dict of str to float
         Pooled scores under corruptions, by the names of ``--select-by``.
+    temperature : float
+        Of every member, whatever is chosen.
 
     Notes
     -----
@@ -85,9 +97,8 @@ def choose(run: Run, results: Results, pooled: Pooled, pooled_shift: dict[str, f
     """
     select, asked = run.prepared.problem.select_by, run.config.tracking.candidate
     best = max(range(len(results)), key=lambda task: select.value(results[task].measured))
-    maker = _CandidateMaker(
-        run, results, pooled, scores(pooled.oof.labels, pooled.oof.probabilities) | pooled_shift
-    )
+    oof = scores(pooled.oof.labels, pooled.oof.probabilities) | pooled_shift
+    maker = _CandidateMaker(run, results, pooled, oof, temperature)
     candidates = {"best-fold": maker.best_fold(best)}
     if len(results) > 1:
         candidates["ensemble"] = maker.ensemble()
@@ -127,49 +138,56 @@ class _CandidateMaker:
     results: Results
     pooled: Pooled
     oof: dict[str, float]
+    temperature: float
 
     def best_fold(self, best: int) -> Candidate:
-        result = self.results[best]
         evidence = f"the validation part of {self.run.prepared.names[best]}, which it was chosen by"
-        return Candidate(
-            "best-fold", [self._bundle(best)], result.measured, evidence,
-            {name: unseen.probabilities[best] for name, unseen in self.pooled.external.items()},
-            None if self.pooled.holdout is None else self.pooled.holdout.probabilities[best],
-        )  # fmt: skip
+        return self._candidate("best-fold", [best], evidence, self.results[best].measured)
 
     def ensemble(self) -> Candidate:
+        return self._candidate("ensemble", range(len(self.results)), _OOF, self.oof)
+
+    def _candidate(
+        self, kind: str, folds: Sequence[int], evidence: str, measured: dict[str, float]
+    ) -> Candidate:
+        """A candidate of some of the folds' models."""
+        external = {
+            name: [unseen.probabilities[fold] for fold in folds]
+            for name, unseen in self.pooled.external.items()
+        }
         holdout = self.pooled.holdout
-        return self._like_the_folds(
-            "ensemble",
-            [self._bundle(task) for task in range(len(self.results))],
-            {
-                name: unseen.probabilities.mean(axis=0)
-                for name, unseen in self.pooled.external.items()
-            },
-            None if holdout is None else holdout.probabilities.mean(axis=0),
-        )
+        own = [] if holdout is None else [holdout.probabilities[fold] for fold in folds]
+        folders = [self._bundle(fold) for fold in folds]
+        return self._made(kind, folders, evidence, measured, external, own)
 
     def refit(self) -> Candidate:
         task = len(self.run.prepared.folds)  # it is trained after them, see `Prepared.tasks`
         result = self.run.space.read_outcome(task)
-        external = {name: result.external[name] for name in self.pooled.external}
-        return self._like_the_folds("refit", [self._bundle(task)], external, result.holdout)
+        external = {name: [result.external[name]] for name in self.pooled.external}
+        return self._made("refit", [self._bundle(task)], _OOF, self.oof, external, [result.holdout])
 
     def soup(self, soup: Soup) -> Candidate:
         folder = self.run.space.folder / "soup"
         write_bundle(folder, self.run.prepared.problem.card, soup.weights)
-        return self._like_the_folds("soup", [folder], soup.external, soup.holdout)
+        external = {name: [probabilities] for name, probabilities in soup.external.items()}
+        return self._made("soup", [folder], _OOF, self.oof, external, [soup.holdout])
 
     def _bundle(self, task: int) -> Path:
         return self.run.space.bundle(task)
 
-    def _like_the_folds(
-        self, kind: str, folders: list[Path], external: dict[str, Floats], holdout: Floats | None
+    def _made(
+        self,
+        kind: str,
+        folders: list[Path],
+        evidence: str,
+        measured: dict[str, float],
+        external: dict[str, list[Floats]],
+        holdout: list[Floats],
     ) -> Candidate:
-        """A candidate whose own score no image can tell but the external ones."""
-        measured = dict(self.oof)
+        """A candidate, judged on images that no fold has seen by what it will answer for them."""
+        answers = {name: served(members, self.temperature) for name, members in external.items()}
         for other in self.run.prepared.problem.externals:
-            measured |= external_scores(other, external[other.name])
-        if self.pooled.holdout is None:
-            holdout = None  # without a test part it is an array of no rows
-        return Candidate(kind, folders, measured, _OOF, external, holdout)
+            measured = measured | external_scores(other, answers[other.name])
+        there = self.pooled.holdout is not None  # or else an array of no rows
+        own = served(holdout, self.temperature) if there else None
+        return Candidate(kind, folders, measured, evidence, answers, own, self.temperature)

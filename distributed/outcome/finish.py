@@ -25,7 +25,9 @@ def finish(run: Run) -> Summary:
     pooled = pool(prepared, results)
     assessment = assess(images, pooled, results)
     shift = score_corrupted(images.labels, pooled.shift)
-    choice = choose(run, results, pooled, {} if shift is None else shift.flat())
+    choice = choose(
+        run, results, pooled, {} if shift is None else shift.flat(), assessment.temperature
+    )
     summary = summarise(run, results, pooled, shift, assessment, choice)
     folder, config = output_folder(run), run.config
     size, seed = prepared.problem.size, config.split.seed
@@ -33,7 +35,7 @@ def finish(run: Run) -> Summary:
     augmentation.save(folder / "augmentation.png")
     # Before the model is registered, so that no version is left of a run that fails here.
     visuals = make_visuals(images, results, pooled, assessment, choice.best, augmentation)
-    version = _register(run, choice.chosen, assessment.temperature, summary)
+    version = _register(run, choice.chosen, summary)
     summary = summary.of_version(version)
     files = write_files(run, folder, summary, pooled, choice.candidates)
     write_report(folder / "report.html", summary, visuals)
@@ -43,10 +45,10 @@ def finish(run: Run) -> Summary:
     return summary
 
 
-def _register(run: Run, chosen: Candidate, temperature: float, summary: Summary) -> str:
+def _register(run: Run, chosen: Candidate, summary: Summary) -> str:
     """Write the chosen model and its card as one bundle, and register it as a new version."""
     folder = run.space.folder / "model"
-    chosen.write(folder, temperature)
+    chosen.write(folder)
     text = model_card(summary, ModelCard.read(folder / "model.json"))
     (folder / FILE).write_text(text, encoding="utf-8")
     tags = {

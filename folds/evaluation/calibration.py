@@ -1,5 +1,6 @@
 """Whether probabilities mean what they say, and the temperature that mends them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from folds.arrays import AnyFloats, Doubles, Ints
+from folds.arrays import AnyFloats, Doubles, Floats, Ints
 
 BINS = 15
 _TEMPERATURES = (0.05, 20.0)  # bounds: certainties alone would have a temperature of 0 or infinity
@@ -96,21 +97,51 @@ def tempered(probabilities: AnyFloats, temperature: float) -> NDArray[np.float32
     return calibrated.astype(np.float32)
 
 
+def served(members: Sequence[AnyFloats], temperature: float) -> Floats:
+    """Probabilities (N, C) that a model of one or more members gives, from its members' own.
+
+    The members' tempered probabilities are averaged, as `folds.model.ensemble.Ensemble` does when
+    it is used: what a candidate is judged by is what it will answer.
+
+    Parameters
+    ----------
+    members : sequence of ndarray of float, shape (N, C)
+        Before temperature, averaged over the views of ``--tta``.
+    """
+    each = [tempered(probabilities, temperature) for probabilities in members]
+    return np.mean(each, axis=0, dtype=np.float32)
+
+
 def fit_temperature(labels: Ints, probabilities: AnyFloats) -> float:
-    """The temperature, 0.05 to 20, of least log loss (temperature scaling, Guo et al. 2017)."""
+    """The temperature, 0.05 to 20, of least log loss (temperature scaling).
+
+    Notes
+    -----
+    - Targets are smoothed: of N images, (N + 1) / (N + 2) for the label, the rest even over the
+      other classes. So predictions that happen to be right every time do not become certainties:
+      100 of probability 0.9 are taken for 0.99 and no more.
+
+    References
+    ----------
+    Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017; Platt:
+    Probabilistic Outputs for Support Vector Machines, 1999, for the targets.
+    """
     logits = _logits(probabilities)
-    rows = np.arange(len(labels))
+    count, classes = logits.shape
+    rows, rest = np.arange(count), 1 / (count + 2)
 
     def loss(log_temperature: float) -> float:
         log_probabilities = log_softmax(logits / np.exp(log_temperature), axis=1)
-        return -float(log_probabilities[rows, labels].mean())
+        label = log_probabilities[rows, labels]
+        others = (log_probabilities.sum(axis=1) - label) / max(classes - 1, 1)
+        return -float(((1 - rest) * label + rest * others).mean())
 
     bounds = tuple(np.log(_TEMPERATURES))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
 def out_of_fold_temperature(
-    labels: Ints, probabilities: AnyFloats, fold: Ints
+    labels: Ints, probabilities: AnyFloats, fold: Ints, images: NDArray
 ) -> tuple[NDArray[np.float32], float]:
     """Calibrate each fold's rows by a temperature that the other folds' rows give.
 
@@ -120,6 +151,9 @@ def out_of_fold_temperature(
     probabilities : ndarray of float, shape (N, C)
     fold : ndarray of int64, shape (N,)
         With repeats a number for each fold of each repeat, see `Predictions.folds`.
+    images : ndarray, shape (N,)
+        What the rows are of, as ids: with repeats an image has a row in each, none of which may
+        calibrate another.
 
     Returns
     -------
@@ -132,7 +166,8 @@ def out_of_fold_temperature(
     numbers = np.unique(fold)
     for number in numbers if len(numbers) > 1 else ():
         mine = fold == number
-        temperature = fit_temperature(labels[~mine], probabilities[~mine])
+        others = ~np.isin(images, images[mine])
+        temperature = fit_temperature(labels[others], probabilities[others])
         calibrated[mine] = tempered(probabilities[mine], temperature)
     return calibrated, fit_temperature(labels, probabilities)
 

@@ -274,9 +274,6 @@ def epoch_words(summary: Summary) -> str:
     turn = -1 if metric in LOSSES else 1
     values = {rule: getattr(choice, rule) for rule in _EPOCHS}
     shown = {rule: f"{turn * value:.3f}" for rule, value in values.items() if value is not None}
-    own = shown.pop(choice.rule)
+    own, score = shown.pop(choice.rule), TITLES.get(metric, metric)
     others = "; ".join(f"of {_EPOCHS[rule]}: {value}" for rule, value in shown.items())
-    return (
-        f"scores are of {_EPOCHS[choice.rule]}: {TITLES.get(metric, metric)} {own} in the mean over folds; "
-        f"{others}"
-    )
+    return f"scores are of {_EPOCHS[choice.rule]}: {score} {own} in the mean over folds; {others}"

@@ -45,7 +45,7 @@ def test_no_fold_is_calibrated_by_itself(said):
     _, pooled, found = said
     oof = pooled.oof
     expected, _ = out_of_fold_temperature(
-        oof.labels, pooled.other_views["tta"], 3 * oof.repeat + oof.fold
+        oof.labels, pooled.other_views["tta"], 3 * oof.repeat + oof.fold, pooled.ids
     )
     np.testing.assert_allclose(found.calibrated, expected, atol=1e-6)
 

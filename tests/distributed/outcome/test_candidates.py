@@ -9,6 +9,7 @@ from distributed.outcome.candidates import choose
 from distributed.outcome.pooling import pool
 from distributed.outcome.soup import Soup
 from distributed.outcome.summarise import summarise
+from folds.evaluation.calibration import served
 from folds.evaluation.metrics import scores
 from folds.evaluation.shift import score_corrupted
 from folds.model.bundle import Predictor
@@ -21,7 +22,7 @@ def decided(folder, problem, *, only=None, fold=fold_of):
     run, results = finished_run(folder, problem, only=only, fold=fold)
     pooled = pool(run.prepared, results)
     shift = score_corrupted(problem.images.labels, pooled.shift)
-    return run, pooled, choose(run, results, pooled, {} if shift is None else shift.flat())
+    return run, pooled, choose(run, results, pooled, {} if shift is None else shift.flat(), 1.5)
 
 
 def kinds(choice):
@@ -108,12 +109,11 @@ def test_external_images_tell_which_candidate_is_worth_most(tmp_path, soup):
     )
     best, mean, refit, _ = choice.candidates
     found = pooled.external["lab3"].probabilities
-    np.testing.assert_array_equal(best.external["lab3"], found[choice.best])
-    np.testing.assert_allclose(mean.external["lab3"], found.mean(axis=0), atol=1e-7)
-    np.testing.assert_array_equal(
-        refit.external["lab3"], run.space.read_outcome(2).external["lab3"]
-    )
-    np.testing.assert_array_equal(mean.holdout, pooled.holdout.probabilities.mean(axis=0))
+    np.testing.assert_array_equal(best.external["lab3"], served([found[choice.best]], 1.5))
+    np.testing.assert_array_equal(mean.external["lab3"], served(found, 1.5))
+    alone = run.space.read_outcome(2).external["lab3"]
+    np.testing.assert_array_equal(refit.external["lab3"], served([alone], 1.5))
+    np.testing.assert_array_equal(mean.holdout, served(pooled.holdout.probabilities, 1.5))
     for candidate in choice.candidates:
         for other in (lab2, lab3):
             own = external_scores(other, candidate.external[other.name])
@@ -170,12 +170,12 @@ def test_no_soup_is_cooked_that_nothing_could_choose(tmp_path, monkeypatch):
 def test_the_bundle_of_an_ensemble_predicts_the_mean_of_its_folds(tmp_path):
     problem = problem_of(folds=3)
     run, _, choice = decided(tmp_path, problem)
-    choice.chosen.write(tmp_path / "all", 1.7)
+    choice.chosen.write(tmp_path / "all")
     members = []
     for number in range(3):
         bundle = run.space.fold(number) / "bundle"
         plain = Predictor(bundle, "cpu").predict(problem.images.pixels)
-        logits = torch.from_numpy(plain).double().log() / 1.7
+        logits = torch.from_numpy(plain).double().log() / 1.5
         members.append(logits.softmax(dim=1).numpy())
     found = Predictor(tmp_path / "all", "cpu").predict(problem.images.pixels)
     np.testing.assert_allclose(found, np.mean(members, axis=0), atol=1e-6)
@@ -189,7 +189,7 @@ def test_a_summary_names_every_candidate_with_its_own_scores(tmp_path, soup):
     soup(problem)
     run, results = finished_run(tmp_path, problem)
     pooled = pool(run.prepared, results)
-    choice = choose(run, results, pooled, {})
+    choice = choose(run, results, pooled, {}, 1.5)
     said = assess(problem.images, pooled, results)
     summary = summarise(run, results, pooled, None, said, choice)
     names = ["best-fold", "ensemble", "refit", "soup"]

@@ -20,7 +20,7 @@ def told(folder, **settings):
     run, results = finished_run(folder, problem)
     pooled = pool(run.prepared, results)
     shift = score_corrupted(problem.images.labels, pooled.shift)
-    choice = choose(run, results, pooled, {} if shift is None else shift.flat())
+    choice = choose(run, results, pooled, {} if shift is None else shift.flat(), 1.5)
     said = assess(problem.images, pooled, results)
     summary = summarise(run, results, pooled, shift, said, choice).of_version("7")
     return summary, screen(summary), markdown(summary)

@@ -119,7 +119,7 @@ def told(folder, problem, **kind):
     run, results = finished_run(folder, problem, **kind)
     images, pooled = problem.images, pool(run.prepared, results)
     said, shift = assess(images, pooled, results), score_corrupted(images.labels, pooled.shift)
-    choice = choose(run, results, pooled, {} if shift is None else shift.flat())
+    choice = choose(run, results, pooled, {} if shift is None else shift.flat(), 1.5)
     summary = summarise(run, results, pooled, shift, said, choice)
     picture = sheet(images, "none", size=32, columns=1)
     visuals = make_visuals(images, results, pooled, said, choice.best, picture)

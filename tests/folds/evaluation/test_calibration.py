@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss
@@ -10,12 +11,15 @@ from folds.evaluation.calibration import (
     fit_temperature,
     out_of_fold_temperature,
     reliability,
+    served,
     tempered,
 )
+from folds.model.ensemble import tempered as network_tempered
 from tests.folds.evaluation.synthetic import synthetic
 
 PREDICTIONS = synthetic(600, seed=0)
 LABELS, PROBABILITIES = PREDICTIONS.labels, PREDICTIONS.probabilities
+IDS = np.arange(600).astype(str)
 
 
 class TestScores:
@@ -77,12 +81,39 @@ class TestTemperature:
             assert found == pytest.approx(20, rel=0.01)
         assert np.isfinite(tempered(certain, found)).all()
 
+    @pytest.mark.parametrize(("count", "at_most"), [(20, 0.96), (100, 0.991), (1000, 0.9991)])
+    def test_being_right_every_time_does_not_make_certainties(self, count, at_most):
+        """Without smoothing 100 images of 0.9 gave T = 0.06, and 0.6 was served as 0.9988."""
+        labels = np.arange(count) % 2
+        right = np.where(np.eye(2)[labels] == 1, 0.9, 0.1)
+        temperature = fit_temperature(labels, right)
+        sure = float(tempered(right[:1], temperature).max())
+        assert sure == pytest.approx((count + 1) / (count + 2), abs=2e-3)
+        assert sure <= at_most
+        assert tempered(np.array([[0.6, 0.4]]), temperature).max() < 0.9
+
+
+class TestServed:
+    MEMBERS = np.array([[0.90, 0.10], [0.30, 0.70], [0.25, 0.75], [0.52, 0.48]])[:, None]
+
+    def test_members_are_tempered_before_they_are_averaged(self):
+        """Judged by the mean of untempered members this image was class 1, and served as 0."""
+        mean = self.MEMBERS.mean(axis=0)
+        each = [tempered(member, 2.0) for member in self.MEMBERS]
+        np.testing.assert_allclose(served(self.MEMBERS, 2.0), np.mean(each, axis=0), atol=1e-7)
+        assert (mean.argmax(), served(self.MEMBERS, 2.0).argmax()) == (1, 0)
+
+    def test_is_what_the_network_gives(self):
+        members = torch.from_numpy(self.MEMBERS)
+        network = torch.stack([network_tempered(m, 2.0) for m in members]).mean(dim=0)
+        np.testing.assert_allclose(served(self.MEMBERS, 2.0), network.numpy(), atol=1e-6)
+
 
 class TestOutOfFold:
     FOLD = np.arange(600) % 5
 
     def test_a_folds_temperature_is_of_the_others(self):
-        found, temperature = out_of_fold_temperature(LABELS, PROBABILITIES, self.FOLD)
+        found, temperature = out_of_fold_temperature(LABELS, PROBABILITIES, self.FOLD, IDS)
         assert temperature == fit_temperature(LABELS, PROBABILITIES)
         mine = self.FOLD == 2
         own = fit_temperature(LABELS[~mine], PROBABILITIES[~mine])
@@ -90,16 +121,25 @@ class TestOutOfFold:
 
     def test_own_labels_have_no_say(self):
         changed = np.where(self.FOLD == 1, (LABELS + 1) % 8, LABELS)
-        before, _ = out_of_fold_temperature(LABELS, PROBABILITIES, self.FOLD)
-        after, _ = out_of_fold_temperature(changed, PROBABILITIES, self.FOLD)
+        before, _ = out_of_fold_temperature(LABELS, PROBABILITIES, self.FOLD, IDS)
+        after, _ = out_of_fold_temperature(changed, PROBABILITIES, self.FOLD, IDS)
         np.testing.assert_array_equal(before[self.FOLD == 1], after[self.FOLD == 1])
         assert (before[self.FOLD == 0] != after[self.FOLD == 0]).any()
 
+    def test_with_repeats_an_images_own_rows_have_no_say(self):
+        twice = np.r_[LABELS, LABELS], np.r_[PROBABILITIES, PROBABILITIES]
+        fold, ids = np.r_[self.FOLD, 5 + (self.FOLD + 1) % 5], np.r_[IDS, IDS]
+        before, _ = out_of_fold_temperature(*twice, fold, ids)
+        mine = self.FOLD == 1
+        labels = np.where(np.r_[mine, mine], (twice[0] + 1) % 8, twice[0])
+        after, _ = out_of_fold_temperature(labels, twice[1], fold, ids)
+        np.testing.assert_array_equal(before[fold == 1], after[fold == 1])
+
     def test_calibrates(self):
-        found, _ = out_of_fold_temperature(LABELS, PROBABILITIES, self.FOLD)
+        found, _ = out_of_fold_temperature(LABELS, PROBABILITIES, self.FOLD, IDS)
         before, after = (expected_calibration_error(LABELS, p) for p in (PROBABILITIES, found))
         assert after < before
 
     def test_a_single_fold_is_left_as_it_is(self):
-        found, _ = out_of_fold_temperature(LABELS, PROBABILITIES, np.zeros(600, int))
+        found, _ = out_of_fold_temperature(LABELS, PROBABILITIES, np.zeros(600, int), IDS)
         np.testing.assert_array_equal(found, PROBABILITIES)
