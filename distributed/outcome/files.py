@@ -55,7 +55,13 @@ def write_files(
     if pooled.shift.cases:
         arrays["shift"] = shift_arrays(run.prepared, pooled.shift)
     if pooled.holdout is not None:
-        arrays["holdout"] = asdict(pooled.holdout)
+        rows = problem.splits.holdout(problem.images.ids)
+        answers = {c.kind: c.holdout for c in candidates if c.holdout is not None}
+        arrays["holdout"] = asdict(pooled.holdout) | {
+            "groups": problem.images.groups[rows],
+            "candidates": np.array(list(answers)),
+            "candidate_probabilities": np.stack(list(answers.values())),
+        }
     for name, unseen in pooled.external.items():
         arrays[f"external-{name}"] = asdict(unseen) | {
             "groups": groups[name],

@@ -48,7 +48,8 @@ class Gain:
     value, lower : float
         The gain, and its one-sided bound by the bootstrap over groups.
     folds : sequence of float
-        The gain in each fold of each repeat; empty where there are none.
+        The gain in each fold of each repeat, of a sum by its terms that have folds; empty where
+        none has.
     """
 
     before: float
@@ -81,14 +82,14 @@ def gain(rivals: Rivals, select: SelectBy, confidence: float) -> Gain:
     if len(parts) == 1 and parts[0][0] == 1:
         return parts[0][1]
     signs = [sign(name) for name in select.names]
-    folds = [weight * np.array(part.folds) for weight, part in parts]
-    in_folds = all(part.folds for _, part in parts)
+    # an external set has no folds: those of the other terms are tested without it
+    folds = [weight * np.array(part.folds) for weight, part in parts if len(part.folds)]
     return Gain(
         before=sum(s * w * part.before for s, (w, part) in zip(signs, parts, strict=True)),
         after=sum(s * w * part.after for s, (w, part) in zip(signs, parts, strict=True)),
         value=sum(weight * part.value for weight, part in parts),
         lower=sum(weight * part.lower for weight, part in parts),
-        folds=np.sum(folds, axis=0).tolist() if in_folds else (),
+        folds=np.sum(folds, axis=0).tolist() if folds else (),
     )
 
 

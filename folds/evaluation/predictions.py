@@ -23,6 +23,8 @@ class Predictions:
         repeats are one.
     fold, repeat : ndarray of int64, shape (M,), optional
         Absent for images that no fold trained on.
+    k : int, optional
+        Folds of each repeat, those that were not trained included; default: as many as there are.
     """
 
     labels: Ints
@@ -30,6 +32,7 @@ class Predictions:
     groups: NDArray
     fold: Ints | None = None
     repeat: Ints | None = None
+    k: int | None = None
 
     @property
     def clusters(self) -> Ints:
@@ -57,7 +60,8 @@ class Predictions:
             These predictions have no folds.
         """
         repeats = int(clusters(self._of_folds()[0]).max()) + 1
-        return repeats / (int(self.folds.max()) + 1)
+        trained = (int(self.folds.max()) + 1) / repeats
+        return 1 / max(self.k or 0, trained)
 
     def take(self, rows: NDArray) -> "Predictions":
         """Some of the rows."""
@@ -67,6 +71,7 @@ class Predictions:
             self.groups[rows],
             None if self.fold is None else self.fold[rows],
             None if self.repeat is None else self.repeat[rows],
+            self.k,
         )
 
     def _of_folds(self) -> tuple[Ints, Ints]:

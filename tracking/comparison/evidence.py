@@ -26,6 +26,7 @@ from tracking.summary_file import read_summary
 _SETTINGS = {name for group in Config().science.values() for name in group} - {"splits"}
 _EXTERNAL = re.compile(r"external-(.+)\.npz")
 _BY_ROW = ("ids", "labels", "fold", "repeat", "groups", "probabilities")
+HOLDOUT = "hold-out"
 Arrays = dict[str, NDArray]
 
 
@@ -122,16 +123,29 @@ def read_evidence(run: Run) -> Evidence:
 
 
 def read_externals(run: Run) -> dict[str, ExternalEvidence]:
-    """Download what a run's candidates predicted for images from elsewhere, by the sets' names.
+    """Download what a run's candidates predicted for images that no fold has seen.
+
+    Returns
+    -------
+    dict
+        By the names of the external sets; that of the run's own test part is `HOLDOUT`, which no
+        set can have.
 
     Raises
     ------
     UserError
         A file is damaged.
     """
-    names = sorted(match[1] for file in _files(run) if (match := _EXTERNAL.fullmatch(file)))
+    files = _files(run)
+    names = sorted(match[1] for file in files if (match := _EXTERNAL.fullmatch(file)))
     with _reading(run) as folder:
-        return {name: _external(_fetch(run, f"external-{name}.npz", folder)) for name in names}
+        evidence = {
+            name: _external(_load(_fetch(run, f"external-{name}.npz", folder))) for name in names
+        }
+        holdout = _load(_fetch(run, "holdout.npz", folder)) if "holdout.npz" in files else {}
+        if "candidates" in holdout:  # older runs kept the folds' predictions alone
+            evidence[HOLDOUT] = _external(holdout)
+        return evidence
 
 
 def _where(run: Run) -> str:
@@ -167,8 +181,7 @@ def _load(path: Path) -> Arrays:
         return {name: file[name] for name in file.files}
 
 
-def _external(path: Path) -> ExternalEvidence:
-    arrays = _load(path)
+def _external(arrays: Arrays) -> ExternalEvidence:
     order = np.argsort(arrays["ids"], kind="stable")
     labels, groups = (arrays[name][order] for name in ("labels", "groups"))
     each = arrays["candidate_probabilities"][:, order]
@@ -202,7 +215,14 @@ def _evidence(run: Run, summary: Summary, oof: Arrays, shift: Arrays | None) -> 
         str(config.get("select_by", "macro_f1")),
         names,
         oof["ids"],
-        Predictions(oof["labels"], oof["probabilities"], oof["groups"], oof["fold"], oof["repeat"]),
+        Predictions(
+            oof["labels"],
+            oof["probabilities"],
+            oof["groups"],
+            oof["fold"],
+            oof["repeat"],
+            config.get("folds"),
+        ),
         np.empty(0, np.str_) if shift is None else shift["ids"],
         np.empty(0, np.int64) if shift is None else shift["repeat"],
         None if shift is None else _shift(shift, len(names)),

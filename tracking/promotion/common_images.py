@@ -91,7 +91,7 @@ def common_predictions(
     if external is not None:
         _check_external(candidate, champion, external, common)
         return on_external(candidate, champion, external, "")
-    why = _why_not_out_of_fold(candidate.evidence, champion.evidence)
+    why = _why_not_out_of_fold(candidate, champion)
     if not why:
         before, after = same_groups(champion.evidence.oof, candidate.evidence.oof)
         count = len(np.unique(candidate.evidence.ids))
@@ -104,15 +104,21 @@ def common_predictions(
         raise MissingEvidenceError(f"{why}; name one set with --external: {', '.join(common)}")
     splits = "" if why.startswith("both") else ", or train with --splits of the champion's run"
     raise MissingEvidenceError(
-        f"{why}, and no external images in common; train both with the same "
+        f"{why}, and no external images or hold-out in common; train both with the same "
         f"--external NAME=SOURCE{splits}"
     )
 
 
-def _why_not_out_of_fold(candidate: Evidence, champion: Evidence) -> str:
-    if candidate.run == champion.run:
+def _why_not_out_of_fold(candidate: Contender, champion: Contender) -> str:
+    """Why the folds' predictions cannot tell the two apart; empty where they can."""
+    if candidate.evidence.run == champion.evidence.run:
         return "both are of one run, whose out-of-fold predictions are those of both"
-    return why_unpaired(champion, candidate)
+    for kind in (candidate.kind, champion.kind):
+        if kind in ("refit", "soup"):
+            return f"the out-of-fold predictions are the folds' models', not a {kind}'s"
+    if candidate.kind != champion.kind:
+        return f"a {candidate.kind} and a {champion.kind} differ by more than their folds' models"
+    return why_unpaired(champion.evidence, candidate.evidence)
 
 
 def same_images(candidate: Contender, champion: Contender, name: str) -> bool:

@@ -59,6 +59,18 @@ class TestBeats:
         assert both.folds == pytest.approx(0.5 * np.array(one.folds) + 2 * np.array(two.folds))
         assert both.after - both.before == pytest.approx(both.value)
 
+    def test_a_term_without_folds_does_not_spare_the_others_the_test_over_folds(self):
+        """Perfect in one fold, equal elsewhere: luck by accuracy, and no less so in a sum."""
+        a, _ = rivals(400, seed=0)
+        sure = np.where((a.fold == 0)[:, None], np.eye(4)[a.labels], a.probabilities)
+        b = replace(a, probabilities=sure)
+        lab = replace(a, fold=None, repeat=None)
+        found = held(a, b, "accuracy")
+        assert not found.passed
+        both = held(a, b, "0.5*accuracy+0.5*external.lab.accuracy", external={"lab": (lab, lab)})
+        assert not both.passed
+        assert "over folds" in both.text
+
     def test_what_is_better_under_shift_alone_beats_by_shift(self):
         a, _ = rivals(400, seed=0)
         wrong = [(a.labels + (np.arange(400) % n == 0)) % 4 for n in (2, 5)]

@@ -241,7 +241,10 @@ class TestExternal:
         versions.add(pair[1], splits="splits-2")
         status, out, err = promote()
         assert (status, out) == (1, "")
-        assert "different splits (splits-1, splits-2), and no external images in common" in err
+        assert (
+            "different splits (splits-1, splits-2), and no external images or hold-out in common"
+            in err
+        )
         assert "train both with the same --external NAME=SOURCE, or train with --splits" in err
         assert err.endswith(FORCE)
 
@@ -270,6 +273,20 @@ class TestExternal:
         assert "name one set with --external: lab, other" in promote()[2]
         assert promote("--external", "other")[0] == 1
         assert promote("--external", "lab")[0] == 0
+
+    @pytest.mark.parametrize(
+        "kinds", [("ensemble", "refit"), ("soup", "soup"), ("best-fold", "ensemble")]
+    )
+    def test_folds_predictions_do_not_speak_for_a_model_that_is_not_theirs(
+        self, versions, promote, pair, kinds
+    ):
+        """A refit or a soup passed on the evidence of the folds' models."""
+        versions.register(versions.log("first", pair[0]), kinds[0]), promote()
+        made = versions.log("second", pair[1])
+        versions.register(made, kinds[1])
+        status, _, err = promote()
+        assert status == 1
+        assert "no external images or hold-out in common; train both with the same" in err
 
     @pytest.mark.parametrize(
         ("ids", "kind", "words"),
@@ -326,7 +343,7 @@ class TestMissing:
         assert versions.tags("2") == ({"evidence": False}, "1", "it is known to be good")
 
     def test_an_older_version_is_known_by_its_folds_run(self, versions, promote, pair):
-        versions.add(pair[0]), promote()
+        versions.register(versions.log("first", pair[0]), "best-fold"), promote()
         tags = {"mlflow.parentRunId": versions.log("run", pair[1]), "crossfold.kind": "fold"}
         fold = versions.client.create_run(versions.experiment, tags=tags).info.run_id
         versions.client.create_model_version("cells", "file:fold", fold)
@@ -368,7 +385,8 @@ def side(predictions, *, external=False):
     evidence = Evidence(
         str(id(predictions)), "run", "", digest, "macro_f1", NAMES, ids, predictions, *none
     )
-    return Contender("1", "soup", evidence, {"lab": ExternalEvidence(ids, {"soup": rows})})
+    lab = {"lab": ExternalEvidence(ids, {"ensemble": rows})}
+    return Contender("1", "ensemble", evidence, lab)
 
 
 def shifted(one, rows, *, spoilt=0.0, seed=0):
