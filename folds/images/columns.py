@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folds.errors import UserError, listed
+from folds.images.class_names import check_names
 from folds.images.imageset import singletons
 
 Arrays = Mapping[str, NDArray]
@@ -25,12 +26,15 @@ class Columns:
     class_names : tuple of str
         From an array ``class_names`` where there is one, else the numbers.
     ids, groups : ndarray of str, shape (N,)
+    notices : tuple of str
+        Of classes whose names look alike.
     """
 
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     ids: Text
     groups: Text
+    notices: tuple[str, ...]
 
 
 def read_columns(path: Path, arrays: Arrays, blocks: Sequence[str]) -> Columns:
@@ -58,7 +62,8 @@ def read_columns(path: Path, arrays: Arrays, blocks: Sequence[str]) -> Columns:
         )
     ids = read_ids(path, arrays, blocks)
     groups = _texts(path, arrays, blocks, "groups")
-    return Columns(labels, names, ids, singletons(ids) if groups is None else groups)
+    groups = singletons(ids) if groups is None else groups
+    return Columns(labels, names, ids, groups, check_names(path, names, ids.tolist()))
 
 
 def read_ids(path: Path, arrays: Arrays, blocks: Sequence[str]) -> Text:

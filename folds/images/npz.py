@@ -63,6 +63,7 @@ class NpzSource:
         arrays = _read(self.path)
         blocks, notices = _blocks(self.path, arrays)
         told = read_columns(self.path, arrays, blocks)
+        notices = (*notices, *told.notices)
         pixels = shrink(np.concatenate([_rgb(arrays[block]) for block in blocks]), self.size)
         images = ImageSet(pixels, told.labels, told.class_names, told.ids, told.groups, notices)
         return images.limited(self.limit, seed=self.seed)
@@ -72,6 +73,7 @@ class NpzSource:
         arrays = _read(self.path, images=False)
         blocks, notices = _blocks(self.path, arrays)
         told = read_columns(self.path, arrays, blocks)
+        notices = (*notices, *told.notices)
         rows = stratified(told.labels, told.class_names, self.limit, seed=self.seed)
         side = _side(arrays[blocks[0]], self.size)
         with PixelWriter(target, (len(rows), side, side, 3)) as writer:
