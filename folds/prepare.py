@@ -16,6 +16,7 @@ from folds.model.backbone import check_size, create_backbone, input_size, native
 from folds.model.layer_groups import BatchNorm
 from folds.model.weights import check_backbone, load_pretrained
 from folds.splits.fold_balance import split_notices
+from folds.splits.given import with_given_groups
 from folds.splits.make import make_splits, tasks
 from folds.splits.manifest import SplitManifest
 from folds.training.optim import check_optimizer
@@ -115,6 +116,8 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     loaded = load(config.data, seed=config.split.seed, largest=native_size(backbone))
     images, audit = _audit(named_groups(loaded, config.data.group_regex), config)
     splits = make_splits(images, config.split)
+    if config.split.splits is not None:
+        images = with_given_groups(images, splits, audit)
     externals = load_externals(
         config.evaluation.externals, images.class_names, config.data, largest=native_size(backbone)
     )
@@ -144,7 +147,7 @@ def _of_backbone(stages: tuple[Stage, ...], layers: int) -> tuple[Stage, ...]:
 
 
 def _audit(images: ImageSet, config: Config) -> tuple[ImageSet, AuditedImages | None]:
-    """Images that were looked at; given splits keep the groups they were made with."""
+    """Images that were looked at; given splits are asked first what groups they keep."""
     if config.data.audit == "off":
         return images, None
     findings = audited(images)

@@ -87,26 +87,30 @@ def apply_findings(
     group : bool
         Give near-duplicates one group.
     """
-    counted = summary(images, findings, drop=drop)  # also of what is left out next
+    counted = summary(images, findings, drop=drop, group=group)  # also of what is left out next
     if drop:
         images, findings = without_junk(images, findings)
     groups = merge_groups(images.groups, findings.cluster) if group else images.groups
     return replace(images, groups=groups, notices=(*images.notices, *findings.notices, *counted))
 
 
-def summary(images: ImageSet, findings: Findings, *, drop: bool) -> tuple[str, ...]:
+def summary(
+    images: ImageSet, findings: Findings, *, drop: bool, group: bool = True
+) -> tuple[str, ...]:
     """Count junk, copies and near-duplicates in one line for the user; no line if there are none.
 
     Parameters
     ----------
     drop : bool
         Whether the line says that junk and exact copies are left out.
+    group : bool
+        Whether it says that near-duplicates are kept together; else given folds have them.
     """
     junk, exact = int(findings.junk.sum()), int((findings.exact & ~findings.junk).sum())
     clusters = duplicate_clusters(images, findings)
     near = sum(map(len, clusters)) - len(clusters) - exact
     clash = sum(disagree(images, rows) for rows in clusters)
-    beside = "in one fold with their originals"
+    beside = "in one fold with their originals" if group else "in the folds of --splits"
     counted = [
         (junk, f"images that look like no class (junk), {'left out' if drop else 'kept'}"),
         (exact, f"exact copies, {'left out' if drop else beside}"),
