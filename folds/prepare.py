@@ -5,18 +5,19 @@ from functools import cached_property
 from typing import Protocol
 
 from folds.audit.apply import AuditedImages, apply_findings
+from folds.audit.given import with_given_groups
+from folds.audit.overlap import looked_at
 from folds.audit.store import audited
 from folds.config import Config, DataConfig
 from folds.config.stages import Stage, without_pretraining
 from folds.errors import UserError
 from folds.images import ImageSet, load
-from folds.images.external import load_externals, overlap
+from folds.images.external import load_externals
 from folds.images.groups import named_groups
 from folds.model.backbone import check_size, create_backbone, input_size, native_size
 from folds.model.layer_groups import BatchNorm
 from folds.model.weights import check_backbone, load_pretrained
 from folds.splits.fold_balance import split_notices
-from folds.splits.given import with_given_groups
 from folds.splits.make import make_splits, tasks
 from folds.splits.manifest import SplitManifest
 from folds.training.optim import check_optimizer
@@ -118,9 +119,14 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     splits = make_splits(images, config.split)
     if config.split.splits is not None:
         images = with_given_groups(images, splits, audit)
-    externals = load_externals(
-        config.evaluation.externals, images.class_names, config.data, largest=native_size(backbone)
-    )
+    externals, told = looked_at(
+        images,
+        load_externals(
+            config.evaluation.externals, images.class_names, config.data,
+            largest=native_size(backbone),
+        ),
+        config.data,
+    )  # fmt: skip
     size = input_size(backbone, config.data.image_size, min(images.pixels.shape[1:3]))
     layers = check_size(backbone, size, config.model.head)
     weights = load_pretrained(backbone, config.model.weights)
@@ -128,7 +134,7 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     notices = [
         *images.notices,
         *split_notices(splits, images),
-        *overlap(images, externals),
+        *told,
         *([weights.notice] if weights.notice else []),
     ]
     if weights.state is None and stages != without_pretraining(stages):
@@ -151,8 +157,9 @@ def _audit(images: ImageSet, config: Config) -> tuple[ImageSet, AuditedImages | 
     if config.data.audit == "off":
         return images, None
     findings = audited(images)
-    given = config.split.splits is not None
-    safe = apply_findings(images, findings, drop=config.data.audit == "drop", group=not given)
+    drop, given = config.data.audit == "drop", config.split.splits is not None
+    where = {"beside": "in the folds of --splits"} if given else {}
+    safe = apply_findings(images, findings, drop=drop, group=not given, **where)
     return safe, AuditedImages(images.ids, images.labels, images.class_names, findings)
 
 

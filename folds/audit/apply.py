@@ -73,7 +73,13 @@ def without_junk(images: ImageSet, findings: Findings) -> tuple[ImageSet, Findin
 
 
 def apply_findings(
-    images: ImageSet, findings: Findings, *, drop: bool, group: bool = True
+    images: ImageSet,
+    findings: Findings,
+    *,
+    drop: bool,
+    group: bool = True,
+    beside: str = "in one fold with their originals",
+    remedy: str = "--audit drop leaves junk and copies out",
 ) -> ImageSet:
     """Make audited images safe to divide into folds; their notices say what was found and done.
 
@@ -86,8 +92,11 @@ def apply_findings(
         Leave out junk and exact copies.
     group : bool
         Give near-duplicates one group.
+    beside, remedy : str
+        Where duplicates are, and what can be done, as `summary` tells.
     """
-    counted = summary(images, findings, drop=drop, group=group)  # also of what is left out next
+    remedy = "" if drop else remedy
+    counted = summary(images, findings, drop=drop, beside=beside, remedy=remedy)
     if drop:
         images, findings = without_junk(images, findings)
     groups = merge_groups(images.groups, findings.cluster) if group else images.groups
@@ -95,7 +104,7 @@ def apply_findings(
 
 
 def summary(
-    images: ImageSet, findings: Findings, *, drop: bool, group: bool = True
+    images: ImageSet, findings: Findings, *, drop: bool, beside: str, remedy: str = ""
 ) -> tuple[str, ...]:
     """Count junk, copies and near-duplicates in one line for the user; no line if there are none.
 
@@ -103,14 +112,15 @@ def summary(
     ----------
     drop : bool
         Whether the line says that junk and exact copies are left out.
-    group : bool
-        Whether it says that near-duplicates are kept together; else given folds have them.
+    beside : str
+        Where duplicates are.
+    remedy : str
+        What the user can do.
     """
     junk, exact = int(findings.junk.sum()), int((findings.exact & ~findings.junk).sum())
     clusters = duplicate_clusters(images, findings)
     near = sum(map(len, clusters)) - len(clusters) - exact
     clash = sum(disagree(images, rows) for rows in clusters)
-    beside = "in one fold with their originals" if group else "in the folds of --splits"
     counted = [
         (junk, f"images that look like no class (junk), {'left out' if drop else 'kept'}"),
         (exact, f"exact copies, {'left out' if drop else beside}"),
@@ -118,5 +128,5 @@ def summary(
         (clash, "clusters of duplicates with different labels"),
     ]
     text = "; ".join(f"{count} {what}" for count, what in counted if count)
-    remedy = "" if drop else "; --audit drop leaves junk and copies out"
-    return (f"audit: {text} (python -m folds.inspect shows them{remedy})",) if text else ()
+    shown = "; ".join(part for part in ("python -m folds.inspect shows them", remedy) if part)
+    return (f"audit: {text} ({shown})",) if text else ()

@@ -8,7 +8,7 @@ import numpy as np
 from folds.config.data import DataConfig
 from folds.errors import UserError, listed, nearest
 from folds.images.groups import groups_in
-from folds.images.imageset import ImageSet, digests
+from folds.images.imageset import ImageSet
 from folds.images.source import load
 
 
@@ -94,25 +94,3 @@ def _named(images: ImageSet, class_names: tuple[str, ...], flag: str) -> ImageSe
             raise UserError(f"--external {flag}: class {name!r} is none of those trained on{near}")
     number = np.array([class_names.index(name) for name in images.class_names], np.int64)
     return replace(images, labels=number[images.labels], class_names=class_names)
-
-
-def overlap(images: ImageSet, others: tuple[External, ...]) -> list[str]:
-    """Tell the user of external images whose very pixels are trained on, too: they leak.
-
-    Returns
-    -------
-    list of str
-        A line for each set with such images.
-    """
-    if not others:
-        return []
-    known = set(digests(images.pixels))
-    notices = []
-    for other in others:
-        shared = sum(digest in known for digest in digests(other.images.pixels))
-        if shared:
-            notices.append(
-                f"--external {other.name}: {shared} of its {len(other.images)} images are also "
-                "among those trained on, pixel by pixel; its scores flatter"
-            )
-    return notices

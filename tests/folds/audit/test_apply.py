@@ -88,10 +88,11 @@ def test_drop_may_not_empty_a_class(images):
 def test_the_summary_counts_each_thing_once(images):
     cluster = [0, 1, 2, 3, 0, 0, 6, 6, 8, 9]
     found = findings(cluster, junk=[8], exact=[4])
-    (line,) = summary(images, found, drop=False)
+    (line,) = summary(images, found, drop=False, beside="beside them", remedy="do so")
     assert "1 images that look like no class (junk), kept; 1 exact copies" in line
-    assert "2 near-duplicates" in line
-    assert summary(images, findings(PLAIN), drop=False) == ()
+    assert "2 near-duplicates, beside them" in line
+    assert line.endswith("(python -m folds.inspect shows them; do so)")
+    assert summary(images, findings(PLAIN), drop=False, beside="") == ()
     clash = sum(disagree(images, rows) for rows in duplicate_clusters(images, found))
     assert ("different labels" in line) == bool(clash)
     assert f"{clash} clusters" in line or not clash
@@ -104,6 +105,17 @@ class TestMemory:
         again = audited(images)
         for field in dataclasses.fields(first):
             np.testing.assert_array_equal(getattr(again, field.name), getattr(first, field.name))
+
+    def test_does_not_depend_on_the_order_of_the_images(self, make_images):
+        images = make_images((20, 20))
+        pixels = images.pixels.copy()
+        pixels[[3, 17]] = pixels[30]
+        images = dataclasses.replace(images, pixels=pixels)
+        order = np.random.default_rng(0).permutation(40)
+        found, again = audited(images), audited(images.take(order))
+        assert {tuple(sorted(pair)) for pair in found.pairs.tolist()} == {(3, 17), (3, 30)}
+        np.testing.assert_array_equal(order[again.cluster], found.cluster[order])
+        np.testing.assert_array_equal(again.exact, found.exact[order])
 
     def test_is_mended_when_damaged(self, images, monkeypatch, tmp_path):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -13,7 +13,7 @@ from folds.config.stages import Stage
 from folds.corruptions import corrupt, keys_of
 from folds.errors import UserError
 from folds.evaluation.metrics import quick_scores
-from folds.images.external import External, load_externals, overlap
+from folds.images.external import External, load_externals
 from folds.model.backbone import Classifier
 from folds.model.bundle import ModelCard, Predictor, write_bundle
 from folds.runtime.device import Runtime
@@ -142,12 +142,6 @@ class TestExternal:
     def test_a_missing_source_is_told_by_its_flag(self):
         with pytest.raises(UserError, match=r"^--external lab2=nowhere: no such file"):
             load_externals({"lab2": "nowhere"}, ("a", "b"), DataConfig(), largest=32)
-
-    def test_images_that_are_trained_on_are_told(self, make_images):
-        images, others = make_images((5, 6)), make_images((5, 6), seed=1)
-        assert overlap(images, (External("lab2", "x", others),)) == []
-        (notice,) = overlap(images, (External("lab2", "x", images.take(np.array([2, 3, 4]))),))
-        assert "3 of its 3 images" in notice
 
 
 def test_epochs_are_worth_the_named_score(make_problem):

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from folds.audit.apply import AuditedImages
+from folds.audit.given import with_given_groups
 from folds.config import Config, SplitConfig
 from folds.prepare import prepare
-from folds.splits.given import with_given_groups
 from folds.splits.make import make_splits
 from tests.conftest import small_images
 from tests.folds.audit.test_apply import findings
