@@ -1,10 +1,14 @@
 """From a configuration to everything the folds need: checks first, cheapest first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
-from folds.audit.apply import AuditedImages, apply_findings
+import numpy as np
+from numpy.typing import NDArray
+
+from folds.audit.apply import apply_findings, drop_beside, merge_groups
+from folds.audit.findings import AuditedImages
 from folds.audit.given import with_given_groups
 from folds.audit.overlap import looked_at
 from folds.audit.store import audited
@@ -18,7 +22,7 @@ from folds.model.backbone import check_size, create_backbone, input_size, native
 from folds.model.layer_groups import BatchNorm
 from folds.model.weights import check_backbone, load_pretrained
 from folds.splits.fold_balance import split_notices
-from folds.splits.make import make_splits, tasks
+from folds.splits.make import held_out, make_splits, tasks
 from folds.splits.manifest import SplitManifest
 from folds.training.optim import check_optimizer
 from folds.training.problem import Problem
@@ -115,8 +119,8 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     check_backbone(backbone)
     check_optimizer(config.optim.optimizer)
     loaded = load(config.data, seed=config.split.seed, largest=native_size(backbone))
-    images, audit = _audit(named_groups(loaded, config.data.group_regex), config)
-    splits = make_splits(images, config.split)
+    images, audit, aside = _audit(named_groups(loaded, config.data.group_regex), config)
+    splits = make_splits(images, config.split, aside=aside)
     if config.split.splits is not None:
         images = with_given_groups(images, splits, audit)
     externals, told = looked_at(
@@ -152,15 +156,25 @@ def _of_backbone(stages: tuple[Stage, ...], layers: int) -> tuple[Stage, ...]:
         raise UserError(f"--stages {' '.join(map(str, stages))}: {error}") from None
 
 
-def _audit(images: ImageSet, config: Config) -> tuple[ImageSet, AuditedImages | None]:
-    """Images that were looked at; given splits are asked first what groups they keep."""
+def _audit(
+    images: ImageSet, config: Config
+) -> tuple[ImageSet, AuditedImages | None, NDArray[np.str_] | None]:
+    """Images that were looked at, and the ids of a hold-out that had to be settled before.
+
+    Given splits are asked first what groups they keep.
+    """
     if config.data.audit == "off":
-        return images, None
+        return images, None, None
     findings = audited(images)
+    audit = AuditedImages(images.ids, images.labels, images.class_names, findings)
     drop, given = config.data.audit == "drop", config.split.splits is not None
     where = {"beside": "in the folds of --splits"} if given else {}
-    safe = apply_findings(images, findings, drop=drop, group=not given, **where)
-    return safe, AuditedImages(images.ids, images.labels, images.class_names, findings)
+    if not (drop and config.split.holdout):
+        return apply_findings(images, findings, drop=drop, group=not given, **where), audit, None
+    if not given:
+        images = replace(images, groups=merge_groups(images.groups, findings.cluster))
+    aside = held_out(images, config.split)
+    return drop_beside(images, findings, aside), audit, images.ids[aside]
 
 
 def _chosen(splits: SplitManifest, config: Config) -> list[tuple[int, int]]:

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from folds.audit.apply import AuditedImages, merge_groups
+from folds.audit.apply import merge_groups
+from folds.audit.findings import AuditedImages
 from folds.errors import listed
 from folds.images import ImageSet
 from folds.splits.manifest import SplitManifest

@@ -1,5 +1,6 @@
 """What an audit found, remembered by what the images hold."""
 
+import hashlib
 import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -21,21 +22,33 @@ _MISSING = (OSError, ValueError, KeyError, zipfile.BadZipFile)
 VERSION = 2  # to be raised when the audit finds something else
 
 
-def audited(images: ImageSet) -> Findings:
+def audited(images: ImageSet, rows: NDArray[np.int64] | None = None) -> Findings:
     """Audit images by their pixels, or take the findings of an earlier run on the same images.
 
     They are kept in the user's cache, which is done without where it is damaged or cannot be
     written to: an audit takes time, but nothing depends on its being kept.
+
+    Parameters
+    ----------
+    images : ImageSet
+    rows : ndarray of int64, optional
+        Those that are audited, as if there were no others.
     """
-    order = np.argsort(images.ids, kind="stable")  # the digest does not tell that of the images
-    path = _place(images.digest)
+    ids = images.ids if rows is None else images.ids[rows]
+    order = np.argsort(ids, kind="stable")  # the digest does not tell that of the images
+    among = "" if rows is None else "-" + _digest(ids[order])
+    path = _place(images.digest + among)
     try:
         return read(path).take(np.argsort(order))
     except _MISSING:
-        findings = audit(images)
+        findings = audit(images, rows=rows)
     with suppress(OSError):
         write(path, findings.take(order))
     return findings
+
+
+def _digest(ids: NDArray[np.str_]) -> str:
+    return hashlib.sha256("\n".join(ids.tolist()).encode()).hexdigest()[:16]
 
 
 def near_copies(images: ImageSet, others: ImageSet) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from folds.audit.apply import AuditedImages
+from folds.audit.findings import AuditedImages
 from folds.audit.given import with_given_groups
 from folds.config import Config, SplitConfig
 from folds.prepare import prepare
