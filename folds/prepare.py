@@ -23,9 +23,14 @@ from folds.model.layer_groups import BatchNorm
 from folds.model.weights import check_backbone, load_pretrained
 from folds.splits.fold_balance import split_notices
 from folds.splits.make import held_out, make_splits, tasks
-from folds.splits.manifest import SplitManifest
+from folds.splits.manifest import SplitManifest, fingerprint
 from folds.training.optim import check_optimizer
 from folds.training.problem import Problem
+
+SEEN = (
+    "--weights {}: this model was trained on these very images, so that every fold validates on "
+    "what its first weights have seen and all scores flatter; start from weights of other images"
+)
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,7 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
         *split_notices(splits, images),
         *told,
         *([weights.notice] if weights.notice else []),
+        *([SEEN.format(config.model.weights)] if weights.saw(fingerprint(images)) else []),
     ]
     if weights.state is None and stages != without_pretraining(stages):
         stages = without_pretraining(stages)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import ray
-from safetensors.torch import load, save
+from safetensors.torch import load
 
 from distributed.data.localize import localize
 from distributed.outcome.pooling import Results
@@ -14,6 +14,7 @@ from folds.arrays import Floats, Ints
 from folds.corruptions import keys_of
 from folds.evaluation.metrics import macro_f1
 from folds.model.backbone import Classifier
+from folds.model.bundle import saved
 from folds.model.soup import Weights, greedy, uniform
 from folds.runtime.device import Runtime
 from folds.runtime.workers import Workers
@@ -104,7 +105,7 @@ def _cook(
     members, soup = (best.members, best.weights) if best.score > value else (tuple(order), whole)
     network.load_state_dict(soup)
     return Soup(
-        save({name: tensor.contiguous() for name, tensor in soup.items()}),
+        saved(soup, problem.splits.data),
         tuple(sorted(members)),
         max(value, best.score),
         needed,
