@@ -1,6 +1,7 @@
 """Command lines from typed options, and what a user sees when something is wrong."""
 
 import dataclasses
+import io
 import os
 import signal
 import sys
@@ -76,6 +77,9 @@ def run(command: Callable[[], None]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
+    for stream in (sys.stdout, sys.stderr):  # names that the terminal's encoding lacks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         command()
     except UserError as error:

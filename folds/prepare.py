@@ -1,25 +1,36 @@
 """From a configuration to everything the folds need: checks first, cheapest first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
-from folds.audit.apply import AuditedImages, apply_findings
+import numpy as np
+from numpy.typing import NDArray
+
+from folds.audit.apply import apply_findings, drop_beside, merge_groups
+from folds.audit.findings import AuditedImages
+from folds.audit.given import with_given_groups
+from folds.audit.overlap import looked_at
 from folds.audit.store import audited
 from folds.config import Config, DataConfig
 from folds.config.stages import Stage, without_pretraining
 from folds.errors import UserError
 from folds.images import ImageSet, load
-from folds.images.external import load_externals, overlap
+from folds.images.external import load_externals
 from folds.images.groups import named_groups
 from folds.model.backbone import check_size, create_backbone, input_size, native_size
 from folds.model.layer_groups import BatchNorm
 from folds.model.weights import check_backbone, load_pretrained
 from folds.splits.fold_balance import split_notices
-from folds.splits.make import make_splits, tasks
-from folds.splits.manifest import SplitManifest
+from folds.splits.make import held_out, make_splits, tasks
+from folds.splits.manifest import SplitManifest, fingerprint
 from folds.training.optim import check_optimizer
 from folds.training.problem import Problem
+
+SEEN = (
+    "--weights {}: this model was trained on these very images, so that every fold validates on "
+    "what its first weights have seen and all scores flatter; start from weights of other images"
+)
 
 
 @dataclass(frozen=True)
@@ -113,11 +124,18 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     check_backbone(backbone)
     check_optimizer(config.optim.optimizer)
     loaded = load(config.data, seed=config.split.seed, largest=native_size(backbone))
-    images, audit = _audit(named_groups(loaded, config.data.group_regex), config)
-    splits = make_splits(images, config.split)
-    externals = load_externals(
-        config.evaluation.externals, images.class_names, config.data, largest=native_size(backbone)
-    )
+    images, audit, aside = _audit(named_groups(loaded, config.data.group_regex), config)
+    splits = make_splits(images, config.split, aside=aside)
+    if config.split.splits is not None:
+        images = with_given_groups(images, splits, audit)
+    externals, told = looked_at(
+        images,
+        load_externals(
+            config.evaluation.externals, images.class_names, config.data,
+            largest=native_size(backbone),
+        ),
+        config.data,
+    )  # fmt: skip
     size = input_size(backbone, config.data.image_size, min(images.pixels.shape[1:3]))
     layers = check_size(backbone, size, config.model.head)
     weights = load_pretrained(backbone, config.model.weights)
@@ -125,8 +143,9 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     notices = [
         *images.notices,
         *split_notices(splits, images),
-        *overlap(images, externals),
+        *told,
         *([weights.notice] if weights.notice else []),
+        *([SEEN.format(config.model.weights)] if weights.saw(fingerprint(images)) else []),
     ]
     if weights.state is None and stages != without_pretraining(stages):
         stages = without_pretraining(stages)
@@ -143,14 +162,25 @@ def _of_backbone(stages: tuple[Stage, ...], layers: int) -> tuple[Stage, ...]:
         raise UserError(f"--stages {' '.join(map(str, stages))}: {error}") from None
 
 
-def _audit(images: ImageSet, config: Config) -> tuple[ImageSet, AuditedImages | None]:
-    """Images that were looked at; given splits keep the groups they were made with."""
+def _audit(
+    images: ImageSet, config: Config
+) -> tuple[ImageSet, AuditedImages | None, NDArray[np.str_] | None]:
+    """Images that were looked at, and the ids of a hold-out that had to be settled before.
+
+    Given splits are asked first what groups they keep.
+    """
     if config.data.audit == "off":
-        return images, None
+        return images, None, None
     findings = audited(images)
-    given = config.split.splits is not None
-    safe = apply_findings(images, findings, drop=config.data.audit == "drop", group=not given)
-    return safe, AuditedImages(images.ids, images.labels, images.class_names, findings)
+    audit = AuditedImages(images.ids, images.labels, images.class_names, findings)
+    drop, given = config.data.audit == "drop", config.split.splits is not None
+    where = {"beside": "in the folds of --splits"} if given else {}
+    if not (drop and config.split.holdout):
+        return apply_findings(images, findings, drop=drop, group=not given, **where), audit, None
+    if not given:
+        images = replace(images, groups=merge_groups(images.groups, findings.cluster))
+    aside = held_out(images, config.split)
+    return drop_beside(images, findings, aside), audit, images.ids[aside]
 
 
 def _chosen(splits: SplitManifest, config: Config) -> list[tuple[int, int]]:

@@ -31,8 +31,10 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], title: str
             if count:  # zeros would hide the pattern
                 colour = "white" if shares[row, column] > 0.55 else _INK
                 axes.text(column, row, str(count), ha="center", va="center", color=colour, size=9)
-    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(
+        range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor", parse_math=False
+    )
+    axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set(xlabel="predicted", ylabel="true", title=title)
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
     return figure

@@ -140,7 +140,7 @@ def _train(
         raise
     else:
         if chief:
-            bundle = bundle_files(problem.card, result.weights)
+            bundle = bundle_files(problem.card, result.weights, problem.splits.data)
             ray.get(ledger.finish.remote(lane.number, task, result.outcome, bundle))
 
 

@@ -16,7 +16,9 @@ FEW = f"fewer than {LEAST} different images: junk was not looked for"
 COMPONENTS = 32  # of a network's features
 
 
-def audit(images: ImageSet, *, deep: Floats | None = None) -> Findings:
+def audit(
+    images: ImageSet, *, deep: Floats | None = None, rows: NDArray[np.int64] | None = None
+) -> Findings:
     """Look for junk and duplicates.
 
     Parameters
@@ -25,25 +27,29 @@ def audit(images: ImageSet, *, deep: Floats | None = None) -> Findings:
         N images.
     deep : ndarray of float32, shape (N, E), optional
         Features of a network, to look for junk in as well; else only what the pixels tell.
+    rows : ndarray of int64, shape (M,), optional
+        Look at these images alone, as if there were no others; without `deep`.
 
     Returns
     -------
     Findings
+        In all images, or in those of `rows`.
 
     Notes
     -----
     - what is found does not depend on the order of the images;
     - time and memory grow in proportion to N.
     """
-    order = np.argsort(images.ids, kind="stable")  # which image is the first of its copies
+    chosen = np.arange(len(images)) if rows is None else rows
+    order = np.argsort(images.ids[chosen], kind="stable")  # which one is the first of its copies
     back = np.argsort(order)
-    descriptors = describe(images.pixels).take(order)
+    descriptors = describe(images.pixels).take(chosen[order])
     duplicates = find_duplicates(descriptors)
     # junk is told among different pictures, each once: a frame that is repeated a thousand times
     # would else be as dense as a class
     firsts = np.flatnonzero(duplicates.cluster == np.arange(len(order)))
     picture = np.searchsorted(firsts, duplicates.cluster)
-    labels = images.labels[order][firsts]
+    labels = images.labels[chosen[order]][firsts]
     outliers = [_outliers(descriptors.statistics[firsts], descriptors.tolerance, labels)]
     if deep is not None:
         outliers.append(_outliers(*_reduced(deep[order[firsts]]), labels))

@@ -78,8 +78,8 @@ def write_clean(path: Path, images: ImageSet, findings: Findings, selection: Sel
     ----------
     path : Path
         An .npz file that `folds.images.load` reads: ``images`` (K, H, W, 3) uint8, ``labels`` (K,)
-        int64, ``class_names``, and the images' ``original_indices`` (K,) int64 and ``ids`` in the
-        source.
+        int64, ``class_names``, the images' ``ids`` and ``groups`` (K,) str, as the source has
+        them, and their ``original_indices`` (K,) int64 in it.
 
     Raises
     ------
@@ -96,6 +96,7 @@ def write_clean(path: Path, images: ImageSet, findings: Findings, selection: Sel
                 "class_names": np.array(images.class_names),
                 "original_indices": rows,
                 "ids": images.ids[rows],
+                "groups": images.groups[rows],
             }.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)

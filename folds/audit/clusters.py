@@ -3,13 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from folds.audit.findings import Findings
+from folds.audit.findings import AuditedImages, Findings
 from folds.images import ImageSet
 
 Rows = NDArray[np.int64]
+Images = ImageSet | AuditedImages
 
 
-def duplicate_clusters(images: ImageSet, findings: Findings) -> list[Rows]:
+def duplicate_clusters(images: Images, findings: Findings) -> list[Rows]:
     """Clusters of at least two good images that show the same picture, the greatest first.
 
     Returns
@@ -20,7 +21,7 @@ def duplicate_clusters(images: ImageSet, findings: Findings) -> list[Rows]:
     return _clusters(images, findings, ~findings.junk, least=2)
 
 
-def junk_clusters(images: ImageSet, findings: Findings) -> list[Rows]:
+def junk_clusters(images: Images, findings: Findings) -> list[Rows]:
     """Pictures among the junk with all their repetitions, the farthest from every class first.
 
     Returns
@@ -32,13 +33,13 @@ def junk_clusters(images: ImageSet, findings: Findings) -> list[Rows]:
     return sorted(pictures, key=lambda rows: -float(findings.score[rows].max()))
 
 
-def disagree(images: ImageSet, rows: Rows) -> bool:
+def disagree(images: Images, rows: Rows) -> bool:
     """Whether images carry different labels."""
     return len(np.unique(images.labels[rows])) > 1
 
 
 def _clusters(
-    images: ImageSet, findings: Findings, chosen: NDArray[np.bool_], *, least: int
+    images: Images, findings: Findings, chosen: NDArray[np.bool_], *, least: int
 ) -> list[Rows]:
     """Rows of the chosen images by cluster, of those with at least `least`; greatest first."""
     rows = np.flatnonzero(chosen)

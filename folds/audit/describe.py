@@ -70,6 +70,16 @@ class ImageDescriptors:
             digest=self.digest[rows],
         )
 
+    def beside(self, other: "ImageDescriptors") -> "ImageDescriptors":
+        """These images, then those of another set, of whatever size, without the statistics."""
+        return replace(
+            self,
+            statistics=np.empty((0, len(self.names)), np.float32),
+            fingerprints=np.concatenate([self.fingerprints, other.fingerprints]),
+            thumbs=np.concatenate([self.thumbs, other.thumbs]),
+            digest=np.concatenate([self.digest, other.digest]),
+        )
+
 
 def describe(pixels: Pixels) -> ImageDescriptors:
     """Compute what junk and duplicates are told by, in parallel and a piece at a time.

@@ -18,6 +18,7 @@ from folds.arrays import Floats
 from folds.audit.describe import ImageDescriptors
 
 NEIGHBOURS = 8  # of each image that are compared with it
+MOST_NEIGHBOURS = 32  # where the nearest are copies for the most part
 LIMIT = 0.03  # largest difference of near-duplicates
 CLOSER = 8  # times closer than two different images of the set usually are
 _SURE = 0.002  # a difference that only the same picture has
@@ -30,6 +31,7 @@ _BURNT = 0.96  # brightness above which a pixel may have been cut off
 _NOISE = 2 / 255  # differences of grey that mean nothing
 _TINT = 0.05  # how much the mean colour counts beside the picture
 _ROUNDS = 5
+_LEAST = 10  # different pictures that tell what is usual
 
 Rows = NDArray[np.int64]
 
@@ -67,20 +69,18 @@ def find_duplicates(descriptors: ImageDescriptors) -> Duplicates:
     Notes
     -----
     Two different pictures are about equally far from their nearest neighbours all over a set; how
-    far is measured, and near-duplicates are several times closer. Images of few pixels, or of
-    things that look alike, so get a stricter limit.
+    far is measured between clusters, and near-duplicates are several times closer. So it does not
+    matter how many images have copies, or how many copies they have, up to about
+    `MOST_NEIGHBOURS`. Images of few pixels, or of things that look alike, get a stricter limit.
     """
     first = _first_of_copies(descriptors.digest)
     copies = np.flatnonzero(first != np.arange(len(first)))
     pairs, similarity = [np.stack([first[copies], copies], 1)], [np.ones(len(copies), np.float32)]
     cluster = first
-    for turn in range(_ROUNDS):
+    for _ in range(_ROUNDS):
         rows = np.flatnonzero(cluster == np.arange(len(cluster)))
-        candidates = _neighbours(descriptors.fingerprints, rows)
-        difference = _differences(descriptors.thumbs, candidates)
-        near = difference <= _SURE
-        if turn or not near.any():  # what is sure is joined before it is asked what is usual
-            near = difference <= _limit(rows, candidates, difference)
+        candidates, difference = _candidates(descriptors, rows)
+        near = difference <= _limit(rows, candidates, difference)
         if not near.any():
             break
         pairs.append(candidates[near])
@@ -96,9 +96,24 @@ def _first_of_copies(digest: NDArray[np.uint64]) -> Rows:
     return first[number.ravel()]
 
 
-def _neighbours(fingerprints: Floats, rows: Rows) -> Rows:
+def _candidates(descriptors: ImageDescriptors, rows: Rows) -> tuple[Rows, Floats]:
+    """Pairs (P, 2) that may be the same picture, and their differences.
+
+    Neighbours are added until most pictures have one that is no copy.
+    """
+    count = NEIGHBOURS
+    while True:
+        pairs = _neighbours(descriptors.fingerprints, rows, count)
+        difference = _differences(descriptors.thumbs, pairs)
+        seen = _nearest_others(rows, pairs, difference, LIMIT) > 0
+        if 2 * seen.sum() > len(seen) or count >= min(MOST_NEIGHBOURS, len(rows)):
+            return pairs, difference
+        count *= 2
+
+
+def _neighbours(fingerprints: Floats, rows: Rows, count: int) -> Rows:
     """Pairs (P, 2) of images near in one of their fingerprints (N, K, F), each pair once."""
-    count = min(NEIGHBOURS + 1, len(rows))
+    count = min(count + 1, len(rows))
     one = np.repeat(np.arange(len(rows)), count)
     pairs = []
     for vectors in np.moveaxis(fingerprints[rows], 1, 0):
@@ -189,12 +204,35 @@ def _turns(images: Floats) -> Iterator[Floats]:
 
 
 def _limit(rows: Rows, pairs: Rows, difference: Floats) -> float:
-    """The difference below which a pair is the same picture."""
-    nearest = np.full(rows.max() + 1, np.inf, np.float32)
+    """The difference below which a pair is the same picture.
+
+    The greatest one that, were it the limit, left the clusters `CLOSER` times as far apart. Where
+    copies are many, the distance to the nearest image is that to a copy and tells nothing.
+    """
+    limit = LIMIT
+    while limit > _SURE:
+        others = _nearest_others(rows, pairs, difference, limit)
+        allowed = float(np.median(others)) / CLOSER if len(others) >= _LEAST else 0.0
+        if allowed >= limit:
+            return limit
+        limit = allowed
+    return _SURE
+
+
+def _nearest_others(rows: Rows, pairs: Rows, difference: Floats, limit: float) -> Floats:
+    """Difference of each cluster from the nearest other one; 0 where no other is a neighbour.
+
+    Clusters are what pairs within a limit join among the images of `rows`.
+    """
+    numbers = np.searchsorted(rows, pairs)
+    cluster = _joined(len(rows), numbers[difference <= limit])
+    apart = cluster[numbers]
+    between = apart[:, 0] != apart[:, 1]
+    nearest = np.full(len(rows), np.inf, np.float32)
     for side in (0, 1):
-        np.minimum.at(nearest, pairs[:, side], difference)
-    usual = float(np.median(nearest[rows]))
-    return float(np.clip(usual / CLOSER, _SURE, LIMIT))
+        np.minimum.at(nearest, apart[between, side], difference[between])
+    nearest = nearest[np.unique(cluster)]
+    return np.where(np.isfinite(nearest), nearest, 0).astype(np.float32)
 
 
 def _joined(count: int, pairs: Rows) -> Rows:

@@ -66,3 +66,21 @@ class Findings:
             features=self.features[rows],
             notices=self.notices,
         )
+
+
+@dataclass(frozen=True)
+class AuditedImages:
+    """What the table of findings says of all images, also of those that a run leaves out.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (N,)
+    labels : ndarray of int64, shape (N,)
+    class_names : tuple of str
+    findings : Findings
+    """
+
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    findings: Findings

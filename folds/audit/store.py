@@ -1,42 +1,89 @@
 """What an audit found, remembered by what the images hold."""
 
+import hashlib
 import zipfile
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from folds.audit.audit import audit
+from folds.audit.describe import describe
+from folds.audit.duplicates import find_duplicates
 from folds.audit.findings import Findings
 from folds.files import cache_folder, replacing
 from folds.images.imageset import ImageSet
 
-VERSION = 1  # to be raised when the audit finds something else
+_MISSING = (OSError, ValueError, KeyError, zipfile.BadZipFile)
+VERSION = 2  # to be raised when the audit finds something else
 
 
-def audited(images: ImageSet) -> Findings:
+def audited(images: ImageSet, rows: NDArray[np.int64] | None = None) -> Findings:
     """Audit images by their pixels, or take the findings of an earlier run on the same images.
 
     They are kept in the user's cache, which is done without where it is damaged or cannot be
     written to: an audit takes time, but nothing depends on its being kept.
+
+    Parameters
+    ----------
+    images : ImageSet
+    rows : ndarray of int64, optional
+        Those that are audited, as if there were no others.
     """
-    path = cache_folder() / "audit" / f"{images.digest}-{VERSION}.npz"
+    ids = images.ids if rows is None else images.ids[rows]
+    order = np.argsort(ids, kind="stable")  # the digest does not tell that of the images
+    among = "" if rows is None else "-" + _digest(ids[order])
+    path = _place(images.digest + among)
     try:
-        return read(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        findings = audit(images)
+        return read(path).take(np.argsort(order))
+    except _MISSING:
+        findings = audit(images, rows=rows)
     with suppress(OSError):
-        write(path, findings)
+        write(path, findings.take(order))
     return findings
+
+
+def _digest(ids: NDArray[np.str_]) -> str:
+    return hashlib.sha256("\n".join(ids.tolist()).encode()).hexdigest()[:16]
+
+
+def near_copies(images: ImageSet, others: ImageSet) -> NDArray[np.bool_]:
+    """Which of other images are the same picture as one of these, remembered as by `audited`.
+
+    Returns
+    -------
+    ndarray of bool, shape (len(others),)
+
+    Notes
+    -----
+    The search is that of an audit, in both sets together.
+    """
+    path = _place(f"{images.digest}-{others.digest}")
+    with suppress(*_MISSING):
+        return np.isin(others.ids, _read(path, ("ids",))["ids"])
+    one, other = (
+        describe(some.pixels).take(np.argsort(some.ids, kind="stable")) for some in (images, others)
+    )
+    cluster = find_duplicates(one.beside(other)).cluster[len(images) :]
+    ids = np.sort(others.ids)[cluster < len(images)]
+    with suppress(OSError):
+        _write(path, {"ids": ids})
+    return np.isin(others.ids, ids)
+
+
+def _place(key: str) -> Path:
+    return cache_folder() / "audit" / f"{key}-{VERSION}.npz"
 
 
 def write(path: Path, findings: Findings) -> None:
     """Write findings as a .npz file of plain arrays."""
-    arrays: dict[str, Any] = {f.name: np.array(getattr(findings, f.name)) for f in fields(findings)}
-    with replacing(path) as scratch, scratch.open("wb") as file:
-        np.savez(file, **arrays)
+    _write(
+        path, {field.name: np.array(getattr(findings, field.name)) for field in fields(findings)}
+    )
 
 
 def read(path: Path) -> Findings:
@@ -47,8 +94,17 @@ def read(path: Path) -> Findings:
     OSError, ValueError, KeyError, BadZipFile
         There is no such file, or it is another or damaged.
     """
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        values = {field.name: arrays[field.name] for field in fields(Findings)}
+    values = _read(path, [field.name for field in fields(Findings)])
     for name in ("reasons", "notices"):
         values[name] = tuple(values[name].tolist())
     return Findings(**values)
+
+
+def _write(path: Path, arrays: dict[str, Any]) -> None:
+    with replacing(path) as scratch, scratch.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _read(path: Path, names: Iterable[str]) -> dict[str, Any]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in names}

@@ -4,8 +4,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from folds.audit.apply import AuditedImages
-from folds.audit.findings import Findings
+from folds.audit.findings import AuditedImages, Findings
 from folds.audit.suspects import Suspects
 from folds.files import output_file
 from folds.images import ImageSet

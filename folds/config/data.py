@@ -47,13 +47,14 @@ class DataConfig(Section):
     audit: Literal["off", "report", "drop"] = Field(
         "report",
         description="Look for junk and duplicates: report tells what there is and keeps "
-        "near-duplicates in one fold; drop also leaves out junk and exact copies.",
+        "near-duplicates in one fold; drop also leaves out junk and exact copies, but none of a "
+        "hold-out.",
     )
     group_regex: Annotated[str, AfterValidator(check_pattern)] | None = Field(
         None,
         description="Regular expression that is searched in each image's id (its path): the part "
         "in its first parentheses, or in (?P<group>...), is the image's group (patient, slide), "
-        "which stays in one fold.",
+        "which stays in one fold. External images are grouped by it, too.",
     )
     image_size: Auto | Annotated[int, Field(ge=8, le=4096)] = Field(
         "auto",

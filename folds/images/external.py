@@ -1,13 +1,14 @@
 """Images that models are scored on and never trained on: another laboratory's, say."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from folds.config.data import DataConfig
-from folds.errors import UserError, nearest
-from folds.images.imageset import ImageSet, digests
+from folds.errors import UserError, listed, nearest
+from folds.images.groups import groups_in
+from folds.images.imageset import ImageSet
 from folds.images.source import load
 
 
@@ -50,6 +51,11 @@ def load_externals(
     ------
     UserError
         As `folds.images.load`, or a class is none of those that are trained on.
+
+    Notes
+    -----
+    Groups are those that the source names, or else what the pattern finds in the ids; where it
+    finds nothing an image is its own group, and a notice tells how many are.
     """
     externals = []
     for name, source in sources.items():
@@ -59,8 +65,25 @@ def load_externals(
         except UserError as error:
             reason = str(error).removeprefix(f"--data {source}: ")
             raise UserError(f"--external {name}={source}: {reason}") from None
+        images = _grouped(images, config.group_regex)
         externals.append(External(name, source, _named(images, class_names, f"{name}={source}")))
     return tuple(externals)
+
+
+def _grouped(images: ImageSet, pattern: str | None) -> ImageSet:
+    """The images with groups that a pattern finds in their ids, unless they have some."""
+    if pattern is None or (images.groups != images.ids).any():
+        return images
+    found = groups_in(images.ids, pattern)
+    alone = found == ""
+    groups = np.where(alone, images.ids, found)
+    if not alone.any():
+        return replace(images, groups=groups)
+    told = (
+        f"--group-regex {pattern!r} names no group in {int(alone.sum())} of {len(images)} ids "
+        f"({listed(images.ids[alone])}); each is taken for a group of its own"
+    )
+    return replace(images, groups=groups, notices=(*images.notices, told))
 
 
 def _named(images: ImageSet, class_names: tuple[str, ...], flag: str) -> ImageSet:
@@ -70,26 +93,4 @@ def _named(images: ImageSet, class_names: tuple[str, ...], flag: str) -> ImageSe
             near = nearest(name, class_names) or f"; there are: {', '.join(class_names[:12])}"
             raise UserError(f"--external {flag}: class {name!r} is none of those trained on{near}")
     number = np.array([class_names.index(name) for name in images.class_names], np.int64)
-    return ImageSet(images.pixels, number[images.labels], class_names, images.ids, images.groups)
-
-
-def overlap(images: ImageSet, others: tuple[External, ...]) -> list[str]:
-    """Tell the user of external images whose very pixels are trained on, too: they leak.
-
-    Returns
-    -------
-    list of str
-        A line for each set with such images.
-    """
-    if not others:
-        return []
-    known = set(digests(images.pixels))
-    notices = []
-    for other in others:
-        shared = sum(digest in known for digest in digests(other.images.pixels))
-        if shared:
-            notices.append(
-                f"--external {other.name}: {shared} of its {len(other.images)} images are also "
-                "among those trained on, pixel by pixel; its scores flatter"
-            )
-    return notices
+    return replace(images, labels=number[images.labels], class_names=class_names)

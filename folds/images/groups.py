@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from folds.errors import UserError, listed
 from folds.images.imageset import ImageSet
@@ -32,13 +33,19 @@ def named_groups(images: ImageSet, pattern: str | None) -> ImageSet:
             f"--group-regex {pattern!r}: --data names groups itself; leave the flag out, or the "
             "groups of --data"
         )
-    compiled, ids = re.compile(pattern), images.ids.tolist()
-    key: str | int = "group" if "group" in compiled.groupindex else 1
-    groups = [match[key] if (match := compiled.search(name)) else None for name in ids]
-    missing = [name for name, group in zip(ids, groups, strict=True) if not group]
-    if missing:
+    groups = groups_in(images.ids, pattern)
+    missing = images.ids[groups == ""]
+    if len(missing):
         raise UserError(
-            f"--group-regex {pattern!r}: names no group in {len(missing)} of {len(ids)} ids "
+            f"--group-regex {pattern!r}: names no group in {len(missing)} of {len(images)} ids "
             f"({listed(missing)}); change it so that it matches every id"
         )
-    return replace(images, groups=np.array(groups, dtype=np.str_))
+    return replace(images, groups=groups)
+
+
+def groups_in(ids: NDArray[np.str_], pattern: str) -> NDArray[np.str_]:
+    """What a pattern, see `named_groups`, finds in each id; empty where it finds nothing."""
+    compiled = re.compile(pattern)
+    key: str | int = "group" if "group" in compiled.groupindex else 1
+    found = (compiled.search(name) for name in ids.tolist())
+    return np.array([(match[key] or "") if match else "" for match in found], dtype=np.str_)

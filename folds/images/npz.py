@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folds.errors import UserError, listed
-from folds.images.imageset import ImageSet, singletons, stratified
+from folds.images.columns import read_columns, read_ids
+from folds.images.imageset import ImageSet, stratified
 from folds.images.pixelfile import PixelWriter, pieces
 from folds.images.resize import shrink
 
@@ -26,7 +27,8 @@ class NpzSource:
 
     MedMNIST's train and validation parts are pooled; its test part is left out, with a notice.
     Class names come from an array ``class_names`` where there is one, else they are the numbers;
-    groups from an array ``groups`` beside ``images``.
+    ids and groups from arrays ``ids`` and ``groups`` beside ``images``, or ``train_ids`` and
+    ``train_groups`` beside ``train_images``.
 
     Parameters
     ----------
@@ -52,26 +54,27 @@ class NpzSource:
     def nbytes(self) -> int:
         """Bytes of all decoded pixels, told by the arrays' headers alone; `limit` is left aside."""
         arrays = _read(self.path, images=False)
-        blocks, ids, _ = _blocks(self.path, arrays)
-        return len(ids) * _side(arrays[blocks[0]], self.size) ** 2 * 3
+        blocks, _ = _blocks(self.path, arrays)
+        count = sum(len(arrays[block]) for block in blocks)
+        return count * _side(arrays[blocks[0]], self.size) ** 2 * 3
 
     def decode(self) -> ImageSet:
         """Read the images into memory."""
         arrays = _read(self.path)
-        blocks, ids, notices = _blocks(self.path, arrays)
-        labels, names = _all_labels(self.path, arrays, len(ids))
-        groups = _groups(self.path, arrays, ids)
+        blocks, notices = _blocks(self.path, arrays)
+        told = read_columns(self.path, arrays, blocks)
+        notices = (*notices, *told.notices)
         pixels = shrink(np.concatenate([_rgb(arrays[block]) for block in blocks]), self.size)
-        images = ImageSet(pixels, labels, names, ids, groups, notices)
+        images = ImageSet(pixels, told.labels, told.class_names, told.ids, told.groups, notices)
         return images.limited(self.limit, seed=self.seed)
 
     def decode_to(self, target: Path) -> ImageSet:
         """Read the images into a new `PixelFile`; those in Fortran order are refused."""
         arrays = _read(self.path, images=False)
-        blocks, ids, notices = _blocks(self.path, arrays)
-        labels, names = _all_labels(self.path, arrays, len(ids))
-        groups = _groups(self.path, arrays, ids)
-        rows = stratified(labels, names, self.limit, seed=self.seed)
+        blocks, notices = _blocks(self.path, arrays)
+        told = read_columns(self.path, arrays, blocks)
+        notices = (*notices, *told.notices)
+        rows = stratified(told.labels, told.class_names, self.limit, seed=self.seed)
         side = _side(arrays[blocks[0]], self.size)
         with PixelWriter(target, (len(rows), side, side, 3)) as writer:
             first = 0
@@ -84,7 +87,9 @@ class NpzSource:
                         writer.write(target_rows, shrink(chosen, self.size))
                     first += len(piece)
             pixels = writer.finish()
-        return ImageSet(pixels, labels[rows], names, ids[rows], groups[rows], notices)
+        return ImageSet(
+            pixels, told.labels[rows], told.class_names, told.ids[rows], told.groups[rows], notices
+        )
 
 
 def _side(array: NDArray, size: int) -> int:
@@ -96,8 +101,9 @@ def _side(array: NDArray, size: int) -> int:
 def load_unlabelled(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
     """Read the images alone, in their own size; every part of a MedMNIST file."""
     arrays = _read(path)
-    blocks, ids, _ = _blocks(path, arrays, parts=(*_PARTS, "test"))
-    return np.concatenate([_rgb(arrays[block]) for block in blocks]), ids
+    blocks, _ = _blocks(path, arrays, parts=(*_PARTS, "test"))
+    pixels = np.concatenate([_rgb(arrays[block]) for block in blocks])
+    return pixels, read_ids(path, arrays, blocks)
 
 
 def _holds_images(name: str) -> bool:
@@ -176,19 +182,13 @@ def _parts(path: Path, arrays: dict[str, NDArray], parts: tuple[str, ...] = _PAR
     return present
 
 
-def _array(path: Path, arrays: dict[str, NDArray], name: str) -> NDArray:
-    if name not in arrays:
-        raise UserError(f"--data {path}: no array {name!r}; found {listed(arrays, most=8)}")
-    return arrays[name]
-
-
 def _blocks(
     path: Path, arrays: dict[str, NDArray], parts: tuple[str, ...] = _PARTS
-) -> tuple[list[str], NDArray[np.str_], tuple[str, ...]]:
-    """Names of the arrays that hold the images, the images' ids, and what is left out."""
+) -> tuple[list[str], tuple[str, ...]]:
+    """Names of the arrays that hold the images, and a notice of what is left out."""
     if "images" in arrays:
         _check_pixels(path, "images", arrays["images"])
-        return ["images"], _row_names("", len(arrays["images"])), ()
+        return ["images"], ()
     blocks = [f"{part}_images" for part in _parts(path, arrays, parts)]
     for name in blocks:
         _check_pixels(path, name, arrays[name])
@@ -197,15 +197,10 @@ def _blocks(
                 f"--data {path}: {name} has shape {arrays[name].shape}, {blocks[0]} "
                 f"{arrays[blocks[0]].shape}; save all parts in one size"
             )
-    ids = [_row_names(f"{name.removesuffix('_images')}/", len(arrays[name])) for name in blocks]
     left_out = "test" not in parts and "test_images" in arrays
     count = len(arrays["test_images"]) if left_out else 0
     notices = (f"the file's test part ({count} images) is left out",) if left_out else ()
-    return blocks, np.concatenate(ids), notices
-
-
-def _row_names(prefix: str, count: int) -> NDArray[np.str_]:
-    return np.array([f"{prefix}{row:07d}" for row in range(count)], dtype=np.str_)
+    return blocks, notices
 
 
 def _check_pixels(path: Path, name: str, array: NDArray) -> None:
@@ -225,60 +220,3 @@ def _rgb(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """View grey images, (N, H, W) or (N, H, W, 1), as coloured ones."""
     array = array[..., None] if array.ndim == 3 else array
     return np.broadcast_to(array, (*array.shape[:3], 3))
-
-
-def _all_labels(
-    path: Path, arrays: dict[str, NDArray], count: int
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    if "images" in arrays:
-        raw = _array(path, arrays, "labels")
-    else:
-        parts = [_array(path, arrays, f"{part}_labels") for part in _parts(path, arrays)]
-        raw = np.concatenate([_column(path, part) for part in parts])
-    labels, names = _labels(path, raw, arrays.get("class_names"))
-    if len(labels) != count:
-        raise UserError(
-            f"--data {path}: {count} images but {len(labels)} labels; give one label an image"
-        )
-    return labels, names
-
-
-def _groups(path: Path, arrays: dict[str, NDArray], ids: NDArray[np.str_]) -> NDArray[np.str_]:
-    """The groups beside the images; without any, each image is its own."""
-    if "images" not in arrays or "groups" not in arrays:
-        return singletons(ids)
-    groups = arrays["groups"]
-    if groups.shape != ids.shape or groups.dtype.kind not in "iuU":
-        raise UserError(
-            f"--data {path}: groups have shape {groups.shape} and dtype {groups.dtype}; save one "
-            f"integer or string for each of the {len(ids)} images"
-        )
-    return groups.astype(np.str_)
-
-
-def _column(path: Path, raw: NDArray) -> NDArray:
-    if raw.ndim == 2 and raw.shape[1] == 1:
-        raw = raw[:, 0]
-    if raw.ndim != 1:
-        raise UserError(
-            f"--data {path}: labels have shape {raw.shape}; expected (N,) or (N, 1), one class "
-            "an image"
-        )
-    return raw
-
-
-def _labels(
-    path: Path, raw: NDArray, names: NDArray | None
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    raw = _column(path, raw)
-    if not np.issubdtype(raw.dtype, np.integer) and raw.dtype.kind != "U":
-        raise UserError(f"--data {path}: labels have dtype {raw.dtype}; save integers or strings")
-    values, labels = np.unique(raw, return_inverse=True)
-    if names is None or raw.dtype.kind == "U":
-        return labels.astype(np.int64), tuple(str(value) for value in values)
-    if values.min() < 0 or values.max() >= len(names):
-        raise UserError(
-            f"--data {path}: labels run from {values.min()} to {values.max()} but there are "
-            f"{len(names)} class_names; number the classes from 0"
-        )
-    return labels.astype(np.int64), tuple(str(names[value]) for value in values)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from folds.config import DataConfig
 from folds.errors import UserError, nearest
 from folds.images import demo, folder, npz, table
+from folds.images.class_names import check_ids, check_names, writable
 from folds.images.imageset import ImageSet
 from folds.images.listing import Decoder, FileSource, decode_in_threads
 from folds.images.npz import NpzSource
@@ -88,6 +89,8 @@ def open_source(
         listing = table.survey(path, size, limit=config.limit, seed=seed)
     else:
         return NpzSource(path, size, config.limit, seed)
+    notices = check_names(path, listing.class_names, listing.ids.tolist())
+    listing = replace(listing, notices=(*listing.notices, *notices))
     return FileSource(listing, config.skip_broken, decoder)
 
 
@@ -137,10 +140,13 @@ def load_unlabelled(source: str, *, size: int) -> tuple[NDArray[np.uint8], NDArr
         images = _BUILT_IN[source]()
         return images.pixels[:], images.ids
     if path.is_dir():
-        return folder.load_unlabelled(path, size)
-    if path.suffix.lower() in table.SUFFIXES:
-        return table.load_unlabelled(path, size)
-    return npz.load_unlabelled(path)
+        pixels, ids = folder.load_unlabelled(path, size)
+    elif path.suffix.lower() in table.SUFFIXES:
+        pixels, ids = table.load_unlabelled(path, size)
+    else:
+        pixels, ids = npz.load_unlabelled(path)
+    check_ids(path, ids.tolist())
+    return pixels, ids
 
 
 def root_of(source: str) -> Path | None:
@@ -161,6 +167,8 @@ def _path_of(source: str) -> Path | None:
     """
     if source in _BUILT_IN:
         return None
+    if not writable(source):
+        raise UserError(f"--data {source!r}: the path is not UTF-8; rename it")
     path = Path(source).expanduser()
     if path.is_dir() or (path.is_file() and path.suffix.lower() in (".npz", *table.SUFFIXES)):
         return path

@@ -8,7 +8,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +25,7 @@ from folds.config.head import PLAIN_HEAD, HeadShape
 from folds.model.backbone import Classifier
 from folds.model.ensemble import Ensemble
 from folds.model.inputs import ANYWHERE, Pixels, batches
+from folds.model.weights import TRAINED_ON
 
 FORMAT = "crossfold-model/3"
 _READ = (FORMAT, "crossfold-model/2", "crossfold-model/1")  # 2: one member; 1: the plain head alone
@@ -94,19 +95,40 @@ class ModelCard:
         return cls(**content, class_names=names, head=HeadShape(**head))
 
 
-def bundle_files(card: ModelCard, weights: dict[str, Tensor]) -> dict[str, bytes]:
-    """Contents of the files of a bundle of one member, by name."""
+def bundle_files(
+    card: ModelCard, weights: dict[str, Tensor], trained_on: Mapping[str, str] | None = None
+) -> dict[str, bytes]:
+    """Contents of the files of a bundle of one member, by name.
+
+    Parameters
+    ----------
+    card : ModelCard
+    weights : dict of str to Tensor
+    trained_on : mapping of str to str, optional
+        Digests of the images, see `folds.splits.manifest.fingerprint`; kept with the weights.
+    """
     (name,) = card.files
     return {
-        name: save({n: t.contiguous() for n, t in weights.items()}),
+        name: saved(weights, trained_on),
         "model.json": _written(card),
     }
 
 
-def write_bundle(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> None:
-    """Write a bundle of one member into a folder."""
+def saved(weights: dict[str, Tensor], trained_on: Mapping[str, str] | None = None) -> bytes:
+    """Weights as a safetensors file, which may say what they were trained on."""
+    about = {TRAINED_ON: json.dumps(dict(trained_on))} if trained_on else None
+    return save({n: t.contiguous() for n, t in weights.items()}, about)
+
+
+def write_bundle(
+    folder: Path,
+    card: ModelCard,
+    weights: dict[str, Tensor],
+    trained_on: Mapping[str, str] | None = None,
+) -> None:
+    """Write a bundle of one member, see `bundle_files`, into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in bundle_files(card, weights).items():
+    for name, content in bundle_files(card, weights, trained_on).items():
         (folder / name).write_bytes(content)
 
 

@@ -1,9 +1,11 @@
 """Pretrained weights from the hub or a file, or a plain word that there are none."""
 
 import hashlib
+import json
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,13 +13,14 @@ from urllib.parse import urlsplit
 import timm
 import torch
 from huggingface_hub import constants
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from folds.errors import UserError, listed, nearest
 
 State = dict[str, Tensor]
+TRAINED_ON = "trained_on"  # key of a safetensors file's metadata: digests of images, as JSON
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,25 @@ class Pretrained:
         ``"hub:NAME"``, ``"file:NAME:DIGEST"`` or ``"random"``; kept as a tag of the run.
     notice : str or None
         What the user must be told.
+    trained_on : dict of str to str
+        Digests of the images that a model of crossfold was trained on, where its file tells.
     """
 
     state: State | None
     source: str
     notice: str | None = None
+    trained_on: dict[str, str] = field(default_factory=dict)
+
+    def saw(self, images: Mapping[str, str]) -> bool:
+        """Whether the weights come from these very images.
+
+        Parameters
+        ----------
+        images : mapping of str to str
+            Their digests; those under names that both have must be the same.
+        """
+        common = self.trained_on.keys() & images.keys()
+        return bool(common) and all(self.trained_on[name] == images[name] for name in common)
 
 
 def check_backbone(name: str) -> None:
@@ -71,7 +88,8 @@ def load_pretrained(backbone: str, weights: str) -> Pretrained:
         return Pretrained(None, "random")
     if weights not in ("auto", "hub"):
         state = _from_file(backbone, weights)
-        return Pretrained(state, f"file:{Path(weights).name}:{_digest(state)}")
+        source = f"file:{Path(weights).name}:{_digest(state)}"
+        return Pretrained(state, source, trained_on=_trained_on(Path(weights).expanduser()))
     try:
         return Pretrained(_from_hub(backbone), f"hub:{backbone}")
     except Exception as error:  # the hub's client raises dozens of types, its own and httpx's
@@ -163,6 +181,19 @@ def _read(path: Path) -> State:
     ):
         raise UserError(f"--weights {path}: not a state_dict; save model.state_dict()")
     return content
+
+
+def _trained_on(path: Path) -> dict[str, str]:
+    """Digests that crossfold wrote beside the weights; none in another's file, or one of before."""
+    if path.suffix != ".safetensors":
+        return {}
+    with safe_open(path, "pt") as file:
+        text = (file.metadata() or {}).get(TRAINED_ON, "{}")
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return {}
+    return {str(n): str(d) for n, d in content.items()} if isinstance(content, dict) else {}
 
 
 def _digest(state: State) -> str:

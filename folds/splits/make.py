@@ -14,8 +14,34 @@ from folds.splits.grouped import TRIES, grouped_split
 from folds.splits.manifest import HOLDOUT, SplitManifest, fingerprint
 
 
-def make_splits(images: ImageSet, config: SplitConfig) -> SplitManifest:
+def held_out(images: ImageSet, config: SplitConfig) -> NDArray[np.bool_]:
+    """Which images are the hold-out: that of ``config.splits``, or a new one.
+
+    Raises
+    ------
+    UserError
+        It would be empty, or the file is damaged.
+    """
+    if config.splits is not None:
+        manifest = SplitManifest.read(config.splits)
+        return np.isin(images.ids, manifest.ids[manifest.fold[0] == HOLDOUT])
+    order = np.argsort(images.ids, kind="stable")
+    aside = np.empty(len(order), dtype=bool)
+    aside[order] = _set_aside(images.labels[order], images.groups[order], config)
+    return aside
+
+
+def make_splits(
+    images: ImageSet, config: SplitConfig, *, aside: NDArray[np.str_] | None = None
+) -> SplitManifest:
     """Divide images into stratified folds, or take the folds of ``config.splits``.
+
+    Parameters
+    ----------
+    images : ImageSet
+    config : SplitConfig
+    aside : ndarray of str, optional
+        Ids of the hold-out, if it is settled already.
 
     Returns
     -------
@@ -39,15 +65,16 @@ def make_splits(images: ImageSet, config: SplitConfig) -> SplitManifest:
     order = np.argsort(images.ids, kind="stable")  # the folds do not depend on that of the images
     ids, groups, labels = images.ids[order], images.groups[order], images.labels[order]
     grouped = len(np.unique(groups)) < len(groups)
-    rest = np.flatnonzero(~_set_aside(labels, groups, config))
+    settled = _set_aside(labels, groups, config) if aside is None else np.isin(ids, aside)
+    rest = np.flatnonzero(~settled)
     _check_counts(images, labels[rest], groups[rest], config)
     fold = np.full((config.repeats, len(ids)), HOLDOUT)
     for repeat in range(config.repeats):
         seed, among = config.seed + repeat, groups[rest] if grouped else None
         fold[repeat, rest] = _folds(labels[rest], among, config.folds, seed=seed)
     how = f"stratified groups, most even of {TRIES} orders" if grouped else "StratifiedKFold"
-    aside = f"; hold-out {config.holdout:g}" if config.holdout else ""
-    method = f"{how} (shuffle, seed {config.seed}){aside}"
+    test_part = f"; hold-out {config.holdout:g}" if config.holdout else ""
+    method = f"{how} (shuffle, seed {config.seed}){test_part}"
     return SplitManifest(ids, groups, fold, config.folds, method, fingerprint(images))
 
 

@@ -88,10 +88,11 @@ def test_drop_may_not_empty_a_class(images):
 def test_the_summary_counts_each_thing_once(images):
     cluster = [0, 1, 2, 3, 0, 0, 6, 6, 8, 9]
     found = findings(cluster, junk=[8], exact=[4])
-    (line,) = summary(images, found, drop=False)
+    (line,) = summary(images, found, drop=False, beside="beside them", remedy="do so")
     assert "1 images that look like no class (junk), kept; 1 exact copies" in line
-    assert "2 near-duplicates" in line
-    assert summary(images, findings(PLAIN), drop=False) == ()
+    assert "2 near-duplicates, beside them" in line
+    assert line.endswith("(python -m folds.inspect shows them; do so)")
+    assert summary(images, findings(PLAIN), drop=False, beside="") == ()
     clash = sum(disagree(images, rows) for rows in duplicate_clusters(images, found))
     assert ("different labels" in line) == bool(clash)
     assert f"{clash} clusters" in line or not clash
@@ -104,6 +105,17 @@ class TestMemory:
         again = audited(images)
         for field in dataclasses.fields(first):
             np.testing.assert_array_equal(getattr(again, field.name), getattr(first, field.name))
+
+    def test_does_not_depend_on_the_order_of_the_images(self, make_images):
+        images = make_images((20, 20))
+        pixels = images.pixels.copy()
+        pixels[[3, 17]] = pixels[30]
+        images = dataclasses.replace(images, pixels=pixels)
+        order = np.random.default_rng(0).permutation(40)
+        found, again = audited(images), audited(images.take(order))
+        assert {tuple(sorted(pair)) for pair in found.pairs.tolist()} == {(3, 17), (3, 30)}
+        np.testing.assert_array_equal(order[again.cluster], found.cluster[order])
+        np.testing.assert_array_equal(again.exact, found.exact[order])
 
     def test_is_mended_when_damaged(self, images, monkeypatch, tmp_path):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -130,3 +142,53 @@ def test_a_run_is_prepared_with_what_was_found(make_images, tmp_path, mode, coun
     assert len(prepared.problem.images) == count
     assert len(np.unique(prepared.problem.images.groups)) == (130 if mode == "off" else 100)
     assert any("30 exact copies" in notice for notice in prepared.notices) == (mode != "off")
+
+
+class TestDropBesideAHoldout:
+    """`--audit drop --holdout`: what is dropped must not depend on the hold-out."""
+
+    @pytest.fixture
+    def settings(self, make_images, tmp_path):
+        good = make_images((60, 60), side=16)
+        noise = np.random.default_rng(1).choice([0, 255], (20, 16, 16, 3)).astype(np.uint8)
+        images = np.concatenate([good.pixels, noise, good.pixels[:20]])
+        labels = np.r_[good.labels, np.arange(20) % 2, good.labels[:20]]
+        np.savez(tmp_path / "images.npz", images=images, labels=labels)
+        return {
+            "data": str(tmp_path / "images.npz"), "audit": "drop", "holdout": 0.25, "folds": 2,
+            "backbone": "test_vit", "weights": "none", "batch_size": 8,
+        }  # fmt: skip
+
+    def test_nothing_of_the_holdout_is_dropped_and_the_others_junk_and_copies_are(self, settings):
+        prepared = prepare(Config.from_flat(settings))
+        problem = prepared.problem
+        kept = problem.images.ids.astype(int)
+        held = kept[problem.splits.holdout(problem.images.ids)]
+        assert len(held) == 40  # a quarter of all images, as they come
+        others = np.setdiff1d(kept, held)
+        assert not ((others >= 120) & (others < 140)).any()
+        assert not set(others[others >= 140] - 140) & set(others)
+        odd = ((held >= 120) & (held < 140)).sum()
+        assert odd > 0
+        told = f"the 40 images of the hold-out all stay, {odd} of them like no class (junk)"
+        assert any(told in line for line in prepared.notices)
+
+    def test_labels_of_the_holdout_do_not_matter(self, settings, monkeypatch):
+        first = prepare(Config.from_flat(settings)).problem
+        aside = first.splits.holdout(first.images.ids)
+        rows = first.images.ids[aside].astype(int)
+        with np.load(settings["data"]) as arrays:
+            images, labels = arrays["images"], arrays["labels"]
+        labels[rows] = 1 - labels[rows]
+        np.savez(settings["data"], images=images, labels=labels)
+        monkeypatch.setattr(
+            "folds.prepare.held_out", lambda seen, _: np.isin(seen.ids, first.images.ids[aside])
+        )
+        again = prepare(Config.from_flat(settings)).problem
+        assert again.images.ids.tolist() == first.images.ids.tolist()
+
+    def test_given_splits_drop_the_same(self, settings, tmp_path):
+        first = prepare(Config.from_flat(settings)).problem
+        first.splits.write(tmp_path / "splits.json")
+        again = Config.from_flat({**settings, "splits": str(tmp_path / "splits.json")})
+        assert prepare(again).problem.images.ids.tolist() == first.images.ids.tolist()

@@ -49,6 +49,72 @@ def test_a_changed_copy_is_found_and_nothing_else(demo, change):
     assert found.exact.sum() == (60 if change == "copied" else 0)
 
 
+def noisy(image, seed, sigma=8):
+    noise = np.random.default_rng(seed).normal(0, sigma, image.shape)
+    return (image + noise).round().clip(0, 255).astype(np.uint8)
+
+
+AUGMENTED = {
+    "JPEG q75": lambda image, _: recompressed(image, 75),
+    "JPEG q50": lambda image, _: recompressed(image, 50),
+    "noise of sigma 8": noisy,
+    "brightness 1.3": lambda image, _: brighter(image, 1.3),
+    "mirrored": lambda image, _: image[:, ::-1],
+    "mirrored, JPEG q75": lambda image, _: recompressed(image[:, ::-1].copy(), 75),
+}
+
+
+def recall_and_false_joins(images, kinds, share, *, times=1):
+    """Share of the augmented copies that are with their originals, and pairs that are wrong."""
+    source = np.tile(np.arange(round(share * len(images))), times)
+    added = [kinds[n % len(kinds)](images[row], n) for n, row in enumerate(source.tolist())]
+    found = find_duplicates(describe(np.concatenate([images, np.stack(added)])))
+    source = np.concatenate([np.arange(len(images)), source])
+    right = found.cluster == found.cluster[source]
+    wrong = source[found.pairs[:, 0]] != source[found.pairs[:, 1]]
+    return right[len(images) :].mean(), wrong.sum()
+
+
+@pytest.mark.parametrize("share", [0.4, 1.0])
+@pytest.mark.parametrize("kind", AUGMENTED)
+def test_copies_are_found_where_most_images_have_one(demo, kind, share):
+    recall, wrong = recall_and_false_joins(demo[::2], [AUGMENTED[kind]], share)
+    assert recall >= 0.95
+    assert wrong == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.4, 0.6, 1.0])
+@pytest.mark.parametrize("kind", AUGMENTED)
+@pytest.mark.parametrize("source", ["demo", "pbc96"])
+def test_copies_are_found_whatever_the_share_of_images_that_have_one(
+    request, source, kind, share, capsys
+):
+    data = source if source == "demo" else str(request.getfixturevalue("shared") / "data" / source)
+    images = np.asarray(load(DataConfig(data=data, limit=300), seed=0, largest=96).pixels)
+    recall, wrong = recall_and_false_joins(images, [AUGMENTED[kind]], share)
+    with capsys.disabled():
+        print(f"\n{source}, {kind}, {share:.0%}: recall {recall:.3f}, {wrong} false joins")
+    assert recall >= 0.95
+    assert wrong == 0
+
+
+@pytest.mark.parametrize("times", [3, 20])
+def test_copies_are_found_where_each_image_has_many(demo, times):
+    kinds = list(AUGMENTED.values())
+    recall, wrong = recall_and_false_joins(demo[::6], kinds, 1.0, times=times)
+    assert recall >= 0.95
+    assert wrong == 0
+
+
+def test_different_things_that_look_alike_are_not_joined(demo, make_images):
+    digits = load(DataConfig(data="digits", limit=400), seed=0, largest=32).pixels
+    assert len(find_duplicates(describe(digits)).pairs) == 0
+    few_patterns = np.stack([noisy(demo[n % 3], n, sigma=20) for n in range(60)])
+    assert len(find_duplicates(describe(few_patterns)).pairs) == 0
+    assert len(find_duplicates(describe(make_images((20, 20)).pixels)).pairs) == 0
+
+
 def test_many_changed_copies_of_one_picture_are_one_cluster(demo):
     copies = np.stack([recompressed(demo[0], quality) for quality in range(40, 95)])
     found = find_duplicates(describe(np.concatenate([demo[:100], copies])))

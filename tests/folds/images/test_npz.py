@@ -61,10 +61,28 @@ class TestAn2dl:
         groups = np.array([7, 8, 7, 9, 9, 8]).astype(kind)
         assert read(images=PIXELS, labels=LABELS, groups=groups).groups.tolist() == list("787998")
 
-    @pytest.mark.parametrize("groups", [LABELS[:5], LABELS / 2, LABELS.reshape(2, 3)])
+    @pytest.mark.parametrize("groups", [LABELS[:5], LABELS / 2, LABELS.reshape(2, 3), LABELS[0]])
     def test_other_groups_are_refused(self, read, groups):
         with pytest.raises(UserError, match=r"groups have .* for each of the 6 images"):
             read(images=PIXELS, labels=LABELS, groups=groups)
+
+    def test_ids_of_the_file(self, read, tmp_path):
+        ids = np.array(["p1/a", "p1/b", "p2/a", "p2/b", "p3/a", "p3/b"])
+        images = read(images=PIXELS, labels=LABELS, ids=ids)
+        assert images.ids.tolist() == images.groups.tolist() == ids.tolist()
+        assert load_unlabelled(str(tmp_path / "set.npz"), size=8)[1].tolist() == ids.tolist()
+        assert (
+            read(images=PIXELS, labels=LABELS, ids=ids.astype(bytes)).ids.tolist() == ids.tolist()
+        )
+
+    def test_ids_that_are_not_unique_are_refused_with_the_remedy(self, read):
+        with pytest.raises(UserError, match=r"ids are not unique \(0, 1, 2\); .* array groups"):
+            read(images=PIXELS, labels=LABELS, ids=LABELS)
+
+    @pytest.mark.parametrize("name", ["ids", "groups"])
+    def test_empty_names_are_refused(self, read, name):
+        with pytest.raises(UserError, match=f"1 of 6 {name} are empty; fill them"):
+            read(images=PIXELS, labels=LABELS, **{name: np.array(["", *"abcde"])})
 
     def test_class_names_of_the_file(self, read):
         names = np.array(["ant", "bee", "cat"])
@@ -75,6 +93,26 @@ class TestAn2dl:
         images = read(images=PIXELS, labels=np.array([0, 2, 2, 0, 2, 2]), class_names=names)
         assert images.class_names == ("ant", "cat")
         assert images.counts == {"ant": 2, "cat": 4}
+
+    def test_byte_strings_are_text(self, read):
+        names = np.array(["ant", "bee", "c\xe4t"])
+        encoded = np.strings.encode(names, "utf-8")
+        assert read(images=PIXELS, labels=LABELS, class_names=encoded).class_names == tuple(names)
+        assert read(images=PIXELS, labels=encoded[LABELS]).class_names == tuple(names)
+        groups = encoded[[0, 0, 1, 1, 2, 2]]
+        assert set(read(images=PIXELS, labels=LABELS, groups=groups).groups) == set(names)
+
+    @pytest.mark.parametrize("name", ["class_names", "labels", "groups"])
+    def test_byte_strings_of_another_encoding_are_refused(self, read, name):
+        latin = np.array([b"Bl\xe4st", b"bee", b"cat"])
+        latin = latin if name == "class_names" else latin[LABELS]
+        with pytest.raises(UserError, match=rf"{name} holds b'Bl\\xe4st', which is not UTF-8"):
+            read(**{"images": PIXELS, "labels": LABELS, name: latin})
+
+    @pytest.mark.parametrize("names", [np.array("ant"), np.array([["a", "b", "c"]]), np.ones(3)])
+    def test_class_names_of_other_shapes_are_refused(self, read, names):
+        with pytest.raises(UserError, match=r"class_names have shape .* one string for each class"):
+            read(images=PIXELS, labels=LABELS, class_names=names)
 
     def test_text_labels_are_class_names(self, read):
         images = read(images=PIXELS, labels=np.array(list("babbab")))
@@ -111,6 +149,16 @@ class TestMedmnist:
             "train/0000000", "train/0000001", "train/0000002", "val/0000000", "val/0000001",
         ]  # fmt: skip
         assert images.notices == ("the file's test part (1 images) is left out",)
+
+    def test_columns_of_each_part(self, read):
+        groups = {"train_groups": np.array([7, 7, 8]), "val_groups": np.array([8, 9])}
+        images = read(**self.ARRAYS, **groups)
+        assert images.groups.tolist() == ["7", "7", "8", "8", "9"]
+
+    @pytest.mark.parametrize("name", ["groups", "train_groups"])
+    def test_columns_of_some_parts_are_refused(self, read, name):
+        with pytest.raises(UserError, match=r"has groups but no array '(train|val)_groups'; save"):
+            read(**self.ARRAYS, **{name: LABELS[:3]})
 
     def test_train_alone_has_no_notice(self, read):
         images = read(train_images=PIXELS, train_labels=LABELS)

@@ -7,10 +7,13 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from folds.config import Config
 from folds.errors import UserError
 from folds.model import weights
 from folds.model.backbone import build
-from folds.model.weights import load_pretrained
+from folds.model.bundle import ModelCard, bundle_files, saved
+from folds.model.weights import TRAINED_ON, load_pretrained
+from folds.prepare import prepare
 
 NAME = "test_resnet"
 
@@ -184,3 +187,53 @@ class TestHub:
             assert found.source == "hub:resnet10t"
             assert found.notice is None
             assert torch.equal(found.state["conv1.0.weight"], model.state_dict()["conv1.0.weight"])
+
+
+class TestTrainedOn:
+    """A model of crossfold says of which images it is."""
+
+    DATA = {"labels": "1234", "32x32": "abcd"}  # noqa: RUF012
+
+    @pytest.fixture
+    def bundle(self, tmp_path):
+        model = build(NAME, classes=3, size=32, dropout=0.0, pretrained=None, seed=1)
+        files = bundle_files(ModelCard(NAME, ("a", "b", "c"), 32), model.state_dict(), self.DATA)
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(content)
+        return tmp_path / "model.safetensors"
+
+    @pytest.mark.parametrize(
+        ("images", "saw"),
+        [
+            ({"labels": "1234", "32x32": "abcd"}, True),
+            ({"labels": "1234", "64x64": "ffff"}, True),  # decoded to another size
+            ({"labels": "1234", "32x32": "ffff"}, False),
+            ({"labels": "4321", "64x64": "ffff"}, False),
+        ],
+    )
+    def test_these_very_images_are_told(self, bundle, images, saw):
+        found = load_pretrained(NAME, str(bundle))
+        assert found.trained_on == self.DATA
+        assert found.saw(images) == saw
+
+    def test_other_files_tell_nothing(self, bundle, tmp_path):
+        state = load_pretrained(NAME, str(bundle)).state
+        for about in (None, {TRAINED_ON: "no JSON"}, {TRAINED_ON: "[1]"}):
+            save_file(state, tmp_path / "other.safetensors", about)
+            found = load_pretrained(NAME, str(tmp_path / "other.safetensors"))
+            assert found.trained_on == {}
+            assert not found.saw(self.DATA)
+
+    def test_a_run_on_them_is_told_and_one_on_others_is_not(self, tmp_path):
+        settings = {
+            "data": "digits", "limit": 60, "backbone": NAME, "folds": 2, "batch_size": 8,
+            "audit": "off",
+        }  # fmt: skip
+        splits = prepare(Config.from_flat(settings | {"weights": "none"})).problem.splits
+        model = build(NAME, classes=10, size=32, dropout=0.0, pretrained=None, seed=1)
+        file = tmp_path / "model.safetensors"
+        file.write_bytes(saved(model.state_dict(), splits.data))
+        for limit, told in ((60, True), (61, False)):
+            again = Config.from_flat(settings | {"weights": str(file), "limit": limit})
+            notices = prepare(again).notices
+            assert any("trained on these very images" in line for line in notices) == told

@@ -13,7 +13,7 @@ from folds.config.stages import Stage
 from folds.corruptions import corrupt, keys_of
 from folds.errors import UserError
 from folds.evaluation.metrics import quick_scores
-from folds.images.external import External, load_externals, overlap
+from folds.images.external import External, load_externals
 from folds.model.backbone import Classifier
 from folds.model.bundle import ModelCard, Predictor, write_bundle
 from folds.runtime.device import Runtime
@@ -121,6 +121,18 @@ class TestExternal:
         assert found.images.class_names == ("a", "b", "c")
         assert found.images.counts == {"a": 0, "b": 3, "c": 4}
 
+    def test_the_pattern_tells_groups_here_too(self, tmp_path, make_images):
+        others = make_images((6, 6))
+        names = [f"patient{row % 2}_{row}" for row in range(12)]
+        np.savez(tmp_path / "there.npz", images=others.pixels, labels=others.labels, ids=names)
+        sources, classes = {"lab2": str(tmp_path / "there.npz")}, ("0", "1")
+        for pattern, groups in ((r"(patient\d)_", 2), (r"(patient1)_", 7), (r"(slide\d)", 12)):
+            config = DataConfig(group_regex=pattern)
+            (found,) = load_externals(sources, classes, config, largest=32)
+            assert len(set(found.images.groups)) == groups
+            told = f"names no group in {[0, 6, 12][groups // 6]} of 12 ids"
+            assert [told in notice for notice in found.images.notices] == [True] * (groups > 2)
+
     def test_an_unknown_class_is_refused(self, tmp_path, make_images):
         save(tmp_path / "there.npz", make_images((3, 4)), ["b", "basofil"])
         with pytest.raises(UserError, match=r"--external lab2=.*'basofil' is none.*basophil"):
@@ -132,12 +144,6 @@ class TestExternal:
     def test_a_missing_source_is_told_by_its_flag(self):
         with pytest.raises(UserError, match=r"^--external lab2=nowhere: no such file"):
             load_externals({"lab2": "nowhere"}, ("a", "b"), DataConfig(), largest=32)
-
-    def test_images_that_are_trained_on_are_told(self, make_images):
-        images, others = make_images((5, 6)), make_images((5, 6), seed=1)
-        assert overlap(images, (External("lab2", "x", others),)) == []
-        (notice,) = overlap(images, (External("lab2", "x", images.take(np.array([2, 3, 4]))),))
-        assert "3 of its 3 images" in notice
 
 
 def test_epochs_are_worth_the_named_score(make_problem):
