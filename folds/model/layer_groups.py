@@ -51,18 +51,36 @@ def train_mode(model: Classifier, stage: Stage, frozen_norm: str) -> None:
         Its ``norm``, if it has one, overrules `frozen_norm`.
     frozen_norm : {"frozen", "train"}
         Whether batch norm in frozen layers keeps its statistics or updates them.
+
+    Notes
+    -----
+    - A module trains if a parameter in it does, however deep; one without parameters does as the
+      module around it. So a layer's mode does not depend on what else is frozen beside it.
     """
-    model.train()
-    if not model.backbone_trains:
-        model.backbone.eval()
-    follows = (stage.norm or frozen_norm) == "train"
-    for module in model.backbone.modules():
-        own = list(module.parameters(recurse=False))
-        if own and not any(parameter.requires_grad for parameter in own):
-            module.train(follows and isinstance(module, BatchNorm))
-    for norm in _norms(model.backbone):
-        if stage.norm:  # of those without weights, too
-            norm.train(follows)
+    model.train()  # some modules forget here what they had computed from older weights
+    _set_modes(model.backbone, model.backbone_trains, stage.norm, frozen_norm == "train")
+
+
+def _set_modes(module: nn.Module, around: bool, all_norms: str, frozen_norms: bool) -> None:
+    """Set the mode of a module and of all in it, each for itself.
+
+    Parameters
+    ----------
+    around : bool
+        Whether the module around it trains.
+    all_norms : {"", "frozen", "train"}
+        What batch norm does, wherever it is; empty: as `frozen_norms` says.
+    frozen_norms : bool
+        Whether batch norm that is frozen updates its statistics.
+    """
+    parameters = list(module.parameters())
+    trains = any(p.requires_grad for p in parameters) if parameters else around
+    # not by its method `train`, which would set the modes of all modules in it, too
+    module.training = trains
+    if isinstance(module, BatchNorm):
+        module.training = all_norms == "train" if all_norms else trains or frozen_norms
+    for child in module.children():
+        _set_modes(child, trains, all_norms, frozen_norms)
 
 
 def _norms(backbone: nn.Module) -> list[nn.Module]:
