@@ -57,30 +57,24 @@ def train_mode(model: Classifier, stage: Stage, frozen_norm: str) -> None:
     - A module trains if a parameter in it does, however deep; one without parameters does as the
       module around it. So a layer's mode does not depend on what else is frozen beside it.
     """
-    model.train()  # some modules forget here what they had computed from older weights
-    _set_modes(model.backbone, model.backbone_trains, stage.norm, frozen_norm == "train")
+    model.train()
+    _rest(model.backbone)
+    for norm in _norms(model.backbone):
+        if stage.norm or frozen_norm == "train":
+            norm.train((stage.norm or frozen_norm) == "train")
 
 
-def _set_modes(module: nn.Module, around: bool, all_norms: str, frozen_norms: bool) -> None:
-    """Set the mode of a module and of all in it, each for itself.
+def _rest(module: nn.Module) -> None:
+    """Set the largest modules that are frozen as a whole to evaluation, with all in them.
 
-    Parameters
-    ----------
-    around : bool
-        Whether the module around it trains.
-    all_norms : {"", "frozen", "train"}
-        What batch norm does, wherever it is; empty: as `frozen_norms` says.
-    frozen_norms : bool
-        Whether batch norm that is frozen updates its statistics.
+    By their own method, in which some of timm's prepare what they need in evaluation.
     """
     parameters = list(module.parameters())
-    trains = any(p.requires_grad for p in parameters) if parameters else around
-    # not by its method `train`, which would set the modes of all modules in it, too
-    module.training = trains
-    if isinstance(module, BatchNorm):
-        module.training = all_norms == "train" if all_norms else trains or frozen_norms
-    for child in module.children():
-        _set_modes(child, trains, all_norms, frozen_norms)
+    if any(parameter.requires_grad for parameter in parameters):
+        for child in module.children():
+            _rest(child)
+    elif parameters:
+        module.eval()
 
 
 def _norms(backbone: nn.Module) -> list[nn.Module]:

@@ -279,6 +279,7 @@ class TestForgetFrozen:
 SPLIT = [
     ("xcit_nano_12_p16_224", 64),
     ("levit_128s", 224),
+    ("efficientvit_m0", 224),
     ("convnext_atto", 64),
     ("vit_tiny_patch16_224", 64),
     ("swin_tiny_patch4_window7_224", 224),
@@ -292,7 +293,9 @@ SPLIT = [
 def split(request):
     """A network of one of many families."""
     name, size = request.param
-    return build(name, classes=4, size=size, dropout=0.0, pretrained=None, seed=0)
+    model = build(name, classes=4, size=size, dropout=0.0, pretrained=None, seed=0)
+    model.side = size
+    return model
 
 
 class TestModes:
@@ -326,6 +329,15 @@ class TestModes:
             train_mode(split, stage, frozen_norm)
             norms = [m for m in split.backbone.modules() if isinstance(m, BatchNorm)]
             assert all(m.training == (norm == "train") for m in norms)
+
+    @pytest.mark.parametrize("frozen_norm", ["frozen", "train"])
+    def test_can_be_trained(self, split, frozen_norm):
+        unfreeze(split, share_of(0.5))
+        train_mode(split, share_of(0.5), frozen_norm)
+        side = split.side
+        split(torch.rand(2, 3, side, side)).sum().backward()
+        assert all((p.grad is not None) == p.requires_grad for p in split.backbone.parameters())
+        split.zero_grad()
 
     def test_does_not_depend_on_the_mode_before(self, split):
         unfreeze(split, share_of(0.5))
