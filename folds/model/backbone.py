@@ -279,10 +279,22 @@ def resized(state: State, backbone: nn.Module) -> State:
 
 
 def layer_groups(backbone: nn.Module) -> list[list[nn.Parameter]]:
-    """A timm model's parameters in its layer groups, from the input to the classifier."""
+    """A timm model's parameters in its blocks, from the input to the classifier.
+
+    Notes
+    -----
+    - each block has a matrix or a kernel: what timm counts as a layer of its own but is only
+      vectors, such as the norm behind the last block of a ConvNeXt, belongs to the block before it.
+    """
     network: Any = backbone
     numbers = group_parameters(network, network.group_matcher(coarse=False), reverse=True)
-    groups: dict[int, list[nn.Parameter]] = {}
+    layers: dict[int, list[nn.Parameter]] = {}
     for name, parameter in backbone.named_parameters():
-        groups.setdefault(numbers[name], []).append(parameter)
-    return [groups[number] for number in sorted(groups)]
+        layers.setdefault(numbers[name], []).append(parameter)
+    blocks: list[list[nn.Parameter]] = []
+    for _, layer in sorted(layers.items()):
+        if blocks and not any(parameter.ndim > 1 for parameter in layer):
+            blocks[-1] += layer
+        else:
+            blocks.append(layer)
+    return blocks

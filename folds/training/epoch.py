@@ -93,7 +93,7 @@ def _backward(
     # by the size of the global batch: shares sum to its mean, whatever the size of a worker's part
     loss = share = _losses(context, logits, batch).sum() / config.train.batch_size
     if config.optim.triplet and features.requires_grad:
-        labels = context.labels[batch.rows]
+        labels = context.labels[batch.leaders]  # of the class that is most of a mixed image
         everyone = workers.gather(labels[:, None], config.train.batch_size).squeeze(1)
         loss = share + config.optim.triplet * triplet_loss(features, labels, workers, everyone)
     torch.autograd.backward(state.scaler.scale(loss))
