@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import ray
@@ -13,7 +12,7 @@ from distributed.data.localize import localize
 from distributed.outcome.pooling import Results
 from distributed.run import Run
 from folds.arrays import Floats, Ints
-from folds.config.stages import stage_position, total_epochs
+from folds.augment import to_input
 from folds.corruptions import keys_of
 from folds.evaluation.metrics import macro_f1
 from folds.model.backbone import Classifier
@@ -22,7 +21,6 @@ from folds.runtime.device import Runtime
 from folds.runtime.workers import Workers
 from folds.training.context import FoldContext, fold_context
 from folds.training.frozen import no_frozen_features
-from folds.training.inputs import training_inputs
 from folds.training.predict import predict
 from folds.training.problem import Problem
 from folds.training.validate import predict_external
@@ -103,7 +101,7 @@ def _cook(
         if norms := moved_norms(members):
             network.load_state_dict(soup)
             with runtime.autocast():
-                renew(network, norms, _training_images(context, network))
+                renew(network, norms, _training_images(context))
             soup = {n: t.detach().to("cpu", copy=True) for n, t in network.state_dict().items()}
         return soup
 
@@ -126,10 +124,11 @@ def _cook(
     )
 
 
-def _training_images(context: FoldContext, network: Classifier) -> Iterator[Tensor]:
-    """Images as the last epoch of a training on all of them would see them, batch by batch."""
+def _training_images(context: FoldContext) -> Iterator[Tensor]:
+    """Some of the images that the members were trained on, in the plain view that is served."""
     problem = context.problem
-    epoch = total_epochs(problem.stages) - 1
-    inputs = training_inputs(context, network, stage_position(problem.stages, epoch), epoch)
-    steps = max(ENOUGH // problem.config.train.batch_size, 1)
-    yield from (batch.inputs for step in islice(inputs, steps) for batch in step)
+    keys = keys_of(problem.images.ids[context.train]).numpy()
+    rows = context.train[np.argsort(keys, kind="stable")[:ENOUGH]]
+    batch = min(problem.config.train.batch_size, len(rows))
+    parts = [rows[first : first + batch] for first in range(0, len(rows) - batch + 1, batch)]
+    return (to_input(pixels, problem.size) for _, pixels in context.pixels.batches(parts))

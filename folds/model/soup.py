@@ -84,7 +84,7 @@ def renew(network: nn.Module, norms: Sequence[str], batches: Iterable[Tensor]) -
     norms : sequence of str
         Names of modules of the network. The others normalise by the statistics that they have.
     batches : iterable of Tensor
-        What the network is trained on, at least one batch; all count alike.
+        Images that the members were trained on, at least one batch; all count alike.
 
     References
     ----------
