@@ -52,8 +52,7 @@ def train_epoch(
     config, workers = context.problem.config, context.workers
     inputs = training_inputs(context, state.model, position, state.epoch)
     steps = len(inputs)
-    scores = [report.score for report in state.history if report.stage == position.index]
-    rates = epoch_rates(config.optim, position, steps, scores)
+    rates = _rates(context, state, position, steps)
     dropout_seed = model_seed(config.split.seed, context.repeat, context.number) + state.epoch
     groups = len(layer_groups(state.model.backbone))
     train_mode(state.model, position.stage, config.train.frozen_norm)
@@ -76,6 +75,17 @@ def train_epoch(
     check_losses(context, state, position, losses)
     _average_statistics(context, state)
     return losses, rates[0]
+
+
+def _rates(
+    context: FoldContext, state: FoldState, position: StagePosition, steps: int
+) -> list[float]:
+    """Learning rate of each step: where scores would tell it and there are none, as the folds'."""
+    settings, refit = context.problem.config.optim, context.refit
+    if refit is not None and settings.schedule == "plateau":
+        return [refit.rates[state.epoch]] * steps
+    scores = [report.score for report in state.history if report.stage == position.index]
+    return epoch_rates(settings, position, steps, scores)
 
 
 def _backward(

@@ -90,7 +90,8 @@ def fit_fold(
         Gives the outputs of the backbone's frozen front for a view of all images, or None where
         nobody has computed them; see `folds.training.frozen`.
     refit : RefitPlan, optional
-        How long to train on all images; needed where nothing is left to validate by.
+        How long to train on all images, and at what rates; needed where nothing is left to
+        validate by.
     checkpoint : bytes, optional
         What `on_checkpoint` was given last, to go on from there.
     on_epoch, on_checkpoint : callable
@@ -112,7 +113,7 @@ def fit_fold(
     if refit is not None:
         problem = replace(problem, stages=shortened(problem.stages, refit.epochs))
     context = fold_context(
-        problem, repeat, fold, runtime, workers or Workers.current(), frozen_features
+        problem, repeat, fold, runtime, workers or Workers.current(), frozen_features, refit
     )
     state = _first_state(context)
     if checkpoint is not None:
@@ -122,7 +123,7 @@ def fit_fold(
         position = stage_position(stages, state.epoch)
         if wrapped is None or position.index != staged:
             wrapped, staged = _enter_stage(context, state, position), position.index
-        report = _epoch(context, state, wrapped, position, refit)
+        report = _epoch(context, state, wrapped, position)
         if context.workers.rank == 0:
             on_epoch(report)
             if _checkpoint_due(context, state, position):
@@ -188,7 +189,6 @@ def _epoch(
     state: FoldState,
     wrapped: nn.Module,
     position: StagePosition,
-    refit: RefitPlan | None,
 ) -> EpochReport:
     """One pass over the training part and one over the validation part; updates the state."""
     config = context.problem.config
@@ -197,8 +197,8 @@ def _epoch(
     seconds = time.perf_counter() - start
     candidates = (
         _validated(context, state, position)
-        if refit is None
-        else _unvalidated(context, state, refit)
+        if context.refit is None
+        else _unvalidated(context, state, context.refit)
     )
     labels = context.problem.images.labels[context.held_out]
     scores = {
