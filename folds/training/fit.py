@@ -33,6 +33,7 @@ from folds.training.frozen import FrozenFeatures, no_frozen_features
 from folds.training.losses import fresh_factor
 from folds.training.optim import make_optimizer
 from folds.training.outcome import EpochReport
+from folds.training.parts import check_parts
 from folds.training.predict import predict_logits
 from folds.training.problem import Problem
 from folds.training.refit import RefitPlan
@@ -105,6 +106,8 @@ def fit_fold(
     ------
     DivergenceError
         The loss is no finite number; on all workers alike.
+    UserError
+        Batches are cut into too small parts, see `folds.training.parts.check_parts`.
 
     Notes
     -----
@@ -112,9 +115,9 @@ def fit_fold(
     """
     if refit is not None:
         problem = replace(problem, stages=shortened(problem.stages, refit.epochs))
-    context = fold_context(
-        problem, repeat, fold, runtime, workers or Workers.current(), frozen_features, refit
-    )
+    workers = workers or Workers.current()
+    check_parts(problem, workers.size)
+    context = fold_context(problem, repeat, fold, runtime, workers, frozen_features, refit)
     state = _first_state(context)
     if checkpoint is not None:
         restore(state, checkpoint)
