@@ -19,30 +19,39 @@ from folds.config.corruptions import suite
 from folds.errors import RunError, UserError
 from folds.prepare import Prepared
 from folds.runtime.probe import Rates
+from folds.training.parts import at_once, check_parts
 from folds.training.validate import shift_share
 from tracking.recorder import Recorder
 
 
 def plan_for(prepared: Prepared, rates: Rates | None = None) -> Plan:
-    """Plan for this machine, or for the cluster that Ray has joined."""
+    """Plan for this machine, or for the cluster that Ray has joined.
+
+    Raises
+    ------
+    UserError
+        It has not got what is asked for, or a fold cannot be trained on so many workers.
+    """
     problem = prepared.problem
     config = problem.config
     joined = cluster.address_of(config.cluster.address) is not None
     resources = cluster.cluster_resources() if joined else cluster.local_resources()
     if rates is not None:
         resources = replace(resources, gpu_memory=rates.device_bytes)
-    return make_plan(
+    plan = make_plan(
         resources,
         len(prepared.folds),
         device=config.cluster.device,
         workers=config.cluster.workers_per_fold,
         lanes=config.cluster.concurrent_folds,
         lanes_per_gpu=config.cluster.lanes_per_gpu,
-        batch_size=config.train.batch_size,
+        batch_size=at_once(config),
         batch_norm=prepared.batch_norm,
         rates=rates,
         image_bytes=problem.images.pixels.nbytes,
     )
+    check_parts(problem, plan.workers)
+    return plan
 
 
 def show_plan(prepared: Prepared, console: Console) -> None:

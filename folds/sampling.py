@@ -17,8 +17,15 @@ def stream(seed: int, purpose: int, *numbers: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, purpose, *numbers])))
 
 
-def uniform_table(seed: int, epoch: int, rows: int, columns: int) -> NDArray[np.float32]:
+def uniform_table(
+    seed: int, epoch: int, rows: int, columns: int, *, repeat: int = 0
+) -> NDArray[np.float32]:
     """Draw the table of uniform numbers that decides an epoch's augmentation.
+
+    Parameters
+    ----------
+    repeat : int
+        Whose table; that of repeat 0 is the one that all repeats can share.
 
     Returns
     -------
@@ -30,7 +37,13 @@ def uniform_table(seed: int, epoch: int, rows: int, columns: int) -> NDArray[np.
     -----
     Row i does not depend on the number of rows, nor on folds, workers or batches.
     """
-    return stream(seed, _TABLE, epoch).random((rows, columns), dtype=np.float32)
+    random = stream(seed, _TABLE, epoch, *_own(repeat))
+    return random.random((rows, columns), dtype=np.float32)
+
+
+def _own(repeat: int) -> tuple[int, ...]:
+    """What tells the streams of a repeat from those of the others; repeat 0 needs nothing."""
+    return (repeat,) if repeat else ()
 
 
 def model_seed(seed: int, repeat: int, fold: int) -> int:
@@ -45,6 +58,7 @@ def epoch_draws(
     *,
     seed: int,
     epoch: int,
+    repeat: int = 0,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Draw the images of an epoch, so many of each class.
 
@@ -68,13 +82,13 @@ def epoch_draws(
     Notes
     -----
     - of n images of a class with target t each comes t / n times, rounded down or up; which of
-      them up is drawn anew each epoch;
+      them up is drawn anew each epoch of each repeat;
     - where the targets are the counts, the draws are `rows`.
     """
     first, again = [], []
     for label, target in enumerate(targets.tolist()):
         members = rows[labels[rows] == label]
-        order = stream(seed, _DRAW, epoch, label).permutation(members)
+        order = stream(seed, _DRAW, epoch, label, *_own(repeat)).permutation(members)
         times, rest = divmod(target, max(len(members), 1))
         chosen = np.concatenate([np.tile(members, times), order[:rest]])
         first.append(chosen[: len(members)])
@@ -86,7 +100,7 @@ def epoch_draws(
 
 
 def epoch_batches(
-    rows: NDArray[np.int64], batch_size: int, *, seed: int, epoch: int
+    rows: NDArray[np.int64], batch_size: int, *, seed: int, epoch: int, repeat: int = 0
 ) -> Iterator[NDArray[np.int64]]:
     """Shuffle training rows, or draws, and cut them into global batches of equal size.
 
@@ -94,9 +108,9 @@ def epoch_batches(
     ------
     ndarray of int64, shape (batch_size,)
         ``len(rows) // batch_size`` of them; the rest of this epoch's order is left out, another
-        rest each epoch.
+        rest each epoch of each repeat.
     """
-    order = rows[stream(seed, _ORDER, epoch).permutation(len(rows))]
+    order = rows[stream(seed, _ORDER, epoch, *_own(repeat)).permutation(len(rows))]
     for first in range(0, len(order) - batch_size + 1, batch_size):
         yield order[first : first + batch_size]
 

@@ -123,8 +123,7 @@ class Ledger:
         if task != self._refit:
             return Claim(task, *self._tasks[task])
         outcomes = [self._space.read_outcome(fold) for fold in range(task)]
-        plan = RefitPlan.of([o.kept_epoch for o in outcomes], [o.averaged for o in outcomes])
-        return Claim(task, *self._tasks[task], plan)
+        return Claim(task, *self._tasks[task], RefitPlan.of(outcomes))
 
     def next_piece(self) -> Piece | None:
         """Give a worker a piece, or None when all are there.

@@ -165,7 +165,7 @@ def make_plan(
         Wish. By default 1, unless `rates` say that a lane leaves its GPU waiting, that the
         memory suffices, and that sharing ends sooner.
     batch_size : int, optional
-        Global batch; a lane has no more workers than images in it.
+        Images of a batch that a lane computes at once; by itself it has no more workers.
     batch_norm : bool
         Whether layers see only their worker's part of a batch, so that the number of workers
         changes results and the cluster must not choose it.
@@ -194,11 +194,6 @@ def make_plan(
     many = _lanes(lanes, units * share // max(wide, 1), tasks)
     used = math.ceil(wide * many / share)
     _check_fits(kind, wide, many, used, units)
-    if batch_size is not None and wide > batch_size:
-        raise UserError(
-            f"--workers-per-fold {wide}: more workers than the {batch_size} images of a batch; "
-            "lower it or raise --batch-size"
-        )
     if kind == "cuda":
         return Plan(kind, many, wide, 1, tasks, idle=units - used, lanes_per_gpu=share)
     cores = resources.nodes[0] if len(resources.nodes) == 1 else 0

@@ -39,7 +39,10 @@ class OptimConfig(Section):
         "three tenths of the stage, then down).",
     )
     restart_epochs: int = Field(
-        3, ge=1, description="Epochs between restarts, with --schedule restarts."
+        3,
+        ge=1,
+        description="Epochs between restarts, with --schedule restarts; from the last one to the "
+        "end of the stage a little fewer or more, so that the rate ends at its bottom.",
     )
     plateau_patience: int = Field(
         2, ge=1, description="Epochs without improvement before --schedule plateau reduces."

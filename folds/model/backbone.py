@@ -35,7 +35,9 @@ class Classifier(nn.Module):
     Notes
     -----
     - running the parts of `chain` one after another is running all that comes before the head:
-      the backbone, and its pooling unless that has parameters (attention, which is the head's).
+      the backbone, and its pooling unless that has parameters (attention, which is the head's);
+    - the head computes in float32 in every precision: rounded to bf16, logits of two classes are
+      equal now and then, and the first of them would be predicted.
     """
 
     mean: Tensor
@@ -88,7 +90,7 @@ class Classifier(nn.Module):
 
         Returns
         -------
-        Tensor, shape (B, C), or a pair of this and a Tensor, shape (B, F)
+        Tensor of float32, shape (B, C), or a pair of this and a Tensor of float32, shape (B, F)
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone_trains):
             if start:
@@ -96,8 +98,9 @@ class Classifier(nn.Module):
             else:
                 output = self.backbone(self._norm(inputs))
                 output = output if self.pool is None else self.pool(output)
-        pooled = self.head.pool(output)
-        logits = self.head(pooled, rows, seed)
+        with torch.autocast(output.device.type, enabled=False):
+            pooled = self.head.pool(output.float())
+            logits = self.head(pooled, rows, seed)
         return (logits, pooled) if with_features else logits
 
     def frozen_features(self, image: Tensor, depth: int) -> Tensor:
@@ -279,10 +282,22 @@ def resized(state: State, backbone: nn.Module) -> State:
 
 
 def layer_groups(backbone: nn.Module) -> list[list[nn.Parameter]]:
-    """A timm model's parameters in its layer groups, from the input to the classifier."""
+    """A timm model's parameters in its blocks, from the input to the classifier.
+
+    Notes
+    -----
+    - each block has a matrix or a kernel: what timm counts as a layer of its own but is only
+      vectors, such as the norm behind the last block of a ConvNeXt, belongs to the block before it.
+    """
     network: Any = backbone
     numbers = group_parameters(network, network.group_matcher(coarse=False), reverse=True)
-    groups: dict[int, list[nn.Parameter]] = {}
+    layers: dict[int, list[nn.Parameter]] = {}
     for name, parameter in backbone.named_parameters():
-        groups.setdefault(numbers[name], []).append(parameter)
-    return [groups[number] for number in sorted(groups)]
+        layers.setdefault(numbers[name], []).append(parameter)
+    blocks: list[list[nn.Parameter]] = []
+    for _, layer in sorted(layers.items()):
+        if blocks and not any(parameter.ndim > 1 for parameter in layer):
+            blocks[-1] += layer
+        else:
+            blocks.append(layer)
+    return blocks

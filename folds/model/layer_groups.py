@@ -51,18 +51,30 @@ def train_mode(model: Classifier, stage: Stage, frozen_norm: str) -> None:
         Its ``norm``, if it has one, overrules `frozen_norm`.
     frozen_norm : {"frozen", "train"}
         Whether batch norm in frozen layers keeps its statistics or updates them.
+
+    Notes
+    -----
+    - A module trains if a parameter in it does, however deep; one without parameters does as the
+      module around it. So a layer's mode does not depend on what else is frozen beside it.
     """
     model.train()
-    if not model.backbone_trains:
-        model.backbone.eval()
-    follows = (stage.norm or frozen_norm) == "train"
-    for module in model.backbone.modules():
-        own = list(module.parameters(recurse=False))
-        if own and not any(parameter.requires_grad for parameter in own):
-            module.train(follows and isinstance(module, BatchNorm))
+    _rest(model.backbone)
     for norm in _norms(model.backbone):
-        if stage.norm:  # of those without weights, too
-            norm.train(follows)
+        if stage.norm or frozen_norm == "train":
+            norm.train((stage.norm or frozen_norm) == "train")
+
+
+def _rest(module: nn.Module) -> None:
+    """Set the largest modules that are frozen as a whole to evaluation, with all in them.
+
+    By their own method, in which some of timm's prepare what they need in evaluation.
+    """
+    parameters = list(module.parameters())
+    if any(parameter.requires_grad for parameter in parameters):
+        for child in module.children():
+            _rest(child)
+    elif parameters:
+        module.eval()
 
 
 def _norms(backbone: nn.Module) -> list[nn.Module]:

@@ -12,6 +12,7 @@ from folds.training.balance import Balance
 from folds.training.frozen import FrozenFeatures
 from folds.training.loader import BatchLoader
 from folds.training.problem import Problem
+from folds.training.refit import RefitPlan
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class FoldContext:
 
     Rows `train` and `held_out` are the fold's training and validation parts; `holdout` is the test
     part that no fold trains on or chooses by. `externals` has the pixels of external images, by
-    their sets' names.
+    their sets' names. `refit` says how to train where there is no validation part.
     """
 
     problem: Problem
@@ -37,6 +38,7 @@ class FoldContext:
     weights: Tensor  # (C,), those of `balance` on the device
     frozen_features: FrozenFeatures
     externals: dict[str, BatchLoader]
+    refit: RefitPlan | None = None
 
 
 def fold_context(
@@ -46,6 +48,7 @@ def fold_context(
     runtime: Runtime,
     workers: Workers,
     frozen_features: FrozenFeatures,
+    refit: RefitPlan | None = None,
 ) -> FoldContext:
     """Divide the images for a fold and put them on its device."""
     train, held_out = problem.splits.parts(repeat, fold, problem.images.ids)
@@ -57,5 +60,5 @@ def fold_context(
     externals = {e.name: BatchLoader(e.images.pixels, runtime.device) for e in problem.externals}
     return FoldContext(
         problem, repeat, fold, runtime, workers, pixels, labels, train, held_out, holdout, balance,
-        weights, frozen_features, externals,
+        weights, frozen_features, externals, refit,
     )  # fmt: skip

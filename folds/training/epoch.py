@@ -52,8 +52,7 @@ def train_epoch(
     config, workers = context.problem.config, context.workers
     inputs = training_inputs(context, state.model, position, state.epoch)
     steps = len(inputs)
-    scores = [report.score for report in state.history if report.stage == position.index]
-    rates = epoch_rates(config.optim, position, steps, scores)
+    rates = _rates(context, state, position, steps)
     dropout_seed = model_seed(config.split.seed, context.repeat, context.number) + state.epoch
     groups = len(layer_groups(state.model.backbone))
     train_mode(state.model, position.stage, config.train.frozen_norm)
@@ -78,6 +77,17 @@ def train_epoch(
     return losses, rates[0]
 
 
+def _rates(
+    context: FoldContext, state: FoldState, position: StagePosition, steps: int
+) -> list[float]:
+    """Learning rate of each step: where scores would tell it and there are none, as the folds'."""
+    settings, refit = context.problem.config.optim, context.refit
+    if refit is not None and settings.schedule == "plateau":
+        return [refit.rates[state.epoch]] * steps
+    scores = [report.score for report in state.history if report.stage == position.index]
+    return epoch_rates(settings, position, steps, scores)
+
+
 def _backward(
     context: FoldContext, state: FoldState, output: tuple[Tensor, Tensor], batch: Batch
 ) -> Tensor:
@@ -93,7 +103,7 @@ def _backward(
     # by the size of the global batch: shares sum to its mean, whatever the size of a worker's part
     loss = share = _losses(context, logits, batch).sum() / config.train.batch_size
     if config.optim.triplet and features.requires_grad:
-        labels = context.labels[batch.rows]
+        labels = context.labels[batch.leaders]  # of the class that is most of a mixed image
         everyone = workers.gather(labels[:, None], config.train.batch_size).squeeze(1)
         loss = share + config.optim.triplet * triplet_loss(features, labels, workers, everyone)
     torch.autograd.backward(state.scaler.scale(loss))

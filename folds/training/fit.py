@@ -33,6 +33,7 @@ from folds.training.frozen import FrozenFeatures, no_frozen_features
 from folds.training.losses import fresh_factor
 from folds.training.optim import make_optimizer
 from folds.training.outcome import EpochReport, best_epoch
+from folds.training.parts import check_parts
 from folds.training.predict import predict_logits
 from folds.training.problem import Problem
 from folds.training.refit import RefitPlan
@@ -90,7 +91,8 @@ def fit_fold(
         Gives the outputs of the backbone's frozen front for a view of all images, or None where
         nobody has computed them; see `folds.training.frozen`.
     refit : RefitPlan, optional
-        How long to train on all images; needed where nothing is left to validate by.
+        How long to train on all images, and at what rates; needed where nothing is left to
+        validate by.
     checkpoint : bytes, optional
         What `on_checkpoint` was given last, to go on from there.
     on_epoch, on_checkpoint : callable
@@ -104,6 +106,8 @@ def fit_fold(
     ------
     DivergenceError
         The loss is no finite number; on all workers alike.
+    UserError
+        Batches are cut into too small parts, see `folds.training.parts.check_parts`.
 
     Notes
     -----
@@ -111,9 +115,9 @@ def fit_fold(
     """
     if refit is not None:
         problem = replace(problem, stages=shortened(problem.stages, refit.epochs))
-    context = fold_context(
-        problem, repeat, fold, runtime, workers or Workers.current(), frozen_features
-    )
+    workers = workers or Workers.current()
+    check_parts(problem, workers.size)
+    context = fold_context(problem, repeat, fold, runtime, workers, frozen_features, refit)
     state = _first_state(context)
     if checkpoint is not None:
         restore(state, checkpoint)
@@ -122,7 +126,7 @@ def fit_fold(
         position = stage_position(stages, state.epoch)
         if wrapped is None or position.index != staged:
             wrapped, staged = _enter_stage(context, state, position), position.index
-        report = _epoch(context, state, wrapped, position, refit)
+        report = _epoch(context, state, wrapped, position)
         if context.workers.rank == 0:
             on_epoch(report)
             if _checkpoint_due(context, state, position):
@@ -188,7 +192,6 @@ def _epoch(
     state: FoldState,
     wrapped: nn.Module,
     position: StagePosition,
-    refit: RefitPlan | None,
 ) -> EpochReport:
     """One pass over the training part and one over the validation part; updates the state."""
     config = context.problem.config
@@ -197,8 +200,8 @@ def _epoch(
     seconds = time.perf_counter() - start
     candidates = (
         _validated(context, state, position)
-        if refit is None
-        else _unvalidated(context, state, refit)
+        if context.refit is None
+        else _unvalidated(context, state, context.refit)
     )
     labels = context.problem.images.labels[context.held_out]
     scores = {
@@ -207,8 +210,8 @@ def _epoch(
         for name, value in quick_scores(labels, candidate.logits).items()
     }
     classes = len(context.problem.images.class_names)
-    choice = config.evaluation.choose_epoch if refit is None else "last"
-    if choice == "best" or refit is not None:
+    choice = config.evaluation.choose_epoch if context.refit is None else "last"
+    if choice == "best" or context.refit is not None:
         kind = max(candidates, key=lambda kind: candidates[kind].score)  # of equals the first
     else:  # to choose between the weights and their average by these images would flatter
         kind = list(candidates)[-1]

@@ -1,8 +1,8 @@
 """The frozen front of a backbone: while it does not change, its outputs can be kept and shared.
 
-In every fold the front gives the same output for image i in the view of epoch e, because the
-view is a function of row i of the epoch's table (`folds.sampling`). So it is computed once for all
-folds, and they train what comes behind it. Exact up to rounding, not an approximation.
+In every fold of every repeat the front gives the same output for image i in the view of epoch e,
+because the view is a function of row i of the epoch's table (`folds.sampling`). So it is computed
+once for all folds, and they train what comes behind it. Exact up to rounding, not an approximation.
 
 A frozen epoch then costs one forward pass through the front for all folds together, and bytes for
 one output an image; each fold's steps pass only through the rest, often the head alone.

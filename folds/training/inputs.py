@@ -78,22 +78,28 @@ def training_inputs(
         The epoch's place in the stages, which says what is frozen and whether images are mixed.
     epoch : int
         Its number in the fold.
+
+    Notes
+    -----
+    - what makes up the batches is drawn anew in each repeat, and so is how images look; but where
+      a frozen front's outputs can be shared they look alike, or these would cost once a repeat.
     """
     problem, config = context.problem, context.problem.config
     seed, accumulate = config.split.seed, config.optim.accumulate
-    order, row = epoch_draws(
-        context.train, problem.images.labels, context.balance.targets, seed=seed, epoch=epoch
-    )
-    draws = np.stack(list(epoch_batches(order, config.train.batch_size, seed=seed, epoch=epoch)))
+    of = {"seed": seed, "epoch": epoch, "repeat": context.repeat}
+    order, row = epoch_draws(context.train, problem.images.labels, context.balance.targets, **of)
+    draws = np.stack(list(epoch_batches(order, config.train.batch_size, **of)))
     rows = row[draws]
     depth, mixes = _depth(context, model, position), problem.mixes(position.stage)
     parts = _microbatches(context, rows)
     inputs = None if mixes else _frozen_inputs(context, View(epoch, depth), parts)
     if inputs is None:
-        table = uniform_table(seed, epoch, len(row), problem.policy.columns)
-        # repetitions of an image share its view while the backbone has a frozen front, even where
-        # nobody has computed that: a result must not depend on what is shared (law 1)
+        # repetitions of an image, and the repeats, share its view while the backbone has a frozen
+        # front, even where nobody has computed that: a result must not depend on what is shared
+        # (law 1)
         views = rows if depth else draws
+        repeat = context.repeat if mixes or not depth else 0
+        table = uniform_table(seed, epoch, len(row), problem.policy.columns, repeat=repeat)
         if mixes:
             batches = mixed_batches(
                 problem, context.pixels, context.workers, table, rows, views, accumulate

@@ -44,6 +44,13 @@ class Batch(NamedTuple):
     partners: Tensor | None = None
     shares: Tensor | None = None
 
+    @property
+    def leaders(self) -> Tensor:
+        """Numbers (B,) of the images whose label is most of each target: of halves its own."""
+        if self.partners is None or self.shares is None:
+            return self.rows
+        return torch.where(self.shares < 0.5, self.partners, self.rows)
+
 
 @dataclass(frozen=True)
 class MixingPlan:

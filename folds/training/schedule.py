@@ -42,8 +42,8 @@ def epoch_rates(
         case "onecycle":
             return [top * _one_cycle(d) for d in _done(position.epoch, epochs, steps)]
         case "restarts":
-            period = min(settings.restart_epochs, epochs)
-            return [_cosine(top, d) for d in _done(position.epoch % period, period, steps)]
+            epoch, period = _period(position.epoch, epochs, settings.restart_epochs)
+            return [_cosine(top, d) for d in _done(epoch, period, steps)]
         case _:
             return [_cosine(top, d) for d in _done(position.epoch, epochs, steps)]
 
@@ -58,6 +58,17 @@ def reductions(settings: OptimConfig, scores: Sequence[float]) -> int:
         elif waited == settings.plateau_patience:
             waited, reached = 0, reached + 1
     return reached
+
+
+def _period(epoch: int, epochs: int, period: int) -> tuple[int, int]:
+    """Where an epoch lies in its period, and how long that is.
+
+    The last period is as long as is left, from a half of the others to one and a half, so that
+    the rate is at its bottom when the stage ends.
+    """
+    last = max(1, (epochs + period // 2) // period) - 1  # the nearest number of periods
+    number = min(epoch // period, last)
+    return epoch - number * period, epochs - last * period if number == last else period
 
 
 def _done(epoch: int, epochs: int, steps: int) -> list[float]:

@@ -67,6 +67,11 @@ LABELS = np.arange(20) % 2
         (["--balance", "weights", "--class-weights", "a=2"], "leave one of the two out"),
         (["--data", "digits", "--weights", "missing.pt"], "no such file"),
         (["--data", "digits", "--workers-per-fold", "4096"], "the cluster has"),
+        (
+            ["--data", "digits", "--batch-size", "8", "--accumulate", "8", "--head-layers", "16",
+             "--head-norm", "batch", "--plan"],
+            "--head-norm batch has nothing to normalise by in one image",
+        ),
         (["--data", "digits", "--device", "cuda", "--plan"], "no GPU"),
         (["--data", "digits", "--limit", "5"], "fewer images than the 10 classes"),
         (["--data", "digits", "--folds", "200"], "fewer than --folds 200"),

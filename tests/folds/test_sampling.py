@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from folds.sampling import epoch_batches, model_seed, stream, uniform_table, worker_slice
+from folds.sampling import (
+    epoch_batches,
+    epoch_draws,
+    model_seed,
+    stream,
+    uniform_table,
+    worker_slice,
+)
 
 LAW = settings(max_examples=50, deadline=None)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -52,6 +59,31 @@ class TestEpochBatches:
     def test_are_the_same_again(self):
         one, two = (list(epoch_batches(np.arange(9), 4, seed=1, epoch=2)) for _ in range(2))
         assert (np.array(one) == np.array(two)).all()
+
+
+class TestRepeats:
+    """Each repeat draws its own; the first draws what a run without repeats does."""
+
+    @staticmethod
+    def drawn(**repeat):
+        rows, labels = np.arange(60), np.arange(60) % 3
+        (order,) = epoch_batches(rows, 60, seed=4, epoch=2, **repeat)
+        targets = np.array([7, 20, 27])
+        draws, row = epoch_draws(rows, labels, targets, seed=4, epoch=2, **repeat)
+        return order, row[draws], uniform_table(4, 2, 60, 3, **repeat)
+
+    def test_differ_in_everything(self):
+        found = [self.drawn(repeat=repeat) for repeat in range(5)]
+        for what in zip(*found, strict=True):
+            assert len({array.tobytes() for array in what}) == 5
+
+    def test_the_first_is_that_of_a_run_without(self):
+        for one, other in zip(self.drawn(), self.drawn(repeat=0), strict=True):
+            assert one.tobytes() == other.tobytes()
+
+    def test_tables_are_independent(self):
+        tables = [uniform_table(1, 0, 5000, 2, repeat=repeat).ravel() for repeat in range(4)]
+        assert np.abs(np.corrcoef(tables) - np.eye(4)).max() < 0.05
 
 
 class TestWorkerSlice:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from distributed.lanes.ledger import Claim, Ledger
-from folds.training.refit import RefitPlan
 from tests.distributed.finished import fold_of, problem_of
 from tracking.events import Failed, Finished
 
@@ -41,9 +40,9 @@ def test_it_is_for_the_lane_that_asks_when_the_last_fold_is_finished(begin, prob
     finish(book, problem, 2, claims[2], best=4)
     assert book.claim(2) is None
     finish(book, problem, 0, claims[0], best=1)
-    assert book.claim(0) == Claim(
-        REFIT, 0, REFIT, RefitPlan(3, averaged=False)
-    )  # 1, 5 and 2 epochs
+    plan = book.claim(0).refit
+    assert (plan.epochs, plan.averaged) == (3, False)  # 1, 5 and 2 epochs
+    assert book.claim(0) == Claim(REFIT, 0, REFIT, plan)
     assert book.claim(1) is None
 
 
@@ -66,7 +65,7 @@ def test_after_a_restart_the_failed_fold_and_then_it_are_given(begin, problem):
     assert claim == Claim(1, 0, 1)
     assert again.claim(1) is None
     finish(again, problem, 0, claim)
-    assert again.claim(0).refit == RefitPlan(1, averaged=False)
+    assert again.claim(0).refit.epochs == 1
 
 
 def test_interrupted_itself_it_is_given_again_with_its_checkpoint(begin, problem):

@@ -7,6 +7,7 @@ import torch
 from distributed.outcome.soup import make_soup
 from folds.evaluation.metrics import macro_f1
 from folds.model.bundle import Predictor, write_bundle
+from folds.model.soup import uniform
 from folds.runtime.device import Runtime
 from folds.training.fit import fit_fold
 from tests.distributed.finished import finished_run, fold_of, problem_of, weights_of
@@ -79,3 +80,15 @@ def test_a_model_that_spoils_the_soup_is_left_out(cooked, trained, tmp_path):
     seen = np.setdiff1d(np.arange(len(images)), problem.splits.holdout(images.ids))
     said = Predictor(tmp_path / "soup", "cpu").predict(images.pixels[seen]).argmax(axis=1)
     assert soup.value == pytest.approx(macro_f1(images.labels[seen], said))
+
+
+def test_batch_norm_has_the_statistics_of_the_soups_own_weights(cooked):
+    """The mean of the members' statistics is that of no network."""
+    problem = problem_of(backbone="test_resnet", stages=["1:2:1e-2"])
+    cpu = Runtime.choose("cpu", "fp32")
+    members = [fit_fold(problem, 0, fold, runtime=cpu).weights for fold in (0, 1)]
+    members += members[:1]
+    found, plain = cooked(problem, members, 0.2).weights, uniform(members)
+    norms = [name for name in plain if name.endswith("running_var")]
+    assert all(torch.isfinite(found[name]).all() for name in norms)
+    assert any((found[name] / plain[name] - 1).abs().max() > 0.1 for name in norms)

@@ -56,7 +56,6 @@ def test_cpu_wins_when_asked_for():
         ({"device": "cuda"}, "no GPU"),
         ({"workers": 3}, "needs 3 cores and the cluster has 2"),
         ({"workers": 2, "lanes": 2}, "needs 4 cores"),
-        ({"workers": 2, "batch_size": 1}, "more workers than the 1 images"),
     ],
 )
 def test_an_impossible_wish_is_refused(wish, words):

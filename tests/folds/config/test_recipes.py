@@ -1,4 +1,5 @@
 import dataclasses
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -63,6 +64,32 @@ def test_reports_say_what_they_reached():
     for name in ("fmap", "vacis", "four-neurons", "spanish-inquisition"):
         assert "local" in told[name]
     assert "0.857" in told["aneurali"]
+
+
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    {
+        "aneurali": ["0.857"],
+        "fmap": ["0.9875", "0.85"],
+        "four-neurons": ["0.944", "0.75"],
+        "spanish-inquisition": ["0.99", "0.79"],
+        "vacis": ["0.972", "0.81"],
+    }.items(),
+)
+def test_a_reports_recipe_says_what_its_team_trained_and_what_is_ours(name, figures):
+    text = (resources.files("recipes") / f"{name}.yaml").read_text(encoding="utf-8")
+    comment = [line for line in text.splitlines() if line.startswith("#")]
+    assert text.startswith("\n".join(comment))
+    words = " ".join(line.removeprefix("#").strip() for line in comment[1:])
+    assert words.strip().startswith("The team trained: ")
+    assert " Ours: " in words
+    assert all(figure in words for figure in figures)
+
+
+def test_auc_chooses_where_the_report_chose_by_it():
+    settings = Config.from_flat(recipes.read("spanish-inquisition"))
+    assert settings.evaluation.select_by == "roc_auc"
+    assert settings.train.val_augment == settings.train.augment != "none"
 
 
 def test_an_unknown_recipe_is_refused():

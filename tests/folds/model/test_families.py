@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.models import group_parameters
 
 from folds.config import Config
 from folds.config.head import HeadShape
@@ -70,6 +71,34 @@ def test_trains_stage_by_stage(family):
                 assert parameter.grad is not None, parameter_name
     assert counts == sorted(set(counts))
     assert counts[-1] == sum(p.numel() for p in model.parameters())
+
+
+def test_blocks_are_more_than_norms(family):
+    """`1blocks` trains what can learn a feature, not the scale of one."""
+    name, size = family
+    groups = layer_groups(make(name, size).backbone)
+    assert all(any(parameter.ndim > 1 for parameter in group) for group in groups)
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("convnext_atto", "stages.3.blocks.1.conv_dw.weight"),
+        ("beit_base_patch16_224", "blocks.11.mlp.fc1.weight"),
+        ("densenet121", "features.denseblock4.denselayer16.conv2.weight"),
+        ("davit_tiny", "stages.3.blocks.0.1.mlp.fc1.weight"),
+        ("vit_relpos_small_patch16_224", "blocks.11.mlp.fc1.weight"),
+    ],
+)
+def test_the_norm_behind_the_last_block_belongs_to_it(name, last):
+    with torch.device("meta"):
+        network = timm.create_model(name, num_classes=0)
+    matched = group_parameters(network, network.group_matcher(coarse=False), reverse=True)
+    named = {id(parameter): key for key, parameter in network.named_parameters()}
+    groups = [{named[id(p)] for p in group} for group in layer_groups(network)]
+    assert len(groups) == len(set(matched.values())) - 1
+    assert last in groups[-1]
+    assert any("norm" in key and matched[key] != matched[last] for key in groups[-1])
 
 
 def test_front_is_exact(family):

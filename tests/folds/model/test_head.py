@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from folds.config.head import HeadShape, parse_widths
 from folds.model.backbone import build
 from folds.model.head import AttentionPool, Pool, dropout_mask
+from folds.runtime.device import Runtime
 
 POOLS = ["auto", "avg", "max", "avgmax", "attention"]
 IMAGE = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -165,3 +166,57 @@ class TestKeep:
         assert len(torch.unique(flat, dim=0)) == 20 * 64
         assert torch.corrcoef(flat)[~torch.eye(len(flat), dtype=bool)].abs().max() < 0.45
         assert torch.corrcoef(flat.T)[~torch.eye(256, dtype=bool)].abs().max() < 0.2
+
+
+class TestPrecision:
+    """The head is float32 whatever the backbone computes in."""
+
+    @staticmethod
+    def logits(model, precision, image, **options):
+        with torch.inference_mode(), Runtime.choose("cpu", precision).autocast():
+            return model(image, **options)
+
+    @pytest.mark.parametrize("head", [HeadShape(), HeadShape("attention", (32,), norm="batch")])
+    @pytest.mark.parametrize("precision", ["bf16", "fp16"])
+    def test_is_float32_from_the_pooling_to_the_logits(self, head, precision):
+        model = make(head, dropout=0.3).eval()
+        kinds = []
+        for module in model.head.modules():
+            module.register_forward_hook(lambda _module, _given, out: kinds.append(out.dtype))
+        logits, features = self.logits(model, precision, IMAGE, rows=ROWS, with_features=True)
+        assert logits.dtype == features.dtype == torch.float32
+        assert set(kinds) == {torch.float32}
+
+    @pytest.mark.parametrize("precision", ["bf16", "fp16"])
+    def test_two_classes_are_not_equally_likely_by_rounding(self, precision):
+        """Of random logits rounded to bf16 some have two first classes."""
+        model = make(HeadShape(), classes=8).eval()
+        torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(1))
+        features = torch.randn(
+            4000, model.head.features, generator=torch.Generator().manual_seed(2)
+        )
+        depth = len(model.chain)
+        logits = self.logits(model, precision, features.bfloat16(), start=depth)
+
+        def ties(found):
+            first, second = found.float().topk(2, dim=1).values.unbind(1)
+            return int((first == second).sum())
+
+        assert ties(logits) == 0
+        assert ties(logits.bfloat16()) > 4
+
+    def test_frozen_features_of_half_precision_give_the_same(self):
+        model = make(HeadShape(layers=(16,))).eval()
+        depth = len(model.chain)
+        with torch.inference_mode(), Runtime.choose("cpu", "bf16").autocast():
+            shared = model.frozen_features(IMAGE, depth)
+            assert shared.dtype == torch.bfloat16
+            assert torch.equal(model(shared, start=depth), model(IMAGE))
+
+    def test_half_precision_trains_the_backbone(self):
+        model = make(HeadShape("attention", (16,))).train()
+        model.head.pool.score.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+        with Runtime.choose("cpu", "bf16").autocast():
+            logits = model(IMAGE)
+        logits.square().sum().backward()
+        assert all(torch.isfinite(p.grad).all() for p in model.parameters())

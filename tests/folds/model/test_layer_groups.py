@@ -9,6 +9,7 @@ from folds.config import Config
 from folds.config.stages import Stage, lr_scale, stage_position
 from folds.model.backbone import build, layer_groups
 from folds.model.layer_groups import (
+    BatchNorm,
     forget_frozen,
     parameter_groups,
     set_scales,
@@ -272,3 +273,78 @@ class TestForgetFrozen:
             step(share)
             found.append((steps(stem), steps(last), steps(model.head.weight)))
         assert found == [(1, 1, 1), (None, 2, 2), (None, None, 3), (None, 1, 4), (1, 2, 5)]
+
+
+# parents with parameters of their own, norms of all kinds, modules that remember in evaluation
+SPLIT = [
+    ("xcit_nano_12_p16_224", 64),
+    ("levit_128s", 224),
+    ("efficientvit_m0", 224),
+    ("convnext_atto", 64),
+    ("vit_tiny_patch16_224", 64),
+    ("swin_tiny_patch4_window7_224", 224),
+    ("densenet121", 64),
+    ("resnet18", 64),
+    ("efficientnet_b0", 64),
+]
+
+
+@pytest.fixture(scope="module", params=[pytest.param(one, id=one[0]) for one in SPLIT])
+def split(request):
+    """A network of one of many families."""
+    name, size = request.param
+    model = build(name, classes=4, size=size, dropout=0.0, pretrained=None, seed=0)
+    model.side = size
+    return model
+
+
+class TestModes:
+    """Every layer's mode follows from its own freezing, whatever is around it."""
+
+    @pytest.mark.parametrize("frozen_norm", ["frozen", "train"])
+    @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 1])
+    def test_unfrozen_is_training_and_frozen_is_not_but_for_norms(self, split, share, frozen_norm):
+        unfreeze(split, share_of(share))
+        train_mode(split, share_of(share), frozen_norm)
+        for name, module in split.backbone.named_modules():
+            own = list(module.parameters())
+            unfrozen = any(p.requires_grad for p in own)
+            if unfrozen:
+                assert module.training, name
+            elif own:
+                follows = frozen_norm == "train" and isinstance(module, BatchNorm)
+                assert module.training == follows, name
+        trained = {id(p) for group in trained_groups(split, share_of(share)) for p in group}
+        for name, module in split.backbone.named_modules():
+            inside = list(module.parameters())
+            if inside and all(id(p) in trained for p in inside):
+                assert all(child.training for child in module.modules()), name
+
+    @pytest.mark.parametrize("norm", ["frozen", "train"])
+    @pytest.mark.parametrize("share", [0, 0.5, 1])
+    def test_a_stage_rules_all_batch_norm(self, split, share, norm):
+        stage = Stage.parse(f"{share}:1:1e-3:bn={norm}")
+        unfreeze(split, stage)
+        for frozen_norm in ("frozen", "train"):
+            train_mode(split, stage, frozen_norm)
+            norms = [m for m in split.backbone.modules() if isinstance(m, BatchNorm)]
+            assert all(m.training == (norm == "train") for m in norms)
+
+    @pytest.mark.parametrize("frozen_norm", ["frozen", "train"])
+    def test_can_be_trained(self, split, frozen_norm):
+        unfreeze(split, share_of(0.5))
+        train_mode(split, share_of(0.5), frozen_norm)
+        side = split.side
+        split(torch.rand(2, 3, side, side)).sum().backward()
+        assert all((p.grad is not None) == p.requires_grad for p in split.backbone.parameters())
+        split.zero_grad()
+
+    def test_does_not_depend_on_the_mode_before(self, split):
+        unfreeze(split, share_of(0.5))
+        found = []
+        for before in (True, False):
+            split.train(before)
+            train_mode(split, share_of(0.5), "frozen")
+            found.append([module.training for module in split.modules()])
+        assert found[0] == found[1]
+        assert 0 < sum(found[0]) < len(found[0])

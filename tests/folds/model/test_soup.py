@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from folds.model.backbone import build
 from folds.model.bundle import ModelCard, Predictor, write_bundle
-from folds.model.soup import greedy, uniform
+from folds.model.layer_groups import BatchNorm
+from folds.model.soup import greedy, moved_norms, renew, uniform
 
 COUNT = 4
 
@@ -92,3 +93,63 @@ def test_greedy_never_ends_below_its_first_member(models, order, scores):
 
 def test_greedy_leaves_out_what_makes_it_worse(models):
     assert greedy(models, [2, 0, 3, 1], Judge([0.5, 0.4, 0.5, 0.6])).members == (2, 3, 1)
+
+
+@pytest.fixture(scope="module")
+def batches():
+    generator = torch.Generator().manual_seed(3)
+    return [torch.rand(8, 3, 32, 32, generator=generator) for _ in range(3)]
+
+
+class TestStatistics:
+    """A soup's batch norm has the statistics of its own inputs."""
+
+    @pytest.fixture
+    def soup(self, models):
+        network = build("test_resnet", classes=2, size=32, dropout=0, pretrained=None, seed=0)
+        network.load_state_dict(uniform(models))
+        return network
+
+    def moved(self, models):
+        """The models, each with statistics of its own."""
+        found = [dict(one) for one in models]
+        for number, one in enumerate(found):
+            for name in one:
+                if name.endswith("running_var"):
+                    one[name] = one[name] * (1 + number)
+        return found
+
+    def test_are_torchs(self, soup, batches, models):
+        theirs = build("test_resnet", classes=2, size=32, dropout=0, pretrained=None, seed=0)
+        theirs.load_state_dict(uniform(models))
+        torch.optim.swa_utils.update_bn(batches, theirs)
+        renew(soup, moved_norms(self.moved(models)), batches)
+        assert same(soup.state_dict(), theirs.state_dict())
+        assert not any(module.training for module in soup.modules())
+        assert all(m.momentum == 0.1 for m in soup.modules() if isinstance(m, BatchNorm))
+
+    def test_make_evaluation_say_what_training_says(self, soup, batches, models):
+        mean = soup.eval()(batches[0])
+        renew(soup, moved_norms(self.moved(models)), batches[:1])
+        found = soup(batches[0])
+        expected = soup.train()(batches[0])
+        wrong = (mean - expected).abs().max()
+        assert (found - expected).abs().max() < 0.1 * wrong
+
+    def test_that_no_member_has_moved_stay(self, soup, batches, models):
+        assert moved_norms(models) == []
+        some = self.moved(models)
+        names = moved_norms(some)
+        assert len(names) == sum(isinstance(m, BatchNorm) for m in soup.modules())
+        kept = names[0]
+        for one in some[1:]:
+            for kind in ("running_mean", "running_var"):
+                one[f"{kept}.{kind}"] = some[0][f"{kept}.{kind}"]
+        assert moved_norms(some) == names[1:]
+        before = soup.state_dict()[f"{kept}.running_mean"].clone()
+        renew(soup, names[1:], batches)
+        assert torch.equal(soup.state_dict()[f"{kept}.running_mean"], before)
+        assert soup.state_dict()[f"{names[1]}.running_mean"].abs().max() > 0
+
+    def test_of_one_member_stay(self, models):
+        assert moved_norms(self.moved(models)[:1]) == []

@@ -5,13 +5,16 @@ import pytest
 import torch
 
 from folds.config.head import PLAIN_HEAD, HeadShape
-from folds.config.stages import Stage
+from folds.config.stages import Stage, StagePosition
 from folds.model.backbone import build
 from folds.model.layer_groups import unfreeze
 from folds.runtime.device import Runtime
+from folds.runtime.workers import Workers
+from folds.training.context import fold_context
 from folds.training.fit import fit_fold
 from folds.training.frozen import FrozenFeatureExtractor, fresh_model, frozen_depth, shareable_views
 from folds.training.frozen_view import PLAIN, View
+from folds.training.inputs import training_inputs
 
 CPU = Runtime.choose("cpu", "fp32")
 GRADUAL = ["0:2:1e-2", "0.5:2:1e-3", "1:1:1e-4"]
@@ -154,6 +157,15 @@ class TestFold:
             for name, tensor in direct.weights.items():
                 torch.testing.assert_close(shared.weights[name], tensor, atol=1e-4, rtol=1e-4)
 
+    def test_is_the_same_in_every_repeat(self, make_tuned):
+        """All repeats have the features of the one table."""
+        problem = make_tuned(stages=GRADUAL, dropout=0.2, repeats=2, augment="light")
+        outputs = all_outputs(problem)
+        direct = fit_fold(problem, 1, 0, runtime=CPU)
+        shared = fit_fold(problem, 1, 0, runtime=CPU, frozen_features=outputs.get)
+        for one, two in zip(direct.history, shared.history, strict=True):
+            assert one.train_loss == pytest.approx(two.train_loss, abs=1e-4)
+
     @pytest.mark.parametrize("pool", ["avgmax", "attention"])
     def test_is_the_same_with_another_head(self, make_tuned, pool):
         head = {"pool": pool, "head_layers": [12, 6], "head_norm": "layer", "head_dropout": 0.3}
@@ -221,3 +233,43 @@ class TestFold:
             on_checkpoint=lambda content: kept.append(len(epochs)),
         )
         assert kept == [3, 4, 5]
+
+
+class TestRepeats:
+    """Luck in training is another in each repeat, but for views that a frozen front shares."""
+
+    @staticmethod
+    def epoch(problem, repeat, index):
+        """Images in the order of an epoch, and how each looks, by image."""
+        stages = problem.stages
+        context = fold_context(
+            problem, repeat, problem.splits.folds, CPU, Workers(), lambda _: None
+        )
+        number = sum(stage.epochs for stage in stages[:index])
+        inputs = training_inputs(
+            context, fresh_model(problem), StagePosition(index, stages[index], 0), number
+        )
+        batches = [batch for step in inputs for batch in step]
+        order = torch.cat([batch.rows for batch in batches]).tolist()
+        return order, dict(zip(order, torch.cat([b.inputs for b in batches]), strict=True))
+
+    @pytest.mark.parametrize("augment", ["light", "light+cutmix"])
+    def test_have_an_order_of_their_own(self, make_tuned, augment):
+        problem = make_tuned(stages=GRADUAL, repeats=3, augment=augment)
+        for index in range(3):
+            orders = {tuple(self.epoch(problem, repeat, index)[0]) for repeat in range(3)}
+            assert len(orders) == 3
+
+    @pytest.mark.parametrize(
+        ("augment", "index", "same"),
+        [("light", 0, True), ("light", 1, True), ("light", 2, False), ("light+mixup", 1, False)],
+    )
+    def test_look_alike_where_the_front_is_frozen_and_nothing_is_mixed(
+        self, make_tuned, augment, index, same
+    ):
+        problem = make_tuned(stages=GRADUAL, repeats=2, augment=augment)
+        (_, first), (_, second) = (self.epoch(problem, repeat, index) for repeat in range(2))
+        both = first.keys() & second.keys()
+        assert len(both) > 30
+        equal = sum(torch.equal(first[row], second[row]) for row in both)
+        assert equal == (len(both) if same else 0)

@@ -10,13 +10,14 @@ from folds.config.stages import Stage
 from folds.runtime.device import Runtime
 from folds.runtime.workers import Workers
 from folds.sampling import uniform_table
+from folds.training import epoch
 from folds.training.context import fold_context
 from folds.training.epoch import _losses
 from folds.training.fit import fit_fold
 from folds.training.frozen import shareable_views
 from folds.training.frozen_view import PLAIN
 from folds.training.loader import BatchLoader
-from folds.training.mixed_batches import mixed_batches, mixing_plan
+from folds.training.mixed_batches import Batch, mixed_batches, mixing_plan
 
 CPU = Runtime.choose("cpu", "fp32")
 MIXED = "flip_horizontal+brightness+cutmix"
@@ -109,6 +110,37 @@ class TestLoss:
         assert_close(_losses(place, logits, batch), wanted)
         plain = _losses(place, logits, batch._replace(partners=None, shares=None))
         assert (plain - wanted).abs().max() > 0.01
+
+
+class TestTriplets:
+    def test_have_the_label_that_is_most_of_a_mixed_image(self, make_problem, monkeypatch):
+        problem = make_problem(augment="mixup+cutmix", stages=["1:1:1e-3"], triplet=0.5)
+        seen, expected = [], []
+        plain = epoch._losses
+
+        def losses(context, logits, batch):
+            hot = torch.nn.functional.one_hot(context.labels, 3).float()
+            shares = batch.shares[:, None]
+            expected.append(shares * hot[batch.rows] + (1 - shares) * hot[batch.partners])
+            return plain(context, logits, batch)
+
+        def triplets(features, labels, workers, everyone):
+            assert torch.equal(labels, everyone)
+            seen.append(labels)
+            return features.sum() * 0
+
+        monkeypatch.setattr(epoch, "_losses", losses)
+        monkeypatch.setattr(epoch, "triplet_loss", triplets)
+        fit_fold(problem, 0, 0, runtime=CPU)
+        targets, found = torch.cat(expected), torch.cat(seen)
+        assert torch.equal(found, targets.argmax(dim=1))
+        assert (targets.amax(dim=1) < 1).any()
+
+    def test_of_halves_and_unmixed_images_keep_their_own(self):
+        rows, partners = torch.arange(4), torch.tensor([3, 2, 1, 0])
+        batch = Batch(rows, rows, partners=partners, shares=torch.tensor([1.0, 0.5, 0.49, 0.0]))
+        assert batch.leaders.tolist() == [0, 1, 1, 0]
+        assert Batch(rows, rows).leaders.tolist() == [0, 1, 2, 3]
 
 
 class TestStages:

@@ -72,6 +72,34 @@ def test_a_stage_shorter_than_a_period_is_one_cosine():
     assert rates("restarts", stage, 5, restart_epochs=9) == rates("cosine", stage, 5)
 
 
+@LAW
+@given(st.integers(1, 30), st.integers(1, 12), st.integers(2, 20))
+def test_restarts_end_at_the_bottom_wherever_a_stage_ends(epochs, period, steps):
+    """A refit's last stage ends where the folds' best epochs were, seldom with a period."""
+    found = flat(rates("restarts", Stage(1, epochs, 0.5), steps, restart_epochs=period))
+    begins = [step for step, rate in enumerate(found) if rate == 0.5]
+    whole, last = begins[:-1], len(found) - begins[-1]
+    assert begins == [number * period * steps for number in range(len(begins))]
+    assert found[-1] == rates("cosine", Stage(1, last // steps, 0.5), steps)[-1][-1]
+    assert last <= 1.5 * period * steps
+    assert not whole or last >= 0.5 * period * steps
+    assert found[-1] <= 0.25 * (1 + math.cos(math.pi * (1 - 1 / last))) + 1e-12
+
+
+def test_a_shortened_last_period_is_as_long_as_is_left():
+    begins = {
+        epochs: [
+            epoch
+            for epoch, (first, *_) in enumerate(
+                rates("restarts", Stage(1, epochs, 0.5), 4, restart_epochs=3)
+            )
+            if first == 0.5
+        ]
+        for epochs in (2, 3, 4, 5, 6, 7, 8)
+    }
+    assert begins == {2: [0], 3: [0], 4: [0], 5: [0, 3], 6: [0, 3], 7: [0, 3], 8: [0, 3, 6]}
+
+
 def test_constant_is():
     assert set(flat(rates("constant", Stage(1, 3, 0.5), 4))) == {0.5}
 

@@ -1,0 +1,68 @@
+"""How many images of a batch are computed at once, and who cannot learn from so few."""
+
+import torch
+
+from folds.config import Config
+from folds.errors import UserError
+from folds.model.backbone import build
+from folds.model.layer_groups import train_mode, unfreeze
+from folds.training.problem import Problem
+
+
+def at_once(config: Config) -> int:
+    """Images of the smallest part of a batch that all workers of a fold compute together."""
+    return config.train.batch_size // config.optim.accumulate
+
+
+def check_parts(problem: Problem, workers: int) -> None:
+    """Refuse a batch that is cut into parts that cannot be trained on.
+
+    Parameters
+    ----------
+    workers : int
+        Workers that share a fold.
+
+    Raises
+    ------
+    UserError
+        A worker would have no image of some part; or batch norm one value of each feature, which
+        has no spread.
+    """
+    config, together = problem.config, at_once(problem.config)
+    batch, parts = config.train.batch_size, config.optim.accumulate
+    fewer_parts = ", lower --accumulate" if parts > 1 else ""
+    cut = f"--batch-size {batch}, --accumulate {parts} and --workers-per-fold {workers}"
+    if workers > together:
+        raise UserError(
+            f"{cut}: {together} images at once are fewer than the workers; raise --batch-size"
+            f"{fewer_parts}, or lower --workers-per-fold"
+        )
+    alone = together if config.cluster.sync_bn else together // workers
+    if alone > 1 or _learns_from_one_image(problem):
+        return
+    fewer_workers = ", lower --workers-per-fold" if workers > 1 else ""
+    fewer_workers += ", set --sync-bn" if alone < together else ""
+    head = config.model.head_norm == "batch"
+    norm = "--head-norm batch" if head else f"--backbone {config.model.backbone}: its batch norm"
+    other = "--head-norm layer" if head else "another --backbone"
+    raise UserError(
+        f"{norm} has nothing to normalise by in one image, which is what {cut} let it see at once; "
+        f"raise --batch-size{fewer_parts}{fewer_workers}, or use {other}"
+    )
+
+
+@torch.no_grad()
+def _learns_from_one_image(problem: Problem) -> bool:
+    """Whether batch norm that trains has more than one value of each feature in one image."""
+    model = build(
+        problem.config.model.backbone, classes=len(problem.images.class_names), size=problem.size,
+        dropout=0.0, pretrained=None, seed=0, head=problem.config.model.head,
+    )  # fmt: skip
+    for stage in problem.stages:
+        unfreeze(model, stage)
+        train_mode(model, stage, problem.config.train.frozen_norm)
+        try:
+            model(torch.zeros(1, 3, problem.size, problem.size))
+        except ValueError:  # torch's batch norm: "Expected more than 1 value per channel"
+            return False
+    return True
