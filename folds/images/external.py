@@ -1,7 +1,7 @@
 """Images that models are scored on and never trained on: another laboratory's, say."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class External:
 
 
 def load_externals(
-    sources: Mapping[str, str], class_names: tuple[str, ...], config: DataConfig, *, largest: int
+    sources: Mapping[str, str], class_names: tuple[str, ...], config: DataConfig, *, size: int
 ) -> tuple[External, ...]:
     """Load the images of all ``--external`` flags.
 
@@ -42,9 +42,10 @@ def load_externals(
     class_names : tuple of str
         Classes of the images that are trained on; they need not all be there.
     config : DataConfig
-        Of which the image size, the groups' pattern and `skip_broken` count.
-    largest : int
-        See `folds.images.load`.
+        Of which the groups' pattern, levels and `skip_broken` count.
+    size : int
+        Side of the network's input in pixels, to which the images are brought as those are that
+        are trained on.
 
     Raises
     ------
@@ -53,9 +54,9 @@ def load_externals(
     """
     externals = []
     for name, source in sources.items():
-        settings = config.model_copy(update={"data": source, "limit": None})
+        settings = config.model_copy(update={"data": source, "limit": None, "image_size": size})
         try:
-            images = load(settings, seed=0, largest=largest)
+            images = load(settings, seed=0, largest=size)
         except UserError as error:
             reason = str(error).removeprefix(f"--data {source}: ")
             raise UserError(f"--external {name}={source}: {reason}") from None
@@ -70,7 +71,7 @@ def _named(images: ImageSet, class_names: tuple[str, ...], flag: str) -> ImageSe
             near = nearest(name, class_names) or f"; there are: {', '.join(class_names[:12])}"
             raise UserError(f"--external {flag}: class {name!r} is none of those trained on{near}")
     number = np.array([class_names.index(name) for name in images.class_names], np.int64)
-    return ImageSet(images.pixels, number[images.labels], class_names, images.ids, images.groups)
+    return replace(images, labels=number[images.labels], class_names=class_names)
 
 
 def overlap(images: ImageSet, others: tuple[External, ...]) -> list[str]:

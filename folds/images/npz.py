@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from folds.errors import UserError, listed
 from folds.images.imageset import ImageSet, singletons, stratified
+from folds.images.listing import Unlabelled
 from folds.images.pixelfile import PixelWriter, pieces
-from folds.images.resize import shrink
+from folds.images.resize import own_side, shrink
 
 _PARTS = ("train", "val")  # MedMNIST's test part stays a test part
 _LAYOUTS = "'images' and 'labels' (AN2DL), or 'train_images', 'train_labels', ... (MedMNIST)"
@@ -32,7 +33,9 @@ class NpzSource:
     ----------
     path : Path
     size : int
-        Images larger than this many pixels are reduced to it.
+        Side of the network's input in pixels; with `auto` the most that it may be.
+    auto : bool
+        It shall be the images' own, see `folds.images.resize.own_side`.
     limit, seed : int
         No more images than this, a stratified choice.
 
@@ -45,6 +48,7 @@ class NpzSource:
 
     path: Path
     size: int
+    auto: bool
     limit: int | None
     seed: int
 
@@ -53,7 +57,7 @@ class NpzSource:
         """Bytes of all decoded pixels, told by the arrays' headers alone; `limit` is left aside."""
         arrays = _read(self.path, images=False)
         blocks, ids, _ = _blocks(self.path, arrays)
-        return len(ids) * _side(arrays[blocks[0]], self.size) ** 2 * 3
+        return len(ids) * self._side(arrays[blocks[0]]) ** 2 * 3
 
     def decode(self) -> ImageSet:
         """Read the images into memory."""
@@ -61,7 +65,8 @@ class NpzSource:
         blocks, ids, notices = _blocks(self.path, arrays)
         labels, names = _all_labels(self.path, arrays, len(ids))
         groups = _groups(self.path, arrays, ids)
-        pixels = shrink(np.concatenate([_rgb(arrays[block]) for block in blocks]), self.size)
+        side = self._side(arrays[blocks[0]])
+        pixels = shrink(np.concatenate([_rgb(arrays[block]) for block in blocks]), side)
         images = ImageSet(pixels, labels, names, ids, groups, notices)
         return images.limited(self.limit, seed=self.seed)
 
@@ -72,7 +77,7 @@ class NpzSource:
         labels, names = _all_labels(self.path, arrays, len(ids))
         groups = _groups(self.path, arrays, ids)
         rows = stratified(labels, names, self.limit, seed=self.seed)
-        side = _side(arrays[blocks[0]], self.size)
+        side = self._side(arrays[blocks[0]])
         with PixelWriter(target, (len(rows), side, side, 3)) as writer:
             first = 0
             for block in blocks:
@@ -81,23 +86,22 @@ class NpzSource:
                     target_rows = np.arange(*np.searchsorted(rows, (first, first + len(piece))))
                     if len(target_rows):
                         chosen = _rgb(piece[rows[target_rows] - first])
-                        writer.write(target_rows, shrink(chosen, self.size))
+                        writer.write(target_rows, shrink(chosen, side))
                     first += len(piece)
             pixels = writer.finish()
         return ImageSet(pixels, labels[rows], names, ids[rows], groups[rows], notices)
 
+    def _side(self, array: NDArray) -> int:
+        """Side in pixels that images are kept at."""
+        height, width = array.shape[1:3]
+        return own_side({(height, width)}, self.size, auto=self.auto)
 
-def _side(array: NDArray, size: int) -> int:
-    """Side in pixels that `shrink` gives to images."""
-    height, width = array.shape[1:3]
-    return height if height == width <= size else size
 
-
-def load_unlabelled(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
+def load_unlabelled(path: Path) -> Unlabelled:
     """Read the images alone, in their own size; every part of a MedMNIST file."""
     arrays = _read(path)
     blocks, ids, _ = _blocks(path, arrays, parts=(*_PARTS, "test"))
-    return np.concatenate([_rgb(arrays[block]) for block in blocks]), ids
+    return Unlabelled(np.concatenate([_rgb(arrays[block]) for block in blocks]), ids)
 
 
 def _holds_images(name: str) -> bool:

@@ -112,7 +112,7 @@ def test_predicts_what_the_fold_predicted(make_images, make_problem, tmp_path, s
     problem = make_problem(images, size=size, backbone=backbone, image_size=size)
     result = fit.fit_fold(problem, 0, 0, runtime=Runtime.choose("cpu", "fp32"))
     write_bundle(tmp_path, ModelCard(backbone, images.class_names, size), result.weights)
-    pixels, _ = load_unlabelled(config.data, size=size)
+    pixels = load_unlabelled(config.data, size=size).pixels
     found = Predictor(tmp_path, "cpu").predict(pixels[result.rows])
     np.testing.assert_allclose(found, result.probabilities, atol=1e-5)
 
@@ -123,7 +123,8 @@ def test_predicts_what_the_fold_predicted_on_reduced_digits(make_problem, tmp_pa
     problem = make_problem(images, size=16, backbone="test_resnet", image_size=16)
     result = fit.fit_fold(problem, 0, 0, runtime=Runtime.choose("cpu", "fp32"))
     write_bundle(tmp_path, ModelCard("test_resnet", images.class_names, 16), result.weights)
-    everything, ids = load_unlabelled("digits", size=16)
+    found = load_unlabelled("digits", size=16)
+    everything, ids = found.pixels, found.ids
     pixels = everything[np.isin(ids, images.ids)][result.rows]
     found = Predictor(tmp_path, "cpu").predict(pixels)
     np.testing.assert_allclose(found, result.probabilities, atol=1e-5)
