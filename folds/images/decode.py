@@ -6,7 +6,7 @@ external sets, the audit, the preview, predictions and the registered model.
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -131,10 +131,12 @@ def header(file: Path | BinaryIO) -> Header | None:
 def _opened(file: Path | BinaryIO) -> Iterator[Any]:
     """Open an image; whatever Pillow raises in the block means that the file is damaged."""
     try:
-        if not isinstance(file, Path):
-            file.seek(0)
-        with Image.open(file, formats=FORMATS) as image:
-            yield image
+        # never by its path: Pillow would map an uncompressed TIFF into memory, and scrambles those
+        # that are to be turned by a quarter
+        with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
+            stream.seek(0)
+            with Image.open(stream, formats=FORMATS) as image:
+                yield image
     except (UnreadableError, MemoryError):
         raise
     except Exception as error:  # damaged files make Pillow raise nearly everything there is

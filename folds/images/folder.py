@@ -75,7 +75,7 @@ def _class_files(root: Path) -> tuple[list[Path], NDArray[np.int64], tuple[str, 
         passed.add(others)
     notices = passed.notices
     if loose:
-        notices.append(f"{counted(loose, 'image')} beside the class folders left out")
+        notices.append(f"{counted(loose, 'image')} beside the class folders skipped")
     names = tuple(path.name for path in classes)
     return files, np.array(labels, dtype=np.int64), names, notices
 

@@ -95,13 +95,14 @@ def images_below(root: Path, top: Path) -> tuple[list[Path], Passed]:
             continue
         for entry in _entries(folder, top):
             path = folder / entry.name
-            if _is_hidden(entry.name):
+            kind = _kind(entry)
+            if kind == "hidden":
                 passed.hidden += _files_in(entry, top)
-            elif entry.is_dir():
+            elif kind == "folder":
                 (links if entry.is_symlink() else folders).append(path)
-            elif not entry.is_file():
-                passed.links["they lead nowhere"] += entry.is_symlink()
-            elif path.suffix.lower() in SUFFIXES:
+            elif kind == "dead link":
+                passed.links["they lead nowhere"] += 1
+            elif kind == "file" and path.suffix.lower() in SUFFIXES:
                 files.append(path)
             else:
                 passed.kinds[path.suffix.lower()] += 1
@@ -112,13 +113,13 @@ def class_folders(root: Path) -> tuple[list[Path], Passed, int]:
     """The folders right in a folder, by name; what is passed over; and how many images beside."""
     passed, folders, loose = Passed(), [], 0
     for entry in _entries(root, root):
-        path = root / entry.name
-        if _is_hidden(entry.name):
+        path, kind = root / entry.name, _kind(entry)
+        if kind == "hidden":
             passed.hidden += _files_in(entry, root)
-        elif entry.is_dir():
+        elif kind == "folder":
             folders.append(path)
-        elif not entry.is_file():
-            passed.links["they lead nowhere"] += entry.is_symlink()
+        elif kind == "dead link":
+            passed.links["they lead nowhere"] += 1
         else:
             loose += path.suffix.lower() in SUFFIXES
     return folders, passed, loose
@@ -149,9 +150,18 @@ def _entries(folder: Path, top: Path) -> list[os.DirEntry[str]]:
         ) from None
 
 
-def _is_hidden(name: str) -> bool:
-    """Whether a name is none of the user's: a dot file, or what macOS adds to archives."""
-    return name.startswith((".", "__MACOSX"))
+def _kind(entry: os.DirEntry[str]) -> str:
+    """``hidden`` (a dot file, or what macOS adds), ``folder``, ``file``, ``dead link``, ``other``."""
+    if entry.name.startswith((".", "__MACOSX")):
+        return "hidden"
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return "file"
+    except OSError:  # a link that leads to itself
+        return "dead link"
+    return "dead link" if entry.is_symlink() else "other"
 
 
 def _files_in(entry: os.DirEntry[str], top: Path) -> int:
