@@ -151,7 +151,7 @@ def _entries(folder: Path, top: Path) -> list[os.DirEntry[str]]:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """``hidden`` (a dot file, or what macOS adds), ``folder``, ``file``, ``dead link``, ``other``."""
+    """``hidden`` (a dot file, or macOS's own), ``folder``, ``file``, ``dead link`` or ``other``."""
     if entry.name.startswith((".", "__MACOSX")):
         return "hidden"
     try:

@@ -80,7 +80,7 @@ def test_a_broken_file_is_named_with_a_remedy_that_the_command_has(
     assert "3 predictions" in told.out
 
 
-def test_floats_beyond_1_are_told(model, folder, tmp_path, monkeypatch, capsys):
-    Image.new("F", (9, 9), -5.0).save(folder / "f.tif")
+def test_values_below_0_are_told_with_a_remedy(model, folder, tmp_path, monkeypatch, capsys):
+    Image.new("F", (9, 9), -50.0).save(folder / "f.tif")
     assert run(monkeypatch, "--model", model, "--data", str(folder)) == 2
-    assert "f.tif has values below 0 (-5); save them with values from 0" in capsys.readouterr().err
+    assert "f.tif has values below 0 (-50); save them with values from 0" in capsys.readouterr().err
