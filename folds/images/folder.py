@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from folds.errors import UserError, counted, listed
 from folds.images.imageset import singletons, stratified
-from folds.images.listing import Listing, Target, Unlabelled, decode_unlabelled, listing
+from folds.images.listing import Listing, Unlabelled, decode_unlabelled, listing
+from folds.images.survey import Target
 from folds.images.walk import READ, Passed, class_folders, images_below
 
 # what people call the parts of a data set, such as ``train``, ``Validation`` or ``test_set``

@@ -12,31 +12,13 @@ from numpy.typing import NDArray
 
 from folds.arrays import Bools
 from folds.errors import UserError, counted, listed
-from folds.images.decode import KINDS, Header, UndecidedError, UnreadableError, decode, header
+from folds.images.decode import KINDS, UndecidedError, UnreadableError, decode
 from folds.images.imageset import ImageSet
 from folds.images.pixelfile import Pixels, PixelWriter, pieces
-from folds.images.resize import cover, own_side
+from folds.images.resize import cover
+from folds.images.survey import Target, surveyed
 
 _LOOKED_AT = 20  # broken files, for why they are
-
-
-@dataclass(frozen=True)
-class Target:
-    """What image files are decoded to.
-
-    Parameters
-    ----------
-    size : int
-        Side of the network's input in pixels; with `auto` the most that it may be.
-    auto : bool
-        It shall be the images' own, see `folds.images.resize.own_side`.
-    levels : float, optional
-        See `folds.images.decode.decode`.
-    """
-
-    size: int
-    auto: bool = False
-    levels: float | None = None
 
 
 @dataclass(frozen=True)
@@ -209,7 +191,7 @@ def listing(
     notices: Sequence[str] = (),
 ) -> Listing:
     """Make a `Listing` of files whose headers say what side they are decoded to."""
-    side, told = _surveyed(_paths(root, ids), target)
+    side, told = surveyed(_paths(root, ids), target)
     every = (*notices, *told)
     return Listing(source, root, ids, labels, groups, class_names, side, target.levels, every)
 
@@ -231,44 +213,11 @@ def decode_unlabelled(
         Broken files.
     """
     files = _paths(root, ids)
-    side, told = _surveyed(files, target)
+    side, told = surveyed(files, target)
     decoded, good = _read_all(files, side, target.levels)
     _check(source, root, ids, good, target.levels, skip_broken=skip_broken)
     left_out = _left_out(ids, good)
     return Unlabelled(np.stack(decoded), ids[good], (*notices, *told, *left_out))
-
-
-def _surveyed(files: Sequence[Path], target: Target) -> tuple[int, list[str]]:
-    """Side that files are decoded to, and what the user must know of them; reads headers alone."""
-    with ThreadPoolExecutor() as pool:
-        headers = list(pool.map(header, files))
-    sizes = {found.size for found in headers if found}
-    side = own_side(sizes, target.size, auto=target.auto) if sizes else target.size
-    return side, _notices(files, headers, target.levels)
-
-
-def _notices(
-    files: Sequence[Path], headers: Sequence[Header | None], levels: float | None
-) -> list[str]:
-    several = [file.name for file, found in zip(files, headers, strict=True)
-               if found and found.several]  # fmt: skip
-    whites = sorted({found.white for found in headers if found and found.white is not None})
-    deep = sum(found is not None and found.white is not None for found in headers)
-    lines = []
-    if several:
-        lines.append(
-            f"{counted(len(several), 'file')} with several pages or frames, of which the first is "
-            f"read: {listed(several)}"
-        )
-    if deep and levels is None:
-        white = " or ".join(f"{value:,.0f}" for value in whites)
-        lines.append(
-            f"{counted(deep, 'file')} with more than 8 bits a channel: white is {white}, the "
-            "greatest value of the type (1 of floating-point numbers); --levels says otherwise"
-        )
-    if levels is not None and not deep:
-        lines.append(f"--levels {levels:g} changes nothing: all files have 8 bits a channel")
-    return lines
 
 
 def _left_out(ids: NDArray[np.str_], good: Bools) -> list[str]:

@@ -10,10 +10,11 @@ from folds.config import DataConfig
 from folds.errors import UserError, nearest
 from folds.images import demo, folder, npz, table
 from folds.images.imageset import ImageSet
-from folds.images.listing import Decoder, FileSource, Target, Unlabelled, decode_in_threads
+from folds.images.listing import Decoder, FileSource, Unlabelled, decode_in_threads
 from folds.images.npz import NpzSource
 from folds.images.pixelfile import write_pixels
 from folds.images.resize import shrink
+from folds.images.survey import Target
 
 _BUILT_IN: dict[str, Callable[[], ImageSet]] = {"demo": demo.load, "digits": demo.load_digits}
 

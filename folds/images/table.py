@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from folds.errors import UserError, listed, nearest
 from folds.images.imageset import singletons, stratified
-from folds.images.listing import Listing, Target, Unlabelled, decode_unlabelled, listing
+from folds.images.listing import Listing, Unlabelled, decode_unlabelled, listing
+from folds.images.survey import Target
 
 if TYPE_CHECKING:
     import pandas as pd
