@@ -63,8 +63,9 @@ def _notices(
         white = " or ".join(f"{value:,.0f}" for value in whites)
         lines.append(
             f"{counted(deep, 'file')} with more than 8 bits a channel: white is {white}, the "
-            "greatest value of the type (1 of floating-point numbers); --levels says otherwise"
+            "greatest value of the type (1 of floating-point numbers), unless --levels says "
+            "otherwise when a model is trained"
         )
     if levels is not None and not deep:
-        lines.append(f"--levels {levels:g} changes nothing: all files have 8 bits a channel")
+        lines.append(f"levels {levels:g} are of no effect: all files have 8 bits a channel")
     return lines

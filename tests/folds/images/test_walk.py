@@ -134,7 +134,7 @@ class TestKinds:
         assert notice.startswith("1 file with more than 8 bits a channel: white is 65,535")
         assert read(root, levels=4095).notices == ()
         (root / "cat" / "deep.png").unlink()
-        assert read(root, levels=4095).notices[0].startswith("--levels 4095 changes nothing")
+        assert read(root, levels=4095).notices[0].startswith("levels 4095 are of no effect")
 
 
 class TestParts:
