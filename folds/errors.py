@@ -39,3 +39,14 @@ def listed(names: Iterable[str], *, most: int = 3) -> str:
     every = list(names)
     head = ", ".join(every[:most])
     return head if len(every) <= most else f"{head} and {len(every) - most} more"
+
+
+def counted(count: int, what: str, several: str | None = None) -> str:
+    """A count with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "copy", "copies"), counted(1200, "image")
+    ('1 copy', '1,200 images')
+    """
+    return f"{count:,} {what if count == 1 else several or what + 's'}"

@@ -52,7 +52,9 @@ class Options:
     limit: int | None = None
     """Look at a stratified subset of this many images."""
     image_size: int = _LARGEST
-    """Side in pixels that larger images, and files of mixed sizes, are reduced to."""
+    """Side in pixels that larger images, and files of mixed sizes, are brought to."""
+    levels: float | None = None
+    """What --levels of distributed.cv takes."""
     skip_broken: bool = False
     """Leave out image files that cannot be read."""
 
@@ -116,9 +118,10 @@ def _images(options: Options) -> Iterator["ImageSet | None"]:
 
     settings = {
         "data": options.data, "limit": options.limit, "image_size": options.image_size,
-        "skip_broken": options.skip_broken,
+        "skip_broken": options.skip_broken, "levels": options.levels,
     }  # fmt: skip
-    with opened(Config.from_flat(settings).data, seed=0, largest=_LARGEST) as images:
+    data = Config.from_flat(settings).data.model_copy(update={"image_size": "auto"})
+    with opened(data, seed=0, largest=options.image_size) as images:
         yield images
 
 

@@ -18,7 +18,7 @@ from folds.errors import UserError
 from folds.images import ImageSet, load
 from folds.images.external import load_externals
 from folds.images.groups import named_groups
-from folds.model.backbone import check_size, create_backbone, input_size, native_size
+from folds.model.backbone import check_size, create_backbone, fixed_input, input_size, native_size
 from folds.model.layer_groups import BatchNorm
 from folds.model.weights import check_backbone, load_pretrained
 from folds.splits.fold_balance import split_notices
@@ -123,20 +123,16 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     backbone = config.model.backbone
     check_backbone(backbone)
     check_optimizer(config.optim.optimizer)
-    loaded = load(config.data, seed=config.split.seed, largest=native_size(backbone))
+    wanted = sized(config.data, backbone)
+    loaded = load(wanted, seed=config.split.seed, largest=native_size(backbone))
     images, audit, aside = _audit(named_groups(loaded, config.data.group_regex), config)
     splits = make_splits(images, config.split, aside=aside)
     if config.split.splits is not None:
         images = with_given_groups(images, splits, audit)
-    externals, told = looked_at(
-        images,
-        load_externals(
-            config.evaluation.externals, images.class_names, config.data,
-            largest=native_size(backbone),
-        ),
-        config.data,
-    )  # fmt: skip
-    size = input_size(backbone, config.data.image_size, min(images.pixels.shape[1:3]))
+    size = input_size(backbone, wanted.image_size, images.pixels.shape[1])
+    names = images.class_names
+    externals = load_externals(config.evaluation.externals, names, config.data, size=size)
+    externals, told = looked_at(images, externals, config.data)
     layers = check_size(backbone, size, config.model.head)
     weights = load_pretrained(backbone, config.model.weights)
     stages = _of_backbone(config.train.stages, layers)
@@ -152,6 +148,13 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
         notices.append(f"without pretrained weights: one stage, everything unfrozen ({stages[0]})")
     problem = Problem(config, images, splits, size, stages, weights.state, externals)
     return Prepared(problem, _chosen(splits, config), weights.source, tuple(notices), audit)
+
+
+def sized(config: DataConfig, backbone: str) -> DataConfig:
+    """Settings of images in which a backbone that takes one size alone asks for that."""
+    if config.image_size == "auto" and fixed_input(backbone):
+        return config.model_copy(update={"image_size": native_size(backbone)})
+    return config
 
 
 def _of_backbone(stages: tuple[Stage, ...], layers: int) -> tuple[Stage, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from folds import cli
 from folds.augment.sheet import sheet
-from folds.config import DataConfig
+from folds.config import Config
 from folds.config.policies import canonical
 from folds.errors import UserError
 from folds.images import load
@@ -37,6 +37,10 @@ class Options:
     """Seed of the images and of the augmentation."""
     limit: int | None = None
     """Use a stratified subset of this many images."""
+    levels: float | None = None
+    """What --levels of distributed.cv takes."""
+    skip_broken: bool = False
+    """Leave out image files that cannot be read."""
 
 
 def main() -> None:
@@ -51,8 +55,13 @@ def main() -> None:
         policy = canonical(options.augment)
     except ValueError as error:
         raise UserError(f"--augment {options.augment!r}: {error}") from None
-    data = DataConfig(data=options.data, limit=options.limit)
-    images = load(data, seed=options.seed, largest=LARGEST)
+    settings = {
+        "data": options.data, "limit": options.limit, "levels": options.levels,
+        "skip_broken": options.skip_broken,
+    }  # fmt: skip
+    images = load(Config.from_flat(settings).data, seed=options.seed, largest=LARGEST)
+    for notice in images.notices:
+        print(f"notice: {notice}", file=sys.stderr)
     size = min(LARGEST, *images.pixels.shape[1:3])
     picture = sheet(
         images, policy, size=size, rows=options.rows, columns=options.columns, seed=options.seed

@@ -21,6 +21,8 @@ class Options:
     """Model: models:/NAME@ALIAS, models:/NAME/VERSION or models:/ID."""
     out: Path = Path("predictions.csv")
     """CSV file to write: id, predicted_class, then the probability of each class."""
+    skip_broken: bool = False
+    """Leave out image files that cannot be read."""
     tracking_uri: str | None = None
     """MLflow store; default: MLFLOW_TRACKING_URI, or sqlite:///mlflow.db here."""
 
@@ -36,8 +38,15 @@ def main() -> None:
 
     store.connect(options.tracking_uri)
     model, card = load_model(options.model)
-    pixels, ids = load_unlabelled(options.data, size=card["size"])
-    rows = probabilities(model.predict(pixels))
+    images = load_unlabelled(
+        options.data,
+        size=card["size"],
+        levels=card.get("levels"),
+        skip_broken=options.skip_broken,
+    )
+    for notice in images.notices:
+        print(f"notice: {notice}", file=sys.stderr)
+    rows = probabilities(model.predict(images.pixels))
     classes = card["class_names"]
     with (
         output_file(options.out) as scratch,
@@ -45,9 +54,9 @@ def main() -> None:
     ):
         writer = csv.writer(file)
         writer.writerow(["id", "predicted_class", *classes])
-        for name, row in zip(ids, rows, strict=True):
+        for name, row in zip(images.ids, rows, strict=True):
             writer.writerow([name, classes[row.argmax()], *(f"{p:.6f}" for p in row)])
-    print(f"{len(ids)} predictions of {options.model} are in {options.out}")
+    print(f"{len(images.ids)} predictions of {options.model} are in {options.out}")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def decode(listing: Listing, writer: PixelWriter) -> NDArray[np.bool_]:
     done = (
         ray.data.range(count, override_num_blocks=blocks)
         .map_batches(fetch, compute=readers, **beside)
-        .map_batches(partial(_decode, listing.side, listing.resize), batch_size=None, num_cpus=1)
+        .map_batches(partial(_decode, listing.side, listing.levels), batch_size=None, num_cpus=1)
         .map_batches(partial(_write, writer), compute=ray.data.TaskPoolStrategy(size=1), **beside)
     )
     good = np.zeros(count, dtype=bool)
@@ -96,9 +96,8 @@ def _content(file: Path) -> bytes:
         return b""
 
 
-def _decode(side: int, resize: bool, batch: Batch) -> Batch:
-    size = side if resize else None
-    images = [read(io.BytesIO(content), size) for content in batch["content"]]
+def _decode(side: int, levels: float | None, batch: Batch) -> Batch:
+    images = [read(io.BytesIO(content), side, levels) for content in batch["content"]]
     blank = np.zeros((side, side, 3), dtype=np.uint8)
     pixels = np.stack([blank if image is None else image for image in images])
     good = np.array([image is not None for image in images])

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from folds.arrays import Floats
 from folds.images import ImageSet
+from folds.images.decode import header
 from folds.images.pixelfile import pieces
 from folds.images.source import root_of
 
@@ -80,8 +80,8 @@ def _pooled(
 def sizes(source: str, images: ImageSet) -> list[tuple[tuple[int, int], int]]:
     """Width and height of the images, and how many have them; the most frequent first.
 
-    Those of the files, if the source is a folder or table: decoding may have brought its images to
-    one size.
+    Those of the files, upright, if the source is a folder or table: decoding may have brought its
+    images to one size.
     """
     root = root_of(source)
     if root is None:
@@ -89,6 +89,6 @@ def sizes(source: str, images: ImageSet) -> list[tuple[tuple[int, int], int]]:
         return [((width, height), len(images))]
     counts: Counter[tuple[int, int]] = Counter()
     for name in images.ids.tolist():
-        with Image.open(root / name) as image:
-            counts[image.size] += 1
+        if found := header(root / name):
+            counts[found.size] += 1
     return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))

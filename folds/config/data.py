@@ -56,10 +56,18 @@ class DataConfig(Section):
         "in its first parentheses, or in (?P<group>...), is the image's group (patient, slide), "
         "which stays in one fold. External images are grouped by it, too.",
     )
+    levels: float | None = Field(
+        None,
+        gt=0,
+        description="Of image files with more than 8 bits a channel: the value that becomes 255, "
+        "as do all above it, such as 4095 of a camera's 12 bits. Without it: the greatest of the "
+        "type, 1 of floating-point numbers. Files of 8 bits are as they are.",
+    )
     image_size: Auto | Annotated[int, Field(ge=8, le=4096)] = Field(
         "auto",
-        description="Side of the network's input in pixels; auto: the images' own size, at most "
-        "the backbone's.",
+        description="Side of the network's input in pixels, to which each image's centre square is "
+        "brought; auto: the shorter side of the images where they all have one size, at most the "
+        "backbone's; where sizes differ, or the backbone takes no other size, the backbone's.",
     )
 
 

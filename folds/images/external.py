@@ -32,7 +32,7 @@ class External:
 
 
 def load_externals(
-    sources: Mapping[str, str], class_names: tuple[str, ...], config: DataConfig, *, largest: int
+    sources: Mapping[str, str], class_names: tuple[str, ...], config: DataConfig, *, size: int
 ) -> tuple[External, ...]:
     """Load the images of all ``--external`` flags.
 
@@ -43,9 +43,10 @@ def load_externals(
     class_names : tuple of str
         Classes of the images that are trained on; they need not all be there.
     config : DataConfig
-        Of which the image size, the groups' pattern and `skip_broken` count.
-    largest : int
-        See `folds.images.load`.
+        Of which the groups' pattern, levels and `skip_broken` count.
+    size : int
+        Side of the network's input in pixels, to which the images are brought as those are that
+        are trained on.
 
     Raises
     ------
@@ -59,9 +60,9 @@ def load_externals(
     """
     externals = []
     for name, source in sources.items():
-        settings = config.model_copy(update={"data": source, "limit": None})
+        settings = config.model_copy(update={"data": source, "limit": None, "image_size": size})
         try:
-            images = load(settings, seed=0, largest=largest)
+            images = load(settings, seed=0, largest=size)
         except UserError as error:
             reason = str(error).removeprefix(f"--data {source}: ")
             raise UserError(f"--external {name}={source}: {reason}") from None

@@ -1,85 +1,108 @@
 """Reading a folder of class folders, and loose image files for prediction."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from folds.errors import UserError
+from folds.errors import UserError, counted, listed
 from folds.images.imageset import singletons, stratified
-from folds.images.listing import Listing, common_side, decode_unlabelled
+from folds.images.listing import Listing, Unlabelled, decode_unlabelled, listing
+from folds.images.survey import Target
+from folds.images.walk import READ, Passed, class_folders, images_below
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+# what people call the parts of a data set, such as ``train``, ``Validation`` or ``test_set``
+_PART = re.compile(
+    r"(train|training|val|valid|validation|test|testing|dev|eval|evaluation|hold-?out)"
+    r"[-_ ]?(set|data|images|\d+)?",
+    re.IGNORECASE,
+)
 
 
-def survey(root: Path, size: int, *, limit: int | None = None, seed: int = 0) -> Listing:
+def survey(root: Path, target: Target, *, limit: int | None = None, seed: int = 0) -> Listing:
     """List ``root/CLASS/.../image``; the classes are the sub-folders in the order of their names.
 
     Parameters
     ----------
     root : Path
         The folder.
-    size : int
-        Images of mixed sizes, or larger than this many pixels, become (size, size).
+    target : Target
+        What the files are decoded to.
     limit, seed : int
         List no more files than this, a stratified choice. Broken files count.
 
     Raises
     ------
     UserError
-        No class folders, or one without images.
+        No class folders, or one without images; or they are parts of a data set that hold the
+        class folders.
     """
     files, labels, names, notices = _class_files(root)
     rows = stratified(labels, names, limit, seed=seed)
     ids = _relative([files[row] for row in rows.tolist()], root)
-    side, resize = common_side(root, ids, size)
-    return Listing(
-        root, root, ids, labels[rows], singletons(ids), names, side, resize, tuple(notices)
-    )
+    return listing(root, root, ids, labels[rows], singletons(ids), names, target, notices)
 
 
-def load_unlabelled(root: Path, size: int) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
+def load_unlabelled(root: Path, target: Target, *, skip_broken: bool) -> Unlabelled:
     """Read every image file below a folder, named by its path in it."""
-    files = sorted(path for path in root.rglob("*") if _is_image(path, root))
+    files, passed = images_below(root, root)
     if not files:
-        raise UserError(f"--data {root}: no image files ({', '.join(sorted(SUFFIXES))}) in it")
+        there = f": {passed.told}" if passed.kinds else ""
+        raise UserError(f"--data {root}: no image files ({READ}) in it{there}")
     ids = _relative(files, root)
-    return decode_unlabelled(root, root, ids, size), ids
+    return decode_unlabelled(root, root, ids, target, passed.notices, skip_broken=skip_broken)
 
 
 def _relative(files: Sequence[Path], root: Path) -> NDArray[np.str_]:
     return np.array([file.relative_to(root).as_posix() for file in files], dtype=np.str_)
 
 
-def _hidden(path: Path, root: Path) -> bool:
-    """Whether a path is none of the user's: a dot file, or what macOS adds to archives."""
-    return any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
-
-
-def _is_image(path: Path, root: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not _hidden(path, root)
-
-
 def _class_files(root: Path) -> tuple[list[Path], NDArray[np.int64], tuple[str, ...], list[str]]:
     """All image files of all classes, sorted; what was passed over is counted in notices."""
-    classes = sorted(path for path in root.iterdir() if path.is_dir() and not _hidden(path, root))
+    classes, passed, loose = class_folders(root)
     if not classes:
         raise UserError(f"--data {root}: no class folders in it; put each class in a folder")
+    _refuse_parts(root, classes)
     files: list[Path] = []
     labels: list[int] = []
-    hidden = other = 0
-    names: list[str] = []
-    for path in classes:
-        entries = sorted(entry for entry in path.rglob("*") if entry.is_file())
-        images = [entry for entry in entries if _is_image(entry, root)]
-        hidden += sum(_hidden(entry, root) for entry in entries)
-        other += sum(not _hidden(entry, root) for entry in entries) - len(images)
+    for number, path in enumerate(classes):
+        images, others = images_below(path, root)
         if not images:
-            raise UserError(f"--data {root}: class folder {path.name!r} has no images; remove it")
-        labels += [len(names)] * len(images)
-        names.append(path.name)
+            raise UserError(f"--data {root}: class folder {path.name!r} {_without(others)}")
+        labels += [number] * len(images)
         files += images
-    counted = [(hidden, "hidden files skipped"), (other, "files that are no images skipped")]
-    notices = [f"{count} {what}" for count, what in counted if count]
-    return files, np.array(labels, dtype=np.int64), tuple(names), notices
+        passed.add(others)
+    notices = passed.notices
+    if loose:
+        notices.append(f"{counted(loose, 'image')} beside the class folders skipped")
+    names = tuple(path.name for path in classes)
+    return files, np.array(labels, dtype=np.int64), names, notices
+
+
+def _without(passed: Passed) -> str:
+    """Why a class folder has no images, and what to do."""
+    if passed.kinds:
+        return f"has no images: {passed.told}; save them as one of {READ}, or remove the folder"
+    if passed.links:
+        reasons = " and ".join(sorted(passed.links))
+        return f"has no images but links that are not followed ({reasons}); mend them"
+    return "has no images; remove it"
+
+
+def _refuse_parts(root: Path, folders: list[Path]) -> None:
+    """Refuse train, val and test in place of class folders: each holds the class folders."""
+    inner: dict[Path, set[str]] = {}
+    for folder in folders:
+        if _PART.fullmatch(folder.name):
+            below, _, loose = class_folders(folder)
+            inner[folder] = set() if loose else {path.name for path in below}
+    parts = [path.name for path, names in inner.items() if len(names) > 1]
+    shared = set.intersection(*inner.values()) if inner else set()
+    if shared and (len(parts) > 1 or len(parts) == len(folders)):
+        first = next((n for n in parts if n.lower().startswith("train")), parts[0])
+        raise UserError(
+            f"--data {root}: its folders {listed(parts)} are parts that each hold the classes "
+            f"({listed(sorted(shared))}); name one of them, as in --data {root / first}"
+        )

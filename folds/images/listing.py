@@ -9,16 +9,33 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from folds.arrays import Bools
-from folds.errors import UserError, listed
+from folds.errors import UserError, counted, listed
+from folds.images.decode import KINDS, UndecidedError, UnreadableError, decode
 from folds.images.imageset import ImageSet
 from folds.images.pixelfile import Pixels, PixelWriter, pieces
 from folds.images.resize import cover
+from folds.images.survey import Target, surveyed
 
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")  # nothing that is executed, as EPS is
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # Pillow raises
+_LOOKED_AT = 20  # broken files, for why they are
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Images to be predicted.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (N, H, W, 3)
+    ids : ndarray of str, shape (N,)
+    notices : tuple of str
+        What was left out or changed while reading.
+    """
+
+    pixels: NDArray[np.uint8]
+    ids: NDArray[np.str_]
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,8 +55,8 @@ class Listing:
     class_names : tuple of str
     side : int
         Side in pixels of the decoded images.
-    resize : bool
-        Whether files are brought to `side`; else they all are squares of it.
+    levels : float, optional
+        See `Target`.
     notices : tuple of str
         What was passed over.
     """
@@ -51,7 +68,7 @@ class Listing:
     groups: NDArray[np.str_]
     class_names: tuple[str, ...]
     side: int
-    resize: bool
+    levels: float | None
     notices: tuple[str, ...]
 
     @property
@@ -72,14 +89,14 @@ class Listing:
         good : ndarray of bool, shape (N,)
             Which were readable.
         skip_broken : bool
-            Unreadable ones shall be left out.
+            UnreadableError ones shall be left out.
 
         Raises
         ------
         UserError
             There are broken files, or files of a class are all broken.
         """
-        _check(self.source, self.ids, good, skip_broken=skip_broken)
+        _check(self.source, self.root, self.ids, good, self.levels, skip_broken=skip_broken)
         empty = sorted(set(range(len(self.class_names))) - set(self.labels[good].tolist()))
         if empty:
             name = self.class_names[empty[0]]
@@ -94,11 +111,7 @@ class Listing:
         good : ndarray of bool, shape (N,)
             Which were readable.
         """
-        ids, notices = self.ids[good], self.notices
-        if not good.all():
-            broken = self.ids[~good]
-            left_out = f"{len(broken)} unreadable files left out: {listed(broken, most=10)}"
-            notices = (*notices, left_out)
+        ids, notices = self.ids[good], (*self.notices, *_left_out(self.ids, good))
         return ImageSet(
             pixels, self.labels[good], self.class_names, ids, self.groups[good], notices
         )
@@ -121,7 +134,7 @@ def decode_in_threads(listing: Listing, writer: PixelWriter) -> Bools:
     """
     files, good = listing.files, np.zeros(len(listing.ids), dtype=bool)
     for rows in pieces(listing.shape):
-        decoded, good[rows] = _read_all(files[rows], listing.side, listing.resize)
+        decoded, good[rows] = _read_all(files[rows], listing.side, listing.levels)
         if decoded:
             writer.write(rows.start + np.flatnonzero(good[rows]), np.stack(decoded))
     return good
@@ -154,7 +167,7 @@ class FileSource:
 
     def decode(self) -> ImageSet:
         """Decode into memory."""
-        decoded, good = _read_all(self.listing.files, self.listing.side, self.listing.resize)
+        decoded, good = _read_all(self.listing.files, self.listing.side, self.listing.levels)
         self.listing.check(good, skip_broken=self.skip_broken)
         return self.listing.images(np.stack(decoded), good)
 
@@ -167,74 +180,101 @@ class FileSource:
         return self.listing.images(pixels, good)
 
 
+def listing(
+    source: Path,
+    root: Path,
+    ids: NDArray[np.str_],
+    labels: NDArray[np.int64],
+    groups: NDArray[np.str_],
+    class_names: tuple[str, ...],
+    target: Target,
+    notices: Sequence[str] = (),
+) -> Listing:
+    """Make a `Listing` of files whose headers say what side they are decoded to."""
+    side, told = surveyed(_paths(root, ids), target)
+    every = (*notices, *told)
+    return Listing(source, root, ids, labels, groups, class_names, side, target.levels, every)
+
+
 def decode_unlabelled(
-    source: Path, root: Path, ids: NDArray[np.str_], size: int
-) -> NDArray[np.uint8]:
-    """Read files by their paths in a folder; those of mixed or greater size become (size, size).
+    source: Path,
+    root: Path,
+    ids: NDArray[np.str_],
+    target: Target,
+    notices: Sequence[str] = (),
+    *,
+    skip_broken: bool,
+) -> Unlabelled:
+    """Read files by their paths in a folder.
 
     Raises
     ------
     UserError
         Broken files.
     """
-    decoded, good = _read_all(_paths(root, ids), *common_side(root, ids, size))
-    _check(source, ids, good, skip_broken=False)
-    return np.stack(decoded)
+    files = _paths(root, ids)
+    side, told = surveyed(files, target)
+    decoded, good = _read_all(files, side, target.levels)
+    _check(source, root, ids, good, target.levels, skip_broken=skip_broken)
+    left_out = _left_out(ids, good)
+    return Unlabelled(np.stack(decoded), ids[good], (*notices, *told, *left_out))
 
 
-def common_side(root: Path, ids: NDArray[np.str_], size: int) -> tuple[int, bool]:
-    """Side of the decoded images, and whether files must be resized to it; reads headers alone.
-
-    Equal squares of at most `size` pixels stay as they are.
-    """
-    with ThreadPoolExecutor() as pool:
-        shapes = {shape for shape in pool.map(_shape, _paths(root, ids)) if shape}
-    width, height = shapes.pop() if len(shapes) == 1 else (0, 1)
-    return (width, False) if width == height <= size else (size, True)
+def _left_out(ids: NDArray[np.str_], good: Bools) -> list[str]:
+    broken = ids[~good]
+    count = counted(len(broken), "unreadable file")
+    return [f"{count} left out: {listed(broken, most=10)}"] if len(broken) else []
 
 
 def _read_all(
-    files: Sequence[Path], side: int, resize: bool
+    files: Sequence[Path], side: int, levels: float | None
 ) -> tuple[list[NDArray[np.uint8]], Bools]:
     """Read files in parallel; returns the readable ones' pixels, and which of all these are."""
-    size = side if resize else None
     with ThreadPoolExecutor() as pool:
-        decoded = list(pool.map(lambda file: read(file, size), files))
+        decoded = list(pool.map(lambda file: read(file, side, levels), files))
     good = np.array([image is not None for image in decoded])
     return [image for image in decoded if image is not None], good
 
 
-def _check(source: Path, ids: NDArray[np.str_], good: Bools, *, skip_broken: bool) -> None:
+def _check(
+    source: Path,
+    root: Path,
+    ids: NDArray[np.str_],
+    good: Bools,
+    levels: float | None,
+    *,
+    skip_broken: bool,
+) -> None:
+    """Refuse broken files, unless they shall be left out and others are there."""
     broken = ids[~good]
-    if len(broken) and not skip_broken:
-        raise UserError(
-            f"--data {source}: {len(broken)} of {len(ids)} image files cannot be read "
-            f"({listed(broken)}); mend them, or leave them out with --skip-broken"
-        )
-    if not good.any():
-        raise UserError(f"--data {source}: none of the {len(ids)} image files can be read")
+    if not len(broken) or (skip_broken and good.any()):
+        return
+    count = f"{len(broken)} of {len(ids)} image files cannot be read ({listed(broken)})"
+    if skip_broken:
+        count = f"none of the {len(ids)} image files can be read ({listed(broken)})"
+    remedy = f"read are {KINDS}; mend them"
+    for name in broken[:_LOOKED_AT].tolist():
+        try:
+            decode(root / name, levels)
+        except UndecidedError as why:
+            count, remedy = f"{count}: {name} {why}", why.remedy
+            break
+        except UnreadableError:
+            continue
+    others = ", or leave them out with --skip-broken" if good.any() else ""
+    raise UserError(f"--data {source}: {count}; {remedy}{others}")
 
 
-def _shape(file: Path) -> tuple[int, int] | None:
-    try:
-        with Image.open(file, formats=FORMATS) as image:
-            return image.size
-    except _UNREADABLE:
-        return None
-
-
-def read(file: Path | BinaryIO, size: int | None) -> NDArray[np.uint8] | None:
-    """Decode one file, to (size, size) if a size is given; None if it is broken.
+def read(file: Path | BinaryIO, side: int, levels: float | None = None) -> NDArray[np.uint8] | None:
+    """Decode one file to (side, side); None if it is broken.
 
     Returns
     -------
-    ndarray of uint8, shape (height, width, 3), or None
+    ndarray of uint8, shape (side, side, 3), or None
     """
     try:
-        with Image.open(file, formats=FORMATS) as image:
-            image.load()
-            return np.asarray(image.convert("RGB")) if size is None else cover(image, size)
-    except _UNREADABLE:
+        return cover(decode(file, levels), side)
+    except UnreadableError:
         return None
 
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from folds.errors import UserError, listed
 from folds.images.columns import read_columns, read_ids
 from folds.images.imageset import ImageSet, stratified
+from folds.images.listing import Unlabelled
 from folds.images.pixelfile import PixelWriter, pieces
-from folds.images.resize import shrink
+from folds.images.resize import own_side, shrink
 
 _PARTS = ("train", "val")  # MedMNIST's test part stays a test part
 _LAYOUTS = "'images' and 'labels' (AN2DL), or 'train_images', 'train_labels', ... (MedMNIST)"
@@ -34,7 +35,9 @@ class NpzSource:
     ----------
     path : Path
     size : int
-        Images larger than this many pixels are reduced to it.
+        Side of the network's input in pixels; with `auto` the most that it may be.
+    auto : bool
+        It shall be the images' own, see `folds.images.resize.own_side`.
     limit, seed : int
         No more images than this, a stratified choice.
 
@@ -47,6 +50,7 @@ class NpzSource:
 
     path: Path
     size: int
+    auto: bool
     limit: int | None
     seed: int
 
@@ -56,7 +60,7 @@ class NpzSource:
         arrays = _read(self.path, images=False)
         blocks, _ = _blocks(self.path, arrays)
         count = sum(len(arrays[block]) for block in blocks)
-        return count * _side(arrays[blocks[0]], self.size) ** 2 * 3
+        return count * self._side(arrays[blocks[0]]) ** 2 * 3
 
     def decode(self) -> ImageSet:
         """Read the images into memory."""
@@ -64,7 +68,8 @@ class NpzSource:
         blocks, notices = _blocks(self.path, arrays)
         told = read_columns(self.path, arrays, blocks)
         notices = (*notices, *told.notices)
-        pixels = shrink(np.concatenate([_rgb(arrays[block]) for block in blocks]), self.size)
+        side = self._side(arrays[blocks[0]])
+        pixels = shrink(np.concatenate([_rgb(arrays[block]) for block in blocks]), side)
         images = ImageSet(pixels, told.labels, told.class_names, told.ids, told.groups, notices)
         return images.limited(self.limit, seed=self.seed)
 
@@ -75,7 +80,7 @@ class NpzSource:
         told = read_columns(self.path, arrays, blocks)
         notices = (*notices, *told.notices)
         rows = stratified(told.labels, told.class_names, self.limit, seed=self.seed)
-        side = _side(arrays[blocks[0]], self.size)
+        side = self._side(arrays[blocks[0]])
         with PixelWriter(target, (len(rows), side, side, 3)) as writer:
             first = 0
             for block in blocks:
@@ -84,26 +89,25 @@ class NpzSource:
                     target_rows = np.arange(*np.searchsorted(rows, (first, first + len(piece))))
                     if len(target_rows):
                         chosen = _rgb(piece[rows[target_rows] - first])
-                        writer.write(target_rows, shrink(chosen, self.size))
+                        writer.write(target_rows, shrink(chosen, side))
                     first += len(piece)
             pixels = writer.finish()
         return ImageSet(
             pixels, told.labels[rows], told.class_names, told.ids[rows], told.groups[rows], notices
         )
 
+    def _side(self, array: NDArray) -> int:
+        """Side in pixels that images are kept at."""
+        height, width = array.shape[1:3]
+        return own_side({(height, width)}, self.size, auto=self.auto)
 
-def _side(array: NDArray, size: int) -> int:
-    """Side in pixels that `shrink` gives to images."""
-    height, width = array.shape[1:3]
-    return height if height == width <= size else size
 
-
-def load_unlabelled(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
+def load_unlabelled(path: Path) -> Unlabelled:
     """Read the images alone, in their own size; every part of a MedMNIST file."""
     arrays = _read(path)
     blocks, _ = _blocks(path, arrays, parts=(*_PARTS, "test"))
     pixels = np.concatenate([_rgb(arrays[block]) for block in blocks])
-    return pixels, read_ids(path, arrays, blocks)
+    return Unlabelled(pixels, read_ids(path, arrays, blocks))
 
 
 def _holds_images(name: str) -> bool:

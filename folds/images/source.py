@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from folds.config import DataConfig
 from folds.errors import UserError, nearest
 from folds.images import demo, folder, npz, table
 from folds.images.class_names import check_ids, check_names, writable
 from folds.images.imageset import ImageSet
-from folds.images.listing import Decoder, FileSource, decode_in_threads
+from folds.images.listing import Decoder, FileSource, Unlabelled, decode_in_threads
 from folds.images.npz import NpzSource
 from folds.images.pixelfile import write_pixels
 from folds.images.resize import shrink
+from folds.images.survey import Target
 
 _BUILT_IN: dict[str, Callable[[], ImageSet]] = {"demo": demo.load, "digits": demo.load_digits}
 
@@ -58,11 +58,11 @@ def open_source(
     Parameters
     ----------
     config : DataConfig
-        Source, limit, image size and whether broken files are skipped.
+        Source, limit, image size, levels and whether broken files are skipped.
     seed : int
         Seed of the stratified subset.
     largest : int
-        Side in pixels that image files of mixed or greater size are reduced to when
+        Side in pixels that images have at most, and that those of mixed sizes are brought to, when
         ``config.image_size`` is ``"auto"``.
     decoder : callable
         How ``decode_to`` decodes image files, see `FileSource`.
@@ -79,16 +79,17 @@ def open_source(
     """
     path = _path_of(config.data)
     size = largest if config.image_size == "auto" else config.image_size
+    target = Target(size, auto=config.image_size == "auto", levels=config.levels)
     if path is None:
         images = _BUILT_IN[config.data]()
-        images = replace(images, pixels=shrink(images.pixels[:], size))
+        images = replace(images, pixels=shrink(images.pixels[:], target.size))
         return BuiltIn(images.limited(config.limit, seed=seed))
     if path.is_dir():
-        listing = folder.survey(path, size, limit=config.limit, seed=seed)
+        listing = folder.survey(path, target, limit=config.limit, seed=seed)
     elif path.suffix.lower() in table.SUFFIXES:
-        listing = table.survey(path, size, limit=config.limit, seed=seed)
+        listing = table.survey(path, target, limit=config.limit, seed=seed)
     else:
-        return NpzSource(path, size, config.limit, seed)
+        return NpzSource(path, target.size, target.auto, config.limit, seed)
     notices = check_names(path, listing.class_names, listing.ids.tolist())
     listing = replace(listing, notices=(*listing.notices, *notices))
     return FileSource(listing, config.skip_broken, decoder)
@@ -115,7 +116,9 @@ def load(config: DataConfig, *, seed: int, largest: int) -> ImageSet:
     return open_source(config, seed=seed, largest=largest).decode()
 
 
-def load_unlabelled(source: str, *, size: int) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
+def load_unlabelled(
+    source: str, *, size: int, levels: float | None = None, skip_broken: bool = False
+) -> Unlabelled:
     """Read images for prediction; labels are not needed and not looked at.
 
     Parameters
@@ -123,30 +126,35 @@ def load_unlabelled(source: str, *, size: int) -> tuple[NDArray[np.uint8], NDArr
     source : str
         Any source of `load`, a folder with image files at any depth, or a table of paths alone.
     size : int
-        Side in pixels for image files of mixed or greater size.
+        Side of the network's input in pixels.
+    levels : float, optional
+        See `folds.images.decode.decode`.
+    skip_broken : bool
+        Leave out image files that cannot be read, with a notice.
 
     Returns
     -------
-    pixels : ndarray of uint8, shape (N, H, W, 3)
-    ids : ndarray of str, shape (N,)
+    Unlabelled
+        Pixels as `load` with this size would give them, or in their own size, which a predictor
+        brings to the network's by the same rule.
 
     Raises
     ------
     UserError
         As `load`.
     """
-    path = _path_of(source)
+    path, target = _path_of(source), Target(size, levels=levels)
     if path is None:
-        images = _BUILT_IN[source]()
-        return images.pixels[:], images.ids
+        built_in = _BUILT_IN[source]()
+        return Unlabelled(built_in.pixels[:], built_in.ids)
     if path.is_dir():
-        pixels, ids = folder.load_unlabelled(path, size)
+        images = folder.load_unlabelled(path, target, skip_broken=skip_broken)
     elif path.suffix.lower() in table.SUFFIXES:
-        pixels, ids = table.load_unlabelled(path, size)
+        images = table.load_unlabelled(path, target, skip_broken=skip_broken)
     else:
-        pixels, ids = npz.load_unlabelled(path)
-    check_ids(path, ids.tolist())
-    return pixels, ids
+        images = npz.load_unlabelled(path)
+    check_ids(path, images.ids.tolist())
+    return images
 
 
 def root_of(source: str) -> Path | None:

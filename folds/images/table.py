@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from folds.errors import UserError, listed, nearest
 from folds.images.imageset import singletons, stratified
-from folds.images.listing import Listing, common_side, decode_unlabelled
+from folds.images.listing import Listing, Unlabelled, decode_unlabelled, listing
+from folds.images.survey import Target
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +19,7 @@ SUFFIXES = (".csv", ".parquet")
 Text = NDArray[np.str_]
 
 
-def survey(path: Path, size: int, *, limit: int | None = None, seed: int = 0) -> Listing:
+def survey(path: Path, target: Target, *, limit: int | None = None, seed: int = 0) -> Listing:
     """List the image files of a table with columns ``path``, ``label`` and optionally ``group``.
 
     Paths are relative to the table's folder, or absolute. Cells are text: ``NA`` and ``01`` are
@@ -29,8 +30,8 @@ def survey(path: Path, size: int, *, limit: int | None = None, seed: int = 0) ->
     ----------
     path : Path
         The table.
-    size : int
-        Images of mixed sizes, or larger than this many pixels, become (size, size).
+    target : Target
+        What the files are decoded to.
     limit, seed : int
         List no more files than this, a stratified choice. Broken files count.
 
@@ -49,15 +50,13 @@ def survey(path: Path, size: int, *, limit: int | None = None, seed: int = 0) ->
     groups = _cells(path, frame, "group")[order] if "group" in frame else singletons(ids)
     classes = tuple(names.tolist())
     rows = stratified(labels, classes, limit, seed=seed)
-    ids = ids[rows]
-    side, resize = common_side(root, ids, size)
-    return Listing(path, root, ids, labels[rows], groups[rows], classes, side, resize, ())
+    return listing(path, root, ids[rows], labels[rows], groups[rows], classes, target)
 
 
-def load_unlabelled(path: Path, size: int) -> tuple[NDArray[np.uint8], Text]:
+def load_unlabelled(path: Path, target: Target, *, skip_broken: bool) -> Unlabelled:
     """Read the files of a table's column ``path``, in the order of the rows."""
     root, ids = _files(path, _frame(path))
-    return decode_unlabelled(path, root, ids, size), ids
+    return decode_unlabelled(path, root, ids, target, skip_broken=skip_broken)
 
 
 def root_of(path: Path) -> Path:

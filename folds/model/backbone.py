@@ -203,7 +203,18 @@ def native_size(name: str) -> int:
 
 
 def input_size(name: str, requested: int | str, images_side: int) -> int:
-    """Side of the network's input: as requested, or the images' own but at most the backbone's."""
+    """Side of the network's input.
+
+    Parameters
+    ----------
+    name : str
+        A timm model.
+    requested : int or "auto"
+        A number is the side; ``"auto"``: the images' own, but at most the backbone's, and that
+        where the backbone takes no other.
+    images_side : int
+        Of the images as `folds.images.load` gives them.
+    """
     if requested != "auto":
         return int(requested)
     return native_size(name) if fixed_input(name) else min(images_side, native_size(name))

@@ -51,6 +51,8 @@ class ModelCard:
         How many networks there are, whose probabilities are averaged.
     temperature : float
         Of each member, see `folds.model.ensemble.tempered`.
+    levels : float, optional
+        How files with more than 8 bits a channel are decoded, see `folds.images.decode.decode`.
 
     Raises
     ------
@@ -65,6 +67,7 @@ class ModelCard:
     tta: str = "none"
     members: int = 1
     temperature: float = 1.0
+    levels: float | None = None
 
     def __post_init__(self) -> None:
         if self.members < 1 or not 0 < self.temperature < float("inf"):
@@ -213,8 +216,8 @@ class Predictor:
         Parameters
         ----------
         images : ndarray of integers, shape (N, H, W, 3), DataFrame, dict or list of dicts
-            RGB, or a table, see `folds.model.inputs.batches`; reduced or enlarged to the network's
-            input as they were for training.
+            RGB, or a table, see `folds.model.inputs.batches`; brought to the network's input as
+            they were for training, see `folds.images.resize`.
         batch : int
             Images at a time.
         folder : Path, optional
@@ -232,7 +235,10 @@ class Predictor:
         """
         parts = [np.zeros((0, len(self.card.class_names)), np.float32)]
         fewer = max(batch // len(self.model.views), 1)  # each image is seen in all views at once
-        for block in batches(images, size=self.card.size, batch=fewer, folder=folder):
+        card = self.card
+        for block in batches(
+            images, size=card.size, batch=fewer, folder=folder, levels=card.levels
+        ):
             parts.append(self.model.of_inputs(self._inputs(block)).cpu().numpy())
         return np.concatenate(parts)
 

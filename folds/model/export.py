@@ -17,6 +17,13 @@ from folds.model.bundle import Predictor
 
 Target = Literal["onnx", "pt2"]
 TOLERANCE = 1e-4
+PREPROCESSING = (
+    "First page or frame; upright by EXIF; RGB on white where transparent. More than 8 bits a "
+    "channel: round(255 * value / levels), clipped; levels null: the greatest value of the type, 1 "
+    "of floating-point numbers. The centre square, whose side is the shorter side, resampled to "
+    "(size, size) by Pillow's BICUBIC with reducing_gap=3.0, in one step; uint8. The network "
+    "divides by 255 and normalises by itself."
+)
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _LARGEST = 2**31 - 2**20  # bytes of weights in one ONNX file
 
@@ -67,10 +74,13 @@ def export(bundle: Path, target: Target, path: Path) -> float:
     -----
     The file takes uint8 images (N, size, size, 3), any N, and gives float32 probabilities (N, C);
     normalisation, views, members and temperature are in it. What is in ``model.json`` goes with it:
-    in ONNX as metadata, all but texts as JSON; in pt2 as the extra file ``model.json``.
+    in ONNX as metadata, all but texts as JSON; in pt2 as the extra file ``model.json``. Beside it
+    stands `PREPROCESSING`, which says how a file becomes such an image.
     """
     check_target(target)
-    predictor, about = Predictor(bundle, "cpu"), (bundle / "model.json").read_text()
+    predictor = Predictor(bundle, "cpu")
+    card = json.loads((bundle / "model.json").read_text(encoding="utf-8"))
+    about = json.dumps({**card, "preprocessing": PREPROCESSING}, indent=2)
     rng, size = np.random.default_rng(0), predictor.card.size
     images = rng.integers(0, 256, (3, size, size, 3), dtype=np.uint8)
     content, run = (_onnx if target == "onnx" else _pt2)(_program(predictor), about)

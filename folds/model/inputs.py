@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
-from folds.images.listing import FORMATS
+from folds.images.decode import FORMATS, UndecidedError, UnreadableError, decode
 from folds.images.resize import shrink
 
 Pixels = NDArray[np.uint8]
@@ -23,7 +22,12 @@ _COLUMNS = ("image", "path")
 
 
 def batches(
-    asked: Any, *, size: int, batch: int, folder: Path | None = ANYWHERE
+    asked: Any,
+    *,
+    size: int,
+    batch: int,
+    folder: Path | None = ANYWHERE,
+    levels: float | None = None,
 ) -> Iterator[list[Pixels]]:
     """Decode what a model is asked, some images at a time.
 
@@ -38,12 +42,14 @@ def batches(
         Images at a time.
     folder : Path, optional
         Where files may be read; None: nowhere.
+    levels : float, optional
+        Of files, see `folds.images.decode.decode`.
 
     Yields
     ------
     list of ndarray of uint8, shape (H, W, 3)
-        Squares of at most `size` pixels are as they were given; others became (size, size) as
-        `folds.images.resize.cover` has it. This does not depend on the other images.
+        Squares of at most `size` pixels as they were given, others (size, size), by the rule of
+        `folds.images.resize`. This does not depend on the other images.
 
     Raises
     ------
@@ -65,7 +71,7 @@ def batches(
         for first in range(0, len(cells), batch):
             rows = range(first, min(first + batch, len(cells)))
             files = [_file(row, column, cells.iloc[row], folder) for row in rows]
-            yield list(pool.map(lambda row, file: _decoded(row, file, size), rows, files))
+            yield list(pool.map(lambda row, file: _decoded(row, file, size, levels), rows, files))
 
 
 def _table(asked: Any) -> pd.DataFrame | None:
@@ -132,10 +138,11 @@ def _allowed(row: int, path: Path, folder: Path | None) -> Path:
     return path
 
 
-def _decoded(row: int, file: io.BytesIO | Path, size: int) -> Pixels:
+def _decoded(row: int, file: io.BytesIO | Path, size: int, levels: float | None) -> Pixels:
     try:
-        with Image.open(file, formats=FORMATS) as image:
-            pixels = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        pixels = np.asarray(decode(file, levels))
+    except UndecidedError as why:
+        raise ValueError(f"row {row}: the image {why}; {why.remedy}") from None
+    except UnreadableError:
         raise ValueError(f"row {row}: the image cannot be read; use {', '.join(FORMATS)}") from None
     return shrink(pixels[None], size)[0]

@@ -2,6 +2,10 @@
 
 import jinja2
 
+from folds.errors import counted as number
+
+__all__ = ["environment", "number"]
+
 
 def environment(package: str) -> jinja2.Environment:
     """Templates of a package, and those that all pages share.
@@ -26,14 +30,3 @@ def environment(package: str) -> jinja2.Environment:
     )
     templates.filters["number"] = number
     return templates
-
-
-def number(count: int, what: str, several: str | None = None) -> str:
-    """A count with its noun.
-
-    Examples
-    --------
-    >>> number(1, "copy", "copies"), number(1200, "image")
-    ('1 copy', '1,200 images')
-    """
-    return f"{count:,} {what if count == 1 else several or what + 's'}"

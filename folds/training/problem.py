@@ -59,7 +59,10 @@ class Problem:
         """What a model needs beside its weights."""
         network = self.config.model
         names = self.images.class_names
-        return ModelCard(network.backbone, names, self.size, network.head, network.tta)
+        return ModelCard(
+            network.backbone, names, self.size, network.head, network.tta,
+            levels=self.config.data.levels,
+        )  # fmt: skip
 
     @property
     def select_by(self) -> SelectBy:

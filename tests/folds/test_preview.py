@@ -34,3 +34,14 @@ class TestCommand:
     def test_refuses_in_one_line(self, monkeypatch, argv, message):
         with pytest.raises(UserError, match=message):
             self.run(monkeypatch, *argv)
+
+    def test_a_broken_file_has_a_remedy_that_the_command_has(self, monkeypatch, tmp_path, capsys):
+        for name in ("cat/0.png", "cat/1.png", "dog/0.png"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            Image.new("RGB", (12, 12)).save(tmp_path / name)
+        (tmp_path / "cat" / "1.png").write_bytes(b"")
+        asked = ("--data", str(tmp_path), "--out", str(tmp_path / "sheet.png"))
+        with pytest.raises(UserError, match=r"1 of 3 .*leave them out with --skip-broken"):
+            self.run(monkeypatch, *asked)
+        self.run(monkeypatch, *asked, "--skip-broken")
+        assert "notice: 1 unreadable file left out: cat/1.png" in capsys.readouterr().err

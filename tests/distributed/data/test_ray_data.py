@@ -16,6 +16,7 @@ from folds.errors import UserError
 from folds.files import cache_folder
 from folds.images import load, pixelfile
 from tests.distributed.test_end_to_end import environment, python
+from tests.folds.images.encodings import encoded, marked, png16, turned
 
 
 def draw(root, counts, sizes=((20, 20),)):
@@ -68,6 +69,17 @@ class TestFolder:
     def test_mixed_sizes_are_the_same_too(self, tmp_path, make_loader):
         root = draw(tmp_path / "mixed", (6, 6), ((20, 20), (31, 18), (9, 14)))
         config = DataConfig(data=str(root))
+        memory = load(config, seed=0, largest=16)
+        assert make_loader()(config, seed=0, largest=16).digest == memory.digest
+
+    def test_awkward_encodings_are_the_same_too(self, tmp_path, make_loader):
+        root = draw(tmp_path / "set", (3, 3), ((20, 20), (31, 18)))
+        (root / "class0" / "turned.tif").write_bytes(turned(marked().convert("L"), 6, "TIFF"))
+        (root / "class0" / "turned.jpg").write_bytes(turned(marked().resize((40, 30)), 8))
+        (root / "class1" / "clear.png").write_bytes(encoded(marked().convert("LA")))
+        deep = np.random.default_rng(0).integers(0, 4096, (20, 30, 3)).astype(np.uint16)
+        (root / "class1" / "deep.png").write_bytes(png16(deep))
+        config = DataConfig(data=str(root), levels=4095)
         memory = load(config, seed=0, largest=16)
         assert make_loader()(config, seed=0, largest=16).digest == memory.digest
 

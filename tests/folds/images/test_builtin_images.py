@@ -61,7 +61,8 @@ class TestDigits:
         assert (images.pixels[..., 0] == images.pixels[..., 2]).all()
 
     def test_can_be_predicted(self):
-        pixels, ids = load_unlabelled("digits", size=64)
+        found = load_unlabelled("digits", size=64)
+        pixels, ids = found.pixels, found.ids
         assert len(pixels) == len(ids) == 1797
 
 

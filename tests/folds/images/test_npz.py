@@ -167,7 +167,8 @@ class TestMedmnist:
 
     def test_every_part_is_predicted(self, tmp_path):
         np.savez(tmp_path / "set.npz", **self.ARRAYS)
-        pixels, ids = load_unlabelled(str(tmp_path / "set.npz"), size=64)
+        found = load_unlabelled(str(tmp_path / "set.npz"), size=64)
+        pixels, ids = found.pixels, found.ids
         assert (pixels == PIXELS).all()
         assert ids[-1] == "test/0000000"
 
@@ -186,7 +187,8 @@ class TestMedmnist:
 
 def test_prediction_needs_no_labels(tmp_path):
     np.savez(tmp_path / "set.npz", images=PIXELS)
-    pixels, ids = load_unlabelled(str(tmp_path / "set.npz"), size=4)
+    found = load_unlabelled(str(tmp_path / "set.npz"), size=4)
+    pixels, ids = found.pixels, found.ids
     assert pixels.shape == (6, 8, 8, 3)
     assert len(ids) == 6
 
@@ -303,7 +305,7 @@ class TestStream:
         save(folder / "set.npz", **arrays)
         config = DataConfig(data=str(folder / "set.npz"), limit=limit)
         target = folder / "pixels.npy"
-        stored = NpzSource(folder / "set.npz", largest, limit, seed=3).decode_to(target)
+        stored = NpzSource(folder / "set.npz", largest, True, limit, seed=3).decode_to(target)
         return load(config, seed=3, largest=largest), stored
 
     @pytest.fixture(autouse=True)
@@ -343,7 +345,9 @@ class TestStream:
         np.savez(tmp_path / "set.npz", images=images, labels=LABELS)
         for read in (
             lambda: load(DataConfig(data=str(tmp_path / "set.npz")), seed=0, largest=64),
-            lambda: NpzSource(tmp_path / "set.npz", 64, None, 0).decode_to(tmp_path / "p.npy"),
+            lambda: NpzSource(tmp_path / "set.npz", 64, True, None, 0).decode_to(
+                tmp_path / "p.npy"
+            ),
         ):
             with pytest.raises(UserError, match=words):
                 read()
@@ -359,10 +363,10 @@ class TestStream:
         content[600] ^= 1  # a pixel: the checksum tells
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"not a readable \.npz file \(Bad CRC"):
-            NpzSource(path, 64, None, 0).decode_to(tmp_path / "pixels.npy")
+            NpzSource(path, 64, True, None, 0).decode_to(tmp_path / "pixels.npy")
 
     @pytest.mark.parametrize(("largest", "side"), [(64, 8), (4, 4)])
     def test_the_size_is_told_beforehand(self, tmp_path, largest, side):
         np.savez_compressed(tmp_path / "set.npz", images=PIXELS[..., 0], labels=LABELS)
-        source = NpzSource(tmp_path / "set.npz", largest, None, 0)
+        source = NpzSource(tmp_path / "set.npz", largest, True, None, 0)
         assert source.nbytes == 6 * side * side * 3

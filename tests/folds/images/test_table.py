@@ -82,7 +82,8 @@ class TestRows:
     def test_are_predicted_without_labels(self, write):
         write(ROWS)
         path = write({"path": ["3.png", "1.png"]}, draw=False)
-        pixels, ids = load_unlabelled(str(path), size=32)
+        found = load_unlabelled(str(path), size=32)
+        pixels, ids = found.pixels, found.ids
         assert ids.tolist() == ["3.png", "1.png"]
         assert pixels[1, 0, 0].tolist() == [250, 0, 0]
 
@@ -138,7 +139,7 @@ class TestRefusals:
         self.refused(path, r"1 of 4 image files cannot be read \(a/0\.png\); .*--skip-broken")
         images = read(path, skip_broken=True)
         assert images.groups.tolist() == ["p1", "p2", "p2"]
-        assert images.notices == ("1 unreadable files left out: a/0.png",)
+        assert images.notices == ("1 unreadable file left out: a/0.png",)
 
 
 class TestCsv:

@@ -7,9 +7,17 @@ import torch
 from folds.config import DataConfig
 from folds.images import load, load_unlabelled
 from folds.model.backbone import build
-from folds.model.bundle import FORMAT, ModelCard, Predictor, write_bundle
+from folds.model.bundle import (
+    FORMAT,
+    ModelCard,
+    Predictor,
+    ensemble,
+    with_temperature,
+    write_bundle,
+)
 from folds.runtime.device import Runtime
 from folds.training import fit
+from tests.folds.images.encodings import png16
 
 NAMES = ("ant", "bee", "cat")
 
@@ -112,7 +120,7 @@ def test_predicts_what_the_fold_predicted(make_images, make_problem, tmp_path, s
     problem = make_problem(images, size=size, backbone=backbone, image_size=size)
     result = fit.fit_fold(problem, 0, 0, runtime=Runtime.choose("cpu", "fp32"))
     write_bundle(tmp_path, ModelCard(backbone, images.class_names, size), result.weights)
-    pixels, _ = load_unlabelled(config.data, size=size)
+    pixels = load_unlabelled(config.data, size=size).pixels
     found = Predictor(tmp_path, "cpu").predict(pixels[result.rows])
     np.testing.assert_allclose(found, result.probabilities, atol=1e-5)
 
@@ -123,7 +131,29 @@ def test_predicts_what_the_fold_predicted_on_reduced_digits(make_problem, tmp_pa
     problem = make_problem(images, size=16, backbone="test_resnet", image_size=16)
     result = fit.fit_fold(problem, 0, 0, runtime=Runtime.choose("cpu", "fp32"))
     write_bundle(tmp_path, ModelCard("test_resnet", images.class_names, 16), result.weights)
-    everything, ids = load_unlabelled("digits", size=16)
+    found = load_unlabelled("digits", size=16)
+    everything, ids = found.pixels, found.ids
     pixels = everything[np.isin(ids, images.ids)][result.rows]
     found = Predictor(tmp_path, "cpu").predict(pixels)
     np.testing.assert_allclose(found, result.probabilities, atol=1e-5)
+
+
+def test_levels_are_kept_and_bundles_before_them_load_as_before(tmp_path):
+    model = build("test_resnet", classes=2, size=32, dropout=0.0, pretrained=None, seed=0)
+    card = ModelCard("test_resnet", ("a", "b"), 32, levels=4095.0)
+    write_bundle(tmp_path, card, model.state_dict())
+    assert ModelCard.read(tmp_path / "model.json") == card
+    with_temperature(tmp_path, tmp_path / "warm", 2.0)
+    ensemble([tmp_path, tmp_path], tmp_path / "two", 2.0)
+    for place in ("warm", "two"):
+        assert ModelCard.read(tmp_path / place / "model.json").levels == 4095
+    grey = np.arange(32 * 32, dtype=np.uint16).reshape(32, 32, 1) * 4
+    asked = [{"image": png16(grey)}]
+    wanted = np.repeat(np.rint(grey * (255 / 4095)).astype(np.uint8), 3, axis=2)[None]
+    predictor = Predictor(tmp_path, "cpu")
+    assert (predictor.predict(asked) == predictor.predict(wanted)).all()
+    content = json.loads((tmp_path / "model.json").read_text())
+    del content["levels"]
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    assert ModelCard.read(tmp_path / "model.json").levels is None
+    assert Predictor(tmp_path, "cpu").predict(asked).shape == (1, 2)

@@ -1,15 +1,21 @@
+import importlib.util
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 
 from folds.errors import RunError, UserError
+from folds.images.decode import decode
+from folds.images.resize import cover
 from folds.model.backbone import build
 from folds.model.bundle import ModelCard, Predictor, ensemble, write_bundle
-from folds.model.export import export
+from folds.model.export import _NEEDED, export
+from tests.folds.images.encodings import encoded, marked, turned
 
 ONNX = """
 import json, sys
@@ -32,6 +38,7 @@ THEN = """
 images = np.load(sys.argv[2])
 assert not {"folds", "kornia", "timm"} & set(sys.modules)
 found = np.concatenate([run(images[:1]), run(images[1:])])
+assert "BICUBIC" in about["preprocessing"]
 print(json.dumps({"names": names, "size": size, "found": found.tolist(), "kind": str(found.dtype)}))
 """
 
@@ -91,3 +98,69 @@ def test_a_file_that_says_something_else_is_not_written(tmp_path, monkeypatch):
     with pytest.raises(RunError, match="probabilities are off by"):
         export(make(tmp_path, "test_resnet"), "pt2", tmp_path / "model.pt2")
     assert not (tmp_path / "model.pt2").exists()
+
+
+def _preprocess():
+    """The function that README gives to users of the file."""
+    text = Path(__file__).parents[3].joinpath("README.md").read_text(encoding="utf-8")
+    (block,) = [b for b in text.split("```python\n") if b.startswith("def preprocess(")]
+    names = {"np": np, "Image": Image, "ImageOps": ImageOps}
+    exec(block.split("```")[0], names)
+    return names["preprocess"]
+
+
+def _answers(target, path, images):
+    if target == "pt2":
+        module = torch.export.load(path).module()
+        return module(torch.from_numpy(images)).numpy(force=True)
+    session = pytest.importorskip("onnxruntime").InferenceSession(path)
+    return session.run(["probabilities"], {"images": images})[0]
+
+
+@pytest.fixture(scope="module")
+def awkward(tmp_path_factory):
+    """Files of 8 bits a channel of many sizes, modes and orientations."""
+    folder = tmp_path_factory.mktemp("files")
+    wide = marked().resize((90, 50))
+    for number, mode in enumerate(["RGB", "L", "LA", "1", "P", "RGBA", "CMYK"]):
+        kind = "TIFF" if mode == "CMYK" else "PNG"
+        content = turned(wide.convert(mode), 1 + number, kind)
+        (folder / f"{mode}.{kind.lower()}").write_bytes(content)
+    for number, size in enumerate([(32, 32), (9, 9), (300, 300), (20, 41)]):
+        content = turned(marked().resize(size), 8 - number, "JPEG")
+        (folder / f"{number}.jpg").write_bytes(content)
+    (folder / "clear.png").write_bytes(encoded(marked().quantize(9), transparency=3))
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A bundle for 24 px, and what its files say of images."""
+    folder = tmp_path_factory.mktemp("exported")
+    bundle = make(folder, "test_resnet", size=24)
+    for target in ("onnx", "pt2"):
+        if target == "pt2" or all(map(importlib.util.find_spec, _NEEDED)):
+            export(bundle, target, folder / f"model.{target}")
+    return folder
+
+
+def _same(exported, target, files):
+    """Whether an exported file says of files, by README's preprocessing, what the bundle says."""
+    path = exported / f"model.{target}"
+    if not path.exists():
+        pytest.skip("crossfold[export] is not there")
+    images = np.stack([_preprocess()(file, 24) for file in files])
+    for file, image in zip(files, images, strict=True):
+        assert (image == cover(decode(file), 24)).all(), file
+    expected = Predictor(exported / "all", "cpu").predict({"path": [str(f) for f in files]})
+    np.testing.assert_allclose(_answers(target, path, images), expected, atol=1e-4)
+    assert np.ptp(expected) > 0.1
+
+
+@pytest.mark.parametrize("target", ["onnx", "pt2"])
+class TestReadmesPreprocessing:
+    def test_is_the_predictors_on_awkward_files(self, exported, target, awkward):
+        _same(exported, target, awkward)
+
+    def test_is_the_predictors_on_real_files(self, exported, target, shared):
+        _same(exported, target, sorted((shared / "data" / "pbc96").rglob("*.jpg"))[::1200])

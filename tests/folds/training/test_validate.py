@@ -116,7 +116,7 @@ class TestExternal:
         save(tmp_path / "there.npz", make_images((3, 4)), ["b", "c"])
         config = DataConfig()
         (found,) = load_externals(
-            {"lab2": str(tmp_path / "there.npz")}, ("a", "b", "c"), config, largest=32
+            {"lab2": str(tmp_path / "there.npz")}, ("a", "b", "c"), config, size=32
         )
         assert found.images.class_names == ("a", "b", "c")
         assert found.images.counts == {"a": 0, "b": 3, "c": 4}
@@ -138,12 +138,12 @@ class TestExternal:
         with pytest.raises(UserError, match=r"--external lab2=.*'basofil' is none.*basophil"):
             load_externals(
                 {"lab2": str(tmp_path / "there.npz")}, ("b", "basophil"), DataConfig(),
-                largest=32,
+                size=32,
             )  # fmt: skip
 
     def test_a_missing_source_is_told_by_its_flag(self):
         with pytest.raises(UserError, match=r"^--external lab2=nowhere: no such file"):
-            load_externals({"lab2": "nowhere"}, ("a", "b"), DataConfig(), largest=32)
+            load_externals({"lab2": "nowhere"}, ("a", "b"), DataConfig(), size=32)
 
 
 def test_epochs_are_worth_the_named_score(make_problem):
