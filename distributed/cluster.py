@@ -2,7 +2,9 @@
 
 import logging
 import os
+import shlex
 import socket
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import distributed
 import folds
 import tracking
 from distributed.planning.plan import Resources
-from folds.errors import UserError
+from folds.errors import UserError, masked, reason
 
 LANE_THREAD = "lane-"  # beginning of the names of threads that wait inside Ray
 _END_S = 30.0
@@ -68,6 +70,7 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
 
     if ray.is_initialized():
         return
+    _hide_command_line()
     options: dict[str, Any] = {
         "log_to_driver": verbose,
         "logging_level": logging.INFO if verbose else logging.ERROR,
@@ -88,10 +91,17 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
                 **options,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise _no_answer(address, " ".join(str(error).split())[:150]) from None
+            raise _no_answer(address, reason(error)) from None
     if not verbose:
         for name in ("ray", "ray.train", "ray.data"):
             logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _hide_command_line() -> None:
+    """Have Ray, which lists every driver's command line, list ours without passwords."""
+    from ray._private import utils
+
+    utils.get_entrypoint_name = lambda: masked(shlex.join(sys.argv))
 
 
 class Starter:

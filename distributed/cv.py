@@ -109,6 +109,7 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     if command.verbose:
         os.environ["CROSSFOLD_VERBOSE"] = "1"
     console = Console(emoji=False)  # a colon is a colon
+    uri, config = config.tracking.tracking_uri, config.without_passwords()
     start = time.perf_counter()
     from distributed import cluster
 
@@ -133,7 +134,7 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
             job.show_plan(prepared, console)
             return
         plan = _planned(prepared, tell)
-        store = connect(config.tracking.tracking_uri)
+        store = connect(uri)
         space = workspace.open_run(resumed, config, prepared.digests)
         with workspace.hold(space):
             with stopwatch.phase("start"):

@@ -16,7 +16,7 @@ from distributed.planning.plan import Plan, make_plan
 from distributed.run import Run, Stopwatch, notify
 from distributed.workspace import Workspace
 from folds.config.corruptions import suite
-from folds.errors import RunError, UserError
+from folds.errors import RunError, UserError, reason
 from folds.prepare import Prepared
 from folds.runtime.probe import Rates
 from folds.training.validate import shift_share
@@ -91,7 +91,8 @@ def execute(
         A fold or the tracker failed; what is finished is kept for ``--resume``.
     """
     status: str | None = "FAILED"
-    go_on = f"to go on: python -m distributed.cv --resume {space.name}"
+    again = recorder.store.again
+    go_on = f"to go on: python -m distributed.cv --resume {space.name}{again}"
     try:
         with stopwatch.phase("probe"):
             runtime, rates = settle(prepared, plan, space, lambda line: notify(console, line))
@@ -113,7 +114,7 @@ def execute(
         status = "KILLED"
         raise KeyboardInterrupt(go_on) from None
     except (RunError, MlflowException, RayError, OSError) as error:
-        raise RunError(f"{' '.join(str(error).split())}; {go_on}") from None
+        raise RunError(f"{reason(error, most=1000)}; {go_on}") from None
     finally:
         if status is not None:
             _close(recorder, console, status)
@@ -125,7 +126,7 @@ def _close(recorder: Recorder, console: Console, status: str) -> None:
     try:
         recorder.close(status)
     except Exception as error:  # the tracker went away at the very end
-        notify(console, f"the runs' status could not be written: {str(error)[:120]}")
+        notify(console, f"the runs' status could not be written: {reason(error)}")
 
 
 def _open(run: Run) -> None:

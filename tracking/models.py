@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import folds
 import tracking
-from folds.errors import UserError
+from folds.errors import UserError, reason
 
 _NEEDED = (
     "kornia", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors", "scikit-learn",
@@ -107,7 +107,7 @@ def _named(uri: str) -> Iterator[None]:
         yield
     except (mlflow.MlflowException, OSError) as error:
         raise UserError(
-            f"--model {uri}: cannot be loaded ({' '.join(str(error).split())[:160]}); "
+            f"--model {uri}: cannot be loaded ({reason(error)}); "
             "names look like models:/NAME@champion or models:/NAME/1"
         ) from None
 

@@ -113,16 +113,16 @@ class Recorder:
         if self.runs.parent:
             self._reopen()
         else:
-            self.runs.uri, self.runs.experiment_id = self.store.uri, self._experiment(experiment)
+            self.runs.uri, self.runs.experiment_id = self.store.shown, self._experiment(experiment)
             self.runs.parent = self._run(name, {"crossfold.kind": "parent"})
             self._remember()
         self._log_dataset(self.runs.parent)
         self._client.log_batch(self.runs.parent, params=[_param(*item) for item in params.items()])
 
     def _reopen(self) -> None:
-        if self.runs.uri != self.store.uri:
+        if self.runs.uri != self.store.shown:
             raise UserError(
-                f"--tracking-uri {self.store.uri}: the run is in {self.runs.uri}; pass "
+                f"--tracking-uri {self.store.shown}: the run is in {self.runs.uri}; pass "
                 f"--tracking-uri {self.runs.uri}"
             )
         for run in (self.runs.parent, *self._unfinished()):

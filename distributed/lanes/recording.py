@@ -4,7 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 
-from folds.errors import RunError
+from folds.errors import RunError, reason
 from tracking.events import Event, Finished
 from tracking.recorder import FoldFiles, Recorder
 
@@ -54,9 +54,10 @@ class RecorderThread:
         self._closing.set()
         self._thread.join()
         if self._unwritten:
+            count, place = len(self._unwritten), self._recorder.store.shown
             raise RunError(
-                f"{len(self._unwritten)} events could not be written to {self._recorder.store.uri} "
-                f"({self._reason}); they are kept: --resume sends them when it answers again"
+                f"{count} events could not be written to {place} ({self._reason}); they "
+                "are kept: --resume sends them when it answers again"
             )
 
     def stop(self) -> None:
@@ -82,7 +83,7 @@ class RecorderThread:
                 self._recorder.write(event, files)
                 return True
             except Exception as error:  # MlflowException, or what the store's driver raises
-                self._reason = " ".join(str(error).split())[:160]
+                self._reason = reason(error)
             if not told:
                 self._notify(f"the tracker does not take events ({self._reason}); trying again")
                 told = True

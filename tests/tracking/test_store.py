@@ -1,6 +1,8 @@
 import http.server
+import os
 import threading
 
+import mlflow
 import pytest
 
 from folds.errors import UserError
@@ -37,3 +39,44 @@ def test_a_server_that_is_something_else_is_refused():
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match=r"no folder .*/missing; make it first"):
         tracking_store.connect(f"sqlite:///{tmp_path}/missing/mlflow.db")
+
+
+@pytest.fixture
+def answering(tmp_path, monkeypatch):
+    """MLflow's store answers at any address; the variables of the process are put back."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(mlflow.MlflowClient, "search_experiments", lambda *a, **k: [])
+    yield monkeypatch
+    mlflow.set_tracking_uri("")
+    mlflow.set_registry_uri("")
+
+
+def test_user_and_password_go_to_mlflow_and_out_of_the_address(answering):
+    store = tracking_store.connect("http://al%40ice:p%2Fw@127.0.0.1:5000")
+    assert store.uri == store.shown == store.look == "http://127.0.0.1:5000"
+    assert os.environ["MLFLOW_TRACKING_USERNAME"] == "al@ice"
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "p/w"
+    assert store.again == " --tracking-uri http://USER:PASSWORD@127.0.0.1:5000"
+
+
+def test_the_variable_gives_the_login_of_a_recorded_address(answering):
+    answering.setenv("MLFLOW_TRACKING_URI", "http://alice:pw@127.0.0.1:5000")
+    store = tracking_store.connect("http://127.0.0.1:5000")
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "pw"
+    assert store.again == ""
+
+
+def test_a_database_keeps_its_password_but_does_not_show_it():
+    store = tracking_store.Store("postgresql://alice:pw@db/runs")
+    assert store.shown == "postgresql://db/runs"
+    assert store.look == "mlflow ui --backend-store-uri postgresql://USER:PASSWORD@db/runs"
+
+
+@pytest.mark.parametrize("password", ["p/w", "p#w", "p?w"])
+def test_a_password_that_would_end_the_host_is_refused(password):
+    with pytest.raises(UserError, match="write it as %2F") as error:
+        tracking_store.connect(f"http://alice:{password}@127.0.0.1:5000")
+    assert password not in str(error.value)

@@ -10,7 +10,7 @@ class Recorder:
 
     def __init__(self, failures):
         self.failures, self.written = failures, []
-        self.store = type("Store", (), {"uri": "http://127.0.0.1:1"})()
+        self.store = type("Store", (), {"shown": "http://127.0.0.1:1"})()
 
     def write(self, event, files):
         if self.failures:
