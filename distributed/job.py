@@ -22,6 +22,9 @@ from folds.runtime.probe import Rates
 from folds.training.validate import shift_share
 from tracking.recorder import Recorder
 
+# What MLflow refuses for good: to go on would end in the same way.
+_PERMANENT = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED"}
+
 
 def plan_for(prepared: Prepared, rates: Rates | None = None) -> Plan:
     """Plan for this machine, or for the cluster that Ray has joined."""
@@ -114,6 +117,8 @@ def execute(
         status = "KILLED"
         raise KeyboardInterrupt(go_on) from None
     except (RunError, MlflowException, RayError, OSError) as error:
+        if isinstance(error, MlflowException) and error.error_code in _PERMANENT:
+            go_on = f"what was trained is kept in {space.folder}"
         raise RunError(f"{reason(error, most=1000)}; {go_on}") from None
     finally:
         if status is not None:
