@@ -113,7 +113,7 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     start = time.perf_counter()
     from distributed import cluster
 
-    cluster.set_environment(cluster.address_of(config.cluster.address))
+    notices = cluster.set_environment(cluster.address_of(config.cluster.address))
     from distributed import job
     from distributed.data.loader import Loader
     from distributed.outcome.files import check_output
@@ -125,6 +125,8 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     if not command.plan:
         ray.begin()
     tell = partial(say, console)
+    for notice in notices:
+        tell(f"notice: {notice}")
     with closing(Loader(config.cluster, ray, tell)) as loader:
         prepared = _prepared(config, loader, tell)
         stopwatch = Stopwatch(start, {"images and weights": time.perf_counter() - start})
@@ -138,7 +140,7 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
         space = workspace.open_run(resumed, config, prepared.digests)
         with workspace.hold(space):
             with stopwatch.phase("start"):
-                ray()
+                _begin(ray, space, resumed)
             recorder = _recorder(store, space, prepared)
             job.execute(prepared, plan, space, recorder, console, stopwatch)
     if ray.address is not None:
@@ -169,6 +171,16 @@ def _planned(prepared: "Prepared", tell: Callable[[str], None]) -> "Plan":
     if plan.workers > 1 and prepared.batch_norm and not prepared.problem.config.cluster.sync_bn:
         tell(BATCH_NORM)
     return plan
+
+
+def _begin(ray: Callable[[], None], space: workspace.Workspace, resumed: str | None) -> None:
+    """Wait until Ray is there; where it does not come, nothing has been begun."""
+    try:
+        ray()
+    except BaseException:
+        if resumed is None:
+            space.remove()
+        raise
 
 
 def _recorder(store: "Store", space: workspace.Workspace, prepared: "Prepared") -> "Recorder":
