@@ -118,6 +118,7 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     from distributed.data.loader import Loader
     from distributed.outcome.files import check_output
     from distributed.run import Stopwatch, say
+    from tracking.places import check_experiment
     from tracking.store import connect
 
     check_output(config.tracking.output)
@@ -137,6 +138,7 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
             return
         plan = _planned(prepared, tell)
         store = connect(uri)
+        check_experiment(store, config.tracking.experiment)
         space = workspace.open_run(resumed, config, prepared.digests)
         with workspace.hold(space):
             with stopwatch.phase("start"):

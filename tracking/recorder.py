@@ -19,7 +19,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.tracking.context.registry import resolve_tags
 
 from folds.arrays import Ints
-from folds.errors import UserError
+from folds.errors import UserError, masked, reason
 from folds.evaluation.metrics import confusion, odd_initial_loss
 from folds.files import write_whole
 from folds.training.outcome import FoldOutcome
@@ -108,7 +108,7 @@ class Recorder:
         Raises
         ------
         UserError
-            The run in memory is in another store.
+            The run in memory is in another store, or a new one's files cannot be written.
         """
         self._tags = resolve_tags(dict(tags))  # with the user, the command and git's commit
         if self.runs.parent:
@@ -116,9 +116,24 @@ class Recorder:
         else:
             self.runs.uri, self.runs.experiment_id = self.store.shown, self._experiment(experiment)
             self.runs.parent = self._run(name, {"crossfold.kind": "parent"})
+            self._try_file(experiment, params)
             self._remember()
         self._log_dataset(self.runs.parent)
         self._params(self.runs.parent, params)
+
+    def _try_file(self, experiment: str, params: Mapping[str, Any]) -> None:
+        """Write a new run's first file, its settings: before anything is trained."""
+        text = json.dumps({name: _param(name, value).value for name, value in params.items()})
+        try:
+            self._client.log_text(self.runs.parent, text, "settings.json")
+        except Exception as error:  # whatever the place of the files raises
+            place = masked(self._client.get_run(self.runs.parent).info.artifact_uri)
+            self._client.delete_run(self.runs.parent)
+            self.runs = Runs()
+            raise UserError(
+                f"--experiment {experiment}: its files cannot be written to {place} "
+                f"({reason(error)}); make it writable, or give a new --experiment"
+            ) from None
 
     def _reopen(self) -> None:
         if self.runs.uri != self.store.shown:

@@ -52,10 +52,15 @@ class Store:
         return f"mlflow ui --backend-store-uri {shlex.quote(masked(self.uri, LOGIN))}"
 
     @property
+    def sqlite(self) -> Path | None:
+        """The file of an sqlite database, whole path."""
+        path = _sqlite_path(self.uri)
+        return None if path is None else path.resolve()
+
+    @property
     def artifact_root(self) -> str | None:
         """Where a new experiment's files go: beside an sqlite file, else where the server says."""
-        path = _sqlite_path(self.uri)
-        return None if path is None else (path.resolve().parent / "mlruns").as_uri()
+        return None if self.sqlite is None else (self.sqlite.parent / "mlruns").as_uri()
 
 
 def connect(uri: str | None) -> Store:

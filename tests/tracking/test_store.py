@@ -1,5 +1,7 @@
 import http.server
 import os
+import subprocess
+import sys
 import threading
 
 import mlflow
@@ -80,3 +82,43 @@ def test_a_password_that_would_end_the_host_is_refused(password):
     with pytest.raises(UserError, match="write it as %2F") as error:
         tracking_store.connect(f"http://alice:{password}@127.0.0.1:5000")
     assert password not in str(error.value)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_and_no_flag(monkeypatch):
+    monkeypatch.chdir("/proc")  # where root can write no more than others
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(UserError) as refused:
+        tracking_store.connect(None)
+    assert str(refused.value) == (
+        "/proc: cannot be written to; run in a folder that can be written to"
+    )
+    with pytest.raises(UserError, match=r"^--tracking-uri sqlite:////proc/x.db: /proc is no fol"):
+        tracking_store.connect("sqlite:////proc/x.db")
+
+
+_FIRST_USE = """
+import sys
+from tracking.store import connect
+print("ready", flush=True)
+sys.stdin.readline()
+connect(None)
+"""
+
+
+def test_runs_that_make_the_database_at_once_all_get_it(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", _FIRST_USE], cwd=tmp_path, env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for _ in range(3)
+    ]  # fmt: skip
+    for one in started:
+        assert one.stdout.readline() == "ready\n"
+    for one in started:
+        one.stdin.write("\n")
+        one.stdin.flush()
+    errors = [one.communicate(timeout=120)[1] for one in started]
+    assert [one.returncode for one in started] == [0, 0, 0], errors
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
