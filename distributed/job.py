@@ -16,7 +16,7 @@ from distributed.planning.plan import Plan, make_plan
 from distributed.run import Run, Stopwatch, notify
 from distributed.workspace import Workspace
 from folds.config.corruptions import suite
-from folds.errors import RunError, UserError, reason
+from folds.errors import RunError, UserError, disk_full, reason
 from folds.prepare import Prepared
 from folds.runtime.probe import Rates
 from folds.training.validate import shift_share
@@ -119,7 +119,10 @@ def execute(
     except (RunError, MlflowException, RayError, OSError) as error:
         if isinstance(error, MlflowException) and error.error_code in _PERMANENT:
             go_on = f"what was trained is kept in {space.folder}"
-        raise RunError(f"{reason(error, most=1000)}; {go_on}") from None
+        why = reason(error, most=1000)
+        if disk_full(error):
+            why = f"the disk is full ({why}); make room"
+        raise RunError(f"{why}; {go_on}") from None
     finally:
         if status is not None:
             _close(recorder, console, status)
@@ -131,6 +134,8 @@ def _close(recorder: Recorder, console: Console, status: str) -> None:
     try:
         recorder.close(status)
     except Exception as error:  # the tracker went away at the very end
+        if disk_full(error):  # which is told anyway
+            return
         notify(console, f"the runs' status could not be written: {reason(error)}")
 
 

@@ -201,12 +201,13 @@ def open_run(resumed: str | None, config: Config, digests: dict[str, str]) -> Wo
         return space
     stamp = time.strftime("%Y%m%d-%H%M%S")
     space = Workspace(ROOT / f"{config.model.backbone.split('.')[0]}-{stamp}-{os.getpid()}")
+    content = {"format": FORMAT, "config": config.flat(), "digests": digests}
     try:
         _make(space.folder)
+        write_whole(space.folder / "run.json", json.dumps(content, indent=2).encode())
     except OSError as error:
+        space.remove()
         raise UserError(
             f"{ROOT.resolve()}: {error.strerror}; run in a folder that can be written to"
         ) from None
-    content = {"format": FORMAT, "config": config.flat(), "digests": digests}
-    write_whole(space.folder / "run.json", json.dumps(content, indent=2).encode())
     return space

@@ -1,11 +1,14 @@
 """The two ways a command can end badly, and how their messages are made."""
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable
 
 _LOGIN = re.compile(r"(?<=://)(?!/)\S*@")  # to the last @: a password may hold one, and quotes
 _QUERY = re.compile(r"([?&][^\s=&]*(?:user|pass|pwd|token|secret|key)[^\s=&]*)=[^\s&]*", re.I)
+
+_FULL = ("disk is full", "No space left on device", "Disk quota exceeded")
 
 
 class UserError(Exception):
@@ -83,3 +86,13 @@ def reason(error: BaseException, *, most: int = 200) -> str:
     """
     text = masked(" ".join(str(error).split())).partition(" [SQL: ")[0] or type(error).__name__
     return text if len(text) <= most else f"{text[: most - 3].rpartition(' ')[0]}..."
+
+
+def disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, says that a disk or a quota is full."""
+    while error is not None:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or any(words in str(error) for words in _FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

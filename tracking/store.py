@@ -183,7 +183,7 @@ def _quiet() -> None:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     if not os.environ.get("CROSSFOLD_VERBOSE"):
         for name in ("mlflow", "alembic", "urllib3"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are raised as well
 
 
 def _sqlite_path(uri: str) -> Path | None:

@@ -1,9 +1,11 @@
+import errno
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from folds.config import Config
-from folds.errors import masked, reason
+from folds.errors import disk_full, masked, reason
 
 LETTERS = st.characters(exclude_categories=("Z", "C"))  # an address has no spaces
 
@@ -44,3 +46,15 @@ def test_settings_that_are_kept_have_no_login():
     assert public.flat() == config.flat() | {"tracking_uri": "http://host:5000"}
     assert public.digest == config.digest
     assert Config().without_passwords() == Config()
+
+
+def test_a_full_disk_is_known_behind_other_errors():
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "")
+        except OSError:
+            raise ValueError("the model was not logged")  # noqa: B904
+    except ValueError as error:
+        assert disk_full(error)
+    assert disk_full(RuntimeError("(sqlite3.OperationalError) database or disk is full"))
+    assert not disk_full(OSError(errno.EACCES, "Permission denied"))
