@@ -49,12 +49,8 @@ def test_settings_that_are_kept_have_no_login():
 
 
 def test_a_full_disk_is_known_behind_other_errors():
-    try:
-        try:
-            raise OSError(errno.ENOSPC, "")
-        except OSError:
-            raise ValueError("the model was not logged")  # noqa: B904
-    except ValueError as error:
-        assert disk_full(error)
+    behind = ValueError("the model was not logged")
+    behind.__context__ = OSError(errno.ENOSPC, "")
+    assert disk_full(behind)
     assert disk_full(RuntimeError("(sqlite3.OperationalError) database or disk is full"))
     assert not disk_full(OSError(errno.EACCES, "Permission denied"))
