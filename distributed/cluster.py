@@ -2,7 +2,11 @@
 
 import logging
 import os
+import secrets
+import shlex
 import socket
+import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,10 +18,13 @@ import distributed
 import folds
 import tracking
 from distributed.planning.plan import Resources
-from folds.errors import UserError
+from folds.errors import RunError, UserError, masked, reason
 
 LANE_THREAD = "lane-"  # beginning of the names of threads that wait inside Ray
 _END_S = 30.0
+# Of a folder in bytes: a socket's name has at most 107, and Ray adds ray/session_ (with date,
+# microseconds and process id) and sockets/plasma_store.
+_LONGEST = 36
 _ENV = {
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",  # how soon a lost worker is noticed
@@ -36,17 +43,56 @@ def address_of(flag: str | None) -> str | None:
     return flag or os.environ.get("RAY_ADDRESS") or None
 
 
-def set_environment(address: str | None) -> None:
+def set_environment(address: str | None) -> list[str]:
     """Set the variables that Ray reads when it is first imported.
 
     A cluster that `ray start` began asks for a token if its machine had one; a driver that joins
     it must be told to send it.
+
+    Returns
+    -------
+    list of str
+        Notices, where files cannot be kept where TMPDIR or HOME say.
+
+    Raises
+    ------
+    UserError
+        There is nowhere to keep them.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENV.items()})
     token = Path("~/.ray/auth_token").expanduser()
     given = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
     if address is not None and (given or token.exists()):
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+    told = [_shorten() if address is None else None, _do_without_home()]
+    return [notice for notice in told if notice is not None]
+
+
+def _do_without_home() -> str | None:
+    """Spare Ray and matplotlib a folder in which they cannot write."""
+    home = Path.home()
+    if os.access(home, os.W_OK):
+        return None
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    cache = Path(tempfile.gettempdir()) / f"matplotlib-{os.getuid()}"
+    os.environ.setdefault("MPLCONFIGDIR", str(cache))
+    return f"HOME {home} cannot be written to: nothing is kept there for later runs"
+
+
+def _shorten() -> str | None:
+    """Give a local Ray a folder in which its sockets' names are not too long for the system."""
+    given = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    if len(os.fsencode(given)) <= _LONGEST:
+        return None
+    variable = "RAY_TMPDIR" if os.environ.get("RAY_TMPDIR") else "TMPDIR"
+    short = next((one for one in ("/tmp", "/var/tmp", "/dev/shm") if os.access(one, os.W_OK)), None)
+    if short is None:
+        raise UserError(
+            f"{variable} {given}: too long for the names of Ray's sockets; set RAY_TMPDIR to a "
+            f"folder of at most {_LONGEST} letters"
+        )
+    os.environ["RAY_TMPDIR"] = short
+    return f"{variable} {given} is too long for the names of Ray's sockets: they are in {short}/ray"
 
 
 def local_resources() -> Resources:
@@ -62,22 +108,31 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
     ------
     UserError
         No cluster answers at the address.
+    RunError
+        The local Ray does not start.
     """
-    _check_answers(address)
+    address = _check_answers(address)
     import ray
 
     if ray.is_initialized():
         return
+    _hide_command_line()
     options: dict[str, Any] = {
         "log_to_driver": verbose,
         "logging_level": logging.INFO if verbose else logging.ERROR,
         "configure_logging": True,
     }
     if address is None:
-        ray.init(
-            address="local", num_cpus=resources.cpus, num_gpus=resources.gpus,
-            include_dashboard=False, **options,
-        )  # fmt: skip
+        try:
+            ray.init(
+                address="local", num_cpus=resources.cpus, num_gpus=resources.gpus,
+                include_dashboard=False, **options,
+            )  # fmt: skip
+        except Exception as error:  # Ray raises what the system or one of its processes said
+            raise RunError(
+                f"Ray does not start on this machine ({reason(error)}); its reports are in the "
+                "newest folder of /tmp/ray; --verbose shows more"
+            ) from None
     else:
         ours = (folds, tracking, distributed)  # machines of the cluster need no copy of the code
         packages = [str(Path(package.__file__ or "").parent) for package in ours]
@@ -88,10 +143,17 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
                 **options,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise _no_answer(address, " ".join(str(error).split())[:150]) from None
+            raise _no_answer(address, reason(error)) from None
     if not verbose:
         for name in ("ray", "ray.train", "ray.data"):
             logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _hide_command_line() -> None:
+    """Have Ray, which lists every driver's command line, list ours without passwords."""
+    from ray._private import utils
+
+    utils.get_entrypoint_name = lambda: masked(shlex.join(sys.argv))
 
 
 class Starter:
@@ -112,7 +174,14 @@ class Starter:
         self._error: BaseException | None = None
 
     def begin(self) -> None:
-        """Begin to start a local Ray, while the caller does something else."""
+        """Begin to start a local Ray, while the caller does something else.
+
+        Raises
+        ------
+        UserError
+            No cluster answers at the address.
+        """
+        _check_answers(self.address)
         if self.address is None:
             import ray  # noqa: F401  (here, and not by two threads at once)
 
@@ -143,21 +212,46 @@ class Starter:
         threading.Event().wait()  # Ray's processes end with the thread that has started them
 
 
-def _check_answers(address: str | None) -> None:
-    """Try the address for a few seconds; Ray itself would try for minutes."""
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except OSError as error:
-        raise _no_answer(str(address), error.strerror or str(error)) from None
+def _check_answers(address: str | None) -> str | None:
+    """Try the address for a few seconds; Ray itself would try for minutes.
+
+    Returns
+    -------
+    str, optional
+        The address; that of a cluster for ``auto``.
+    """
+    named = _found() if address == "auto" else address
+    host, _, port = (named or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except OSError as error:
+            why = f"{named}: {reason(error)}" if named != address else reason(error)
+            raise _no_answer(str(address), why) from None
+    return named
+
+
+def _found() -> str:
+    """The cluster that `ray start` began on this machine.
+
+    Notes
+    -----
+    Ray itself would also take the private Ray of any other process, and end with it.
+    """
+    from ray._private import services
+
+    latest = services.find_bootstrap_address(None)
+    if latest is None:
+        others = " or ".join(sorted(services.find_gcs_addresses()))
+        known = f"; of others that run here, give HOST:PORT: {others}" if others else ""
+        raise _no_answer("auto", f"`ray start` began none on this machine{known}")
+    return str(latest)
 
 
 def _no_answer(address: str, reason: str) -> UserError:
     return UserError(
         f"--address {address}: no Ray cluster answers ({reason}); start one with "
-        "`ray up cluster.yaml`, or leave the flag and RAY_ADDRESS out"
+        "`ray up cluster.yaml` or `ray start --head`, or leave the flag and RAY_ADDRESS out"
     )
 
 

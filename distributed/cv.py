@@ -109,14 +109,16 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     if command.verbose:
         os.environ["CROSSFOLD_VERBOSE"] = "1"
     console = Console(emoji=False)  # a colon is a colon
+    uri, config = config.tracking.tracking_uri, config.without_passwords()
     start = time.perf_counter()
     from distributed import cluster
 
-    cluster.set_environment(cluster.address_of(config.cluster.address))
+    notices = cluster.set_environment(cluster.address_of(config.cluster.address))
     from distributed import job
     from distributed.data.loader import Loader
     from distributed.outcome.files import check_output
     from distributed.run import Stopwatch, say
+    from tracking.places import check_experiment
     from tracking.store import connect
 
     check_output(config.tracking.output)
@@ -124,6 +126,8 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     if not command.plan:
         ray.begin()
     tell = partial(say, console)
+    for notice in notices:
+        tell(f"notice: {notice}")
     with closing(Loader(config.cluster, ray, tell)) as loader:
         prepared = _prepared(config, loader, tell)
         stopwatch = Stopwatch(start, {"images and weights": time.perf_counter() - start})
@@ -133,11 +137,12 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
             job.show_plan(prepared, console)
             return
         plan = _planned(prepared, tell)
-        store = connect(config.tracking.tracking_uri)
+        store = connect(uri)
+        check_experiment(store, config.tracking.experiment)
         space = workspace.open_run(resumed, config, prepared.digests)
         with workspace.hold(space):
             with stopwatch.phase("start"):
-                ray()
+                _begin(ray, space, resumed)
             recorder = _recorder(store, space, prepared)
             job.execute(prepared, plan, space, recorder, console, stopwatch)
     if ray.address is not None:
@@ -168,6 +173,16 @@ def _planned(prepared: "Prepared", tell: Callable[[str], None]) -> "Plan":
     if plan.workers > 1 and prepared.batch_norm and not prepared.problem.config.cluster.sync_bn:
         tell(BATCH_NORM)
     return plan
+
+
+def _begin(ray: Callable[[], None], space: workspace.Workspace, resumed: str | None) -> None:
+    """Wait until Ray is there; where it does not come, nothing has been begun."""
+    try:
+        ray()
+    except BaseException:
+        if resumed is None:
+            space.remove()
+        raise
 
 
 def _recorder(store: "Store", space: workspace.Workspace, prepared: "Prepared") -> "Recorder":

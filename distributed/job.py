@@ -16,12 +16,15 @@ from distributed.planning.plan import Plan, make_plan
 from distributed.run import Run, Stopwatch, notify
 from distributed.workspace import Workspace
 from folds.config.corruptions import suite
-from folds.errors import RunError, UserError
+from folds.errors import RunError, UserError, disk_full, reason
 from folds.prepare import Prepared
 from folds.runtime.probe import Rates
 from folds.training.parts import at_once, check_parts
 from folds.training.validate import shift_share
 from tracking.recorder import Recorder
+
+# What MLflow refuses for good: to go on would end in the same way.
+_PERMANENT = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED"}
 
 
 def plan_for(prepared: Prepared, rates: Rates | None = None) -> Plan:
@@ -100,7 +103,8 @@ def execute(
         A fold or the tracker failed; what is finished is kept for ``--resume``.
     """
     status: str | None = "FAILED"
-    go_on = f"to go on: python -m distributed.cv --resume {space.name}"
+    again = recorder.store.again
+    go_on = f"to go on: python -m distributed.cv --resume {space.name}{again}"
     try:
         with stopwatch.phase("probe"):
             runtime, rates = settle(prepared, plan, space, lambda line: notify(console, line))
@@ -122,7 +126,12 @@ def execute(
         status = "KILLED"
         raise KeyboardInterrupt(go_on) from None
     except (RunError, MlflowException, RayError, OSError) as error:
-        raise RunError(f"{' '.join(str(error).split())}; {go_on}") from None
+        if isinstance(error, MlflowException) and error.error_code in _PERMANENT:
+            go_on = f"what was trained is kept in {space.folder}"
+        why = reason(error, most=1000)
+        if disk_full(error):
+            why = f"the disk is full ({why}); make room"
+        raise RunError(f"{why}; {go_on}") from None
     finally:
         if status is not None:
             _close(recorder, console, status)
@@ -134,7 +143,9 @@ def _close(recorder: Recorder, console: Console, status: str) -> None:
     try:
         recorder.close(status)
     except Exception as error:  # the tracker went away at the very end
-        notify(console, f"the runs' status could not be written: {str(error)[:120]}")
+        if disk_full(error):  # which is told anyway
+            return
+        notify(console, f"the runs' status could not be written: {reason(error)}")
 
 
 def _open(run: Run) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from distributed.planning.plan import Plan
 from distributed.workspace import Workspace
 from folds.config import Config
+from folds.errors import masked
 from folds.prepare import Prepared
 from folds.runtime.device import Runtime
 from tracking.recorder import FoldFiles, Recorder
@@ -96,5 +97,5 @@ def notify(console: Console, text: str) -> None:
 
 
 def say(console: Console, line: str) -> None:
-    """Print one line as it is: no colours for numbers, no markup, no breaks."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    """Print one line as it is, but for passwords: no colours for numbers, no markup, no breaks."""
+    console.print(masked(line), highlight=False, markup=False, soft_wrap=True)

@@ -9,6 +9,7 @@
                                     bundle/, result.npz, and result.json, written last
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -77,7 +78,7 @@ class Workspace:
     def remove(self) -> None:
         """Delete the folder, and the root when it is the last."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        if ROOT.is_dir() and not any(ROOT.iterdir()):
+        with contextlib.suppress(OSError):  # another run is in it, or was quicker
             ROOT.rmdir()
 
 
@@ -163,6 +164,14 @@ def _begun(space: Workspace) -> dict[str, Any]:
     return content
 
 
+def _make(folder: Path) -> None:
+    """Make a folder, also where another run that ends takes the root away just now."""
+    for _ in range(3):
+        with contextlib.suppress(FileNotFoundError):
+            return folder.mkdir(parents=True)
+    return folder.mkdir(parents=True)
+
+
 def open_run(resumed: str | None, config: Config, digests: dict[str, str]) -> Workspace:
     """Make the folder of a new run, or check that of an interrupted one.
 
@@ -192,12 +201,13 @@ def open_run(resumed: str | None, config: Config, digests: dict[str, str]) -> Wo
         return space
     stamp = time.strftime("%Y%m%d-%H%M%S")
     space = Workspace(ROOT / f"{config.model.backbone.split('.')[0]}-{stamp}-{os.getpid()}")
+    content = {"format": FORMAT, "config": config.flat(), "digests": digests}
     try:
-        space.folder.mkdir(parents=True)
+        _make(space.folder)
+        write_whole(space.folder / "run.json", json.dumps(content, indent=2).encode())
     except OSError as error:
+        space.remove()
         raise UserError(
             f"{ROOT.resolve()}: {error.strerror}; run in a folder that can be written to"
         ) from None
-    content = {"format": FORMAT, "config": config.flat(), "digests": digests}
-    write_whole(space.folder / "run.json", json.dumps(content, indent=2).encode())
     return space

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from folds.config import Config, groups
-from folds.errors import RunError, UserError
+from folds.errors import RunError, UserError, masked
 
 T = TypeVar("T")
 _TYRO = (tyro.conf.OmitArgPrefixes,)
@@ -83,16 +83,16 @@ def run(command: Callable[[], None]) -> int:
     try:
         command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {masked(str(error))}", file=sys.stderr)
         return 2
     except RunError as error:
-        print(f"failed: {error}", file=sys.stderr)
+        print(f"failed: {masked(str(error))}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of our output has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt as stop:
-        print(f"interrupted{': ' + str(stop) if str(stop) else ''}", file=sys.stderr)
+        print(f"interrupted{': ' + masked(str(stop)) if str(stop) else ''}", file=sys.stderr)
         return 130
     return 0
 

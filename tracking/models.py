@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 import folds
 import tracking
-from folds.errors import UserError
+from folds.errors import UserError, reason
+from tracking.places import lost
 
 _NEEDED = (
     "kornia", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors", "scikit-learn",
@@ -106,9 +107,12 @@ def _named(uri: str) -> Iterator[None]:
     try:
         yield
     except (mlflow.MlflowException, OSError) as error:
+        why = lost(uri)
+        known = "names look like models:/NAME@champion or models:/NAME/1"
         raise UserError(
-            f"--model {uri}: cannot be loaded ({' '.join(str(error).split())[:160]}); "
-            "names look like models:/NAME@champion or models:/NAME/1"
+            f"--model {uri}: cannot be loaded ({reason(error)}); {known}"
+            if why is None
+            else f"--model {uri}: cannot be loaded: {why}"
         ) from None
 
 

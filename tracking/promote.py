@@ -10,7 +10,7 @@ import tyro
 
 from folds.cli import parse, run
 from folds.config.selection import SelectBy
-from folds.errors import RunError, UserError
+from folds.errors import RunError, UserError, reason
 
 if TYPE_CHECKING:
     from tracking.promotion.gate import Conditions, Verdict
@@ -73,8 +73,7 @@ def main() -> None:
     try:
         move = registry.rollback(name) if options.rollback else _promote(options, asked)
     except MlflowException as error:
-        reason = " ".join(str(error).split())[:150]
-        raise RunError(f"the registry did not do it ({reason}); run it again") from None
+        raise RunError(f"the registry did not do it ({reason(error)}); run it again") from None
     before = f", before it version {move.previous}" if move.previous else ""
     print(f"champion of {name} is version {move.champion}{before}: models:/{name}@champion")
 

@@ -19,10 +19,11 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.tracking.context.registry import resolve_tags
 
 from folds.arrays import Ints
-from folds.errors import UserError
+from folds.errors import UserError, masked, reason
 from folds.evaluation.metrics import confusion, odd_initial_loss
 from folds.files import write_whole
 from folds.training.outcome import FoldOutcome
+from tracking import limits
 from tracking.events import EpochEnded, Event, Failed, Finished, Started
 from tracking.figures import confusion_figure, curves_figure
 from tracking.mlflow_pages import Pages, fold_note
@@ -107,22 +108,37 @@ class Recorder:
         Raises
         ------
         UserError
-            The run in memory is in another store.
+            The run in memory is in another store, or a new one's files cannot be written.
         """
         self._tags = resolve_tags(dict(tags))  # with the user, the command and git's commit
         if self.runs.parent:
             self._reopen()
         else:
-            self.runs.uri, self.runs.experiment_id = self.store.uri, self._experiment(experiment)
+            self.runs.uri, self.runs.experiment_id = self.store.shown, self._experiment(experiment)
             self.runs.parent = self._run(name, {"crossfold.kind": "parent"})
+            self._try_file(experiment, params)
             self._remember()
         self._log_dataset(self.runs.parent)
-        self._client.log_batch(self.runs.parent, params=[_param(*item) for item in params.items()])
+        self._params(self.runs.parent, params)
+
+    def _try_file(self, experiment: str, params: Mapping[str, Any]) -> None:
+        """Write a new run's first file, its settings: before anything is trained."""
+        text = json.dumps({name: _param(name, value).value for name, value in params.items()})
+        try:
+            self._client.log_text(self.runs.parent, text, "settings.json")
+        except Exception as error:  # whatever the place of the files raises
+            place = masked(self._client.get_run(self.runs.parent).info.artifact_uri)
+            self._client.delete_run(self.runs.parent)
+            self.runs = Runs()
+            raise UserError(
+                f"--experiment {experiment}: its files cannot be written to {place} "
+                f"({reason(error)}); make it writable, or give a new --experiment"
+            ) from None
 
     def _reopen(self) -> None:
-        if self.runs.uri != self.store.uri:
+        if self.runs.uri != self.store.shown:
             raise UserError(
-                f"--tracking-uri {self.store.uri}: the run is in {self.runs.uri}; pass "
+                f"--tracking-uri {self.store.shown}: the run is in {self.runs.uri}; pass "
                 f"--tracking-uri {self.runs.uri}"
             )
         for run in (self.runs.parent, *self._unfinished()):
@@ -149,7 +165,7 @@ class Recorder:
                 assert files is not None
                 self._finish(task, event, files)
             case Failed() if task in self.runs.folds:  # it may have failed before it started
-                self._client.set_tag(self.runs.folds[task], "crossfold.cause", event.cause)
+                self._tag(self.runs.folds[task], "crossfold.cause", event.cause)
                 self._client.set_terminated(self.runs.folds[task], "FAILED")
                 self._failed.add(self.runs.folds[task])
         self.runs.written += 1
@@ -163,7 +179,7 @@ class Recorder:
         for path in files:
             self._client.log_artifact(self.runs.parent, str(path))
         self._client.log_figure(self.runs.parent, figure, "confusion.png")
-        self._client.set_tag(self.runs.parent, "mlflow.note.content", note)
+        self._tag(self.runs.parent, "mlflow.note.content", note)
 
     def register(self, bundle: Path, kind: str, name: str, about: VersionNotes) -> str:
         """Log a bundle in the parent run and make it the newest version and the candidate; once.
@@ -183,7 +199,7 @@ class Recorder:
             self.runs.version = register(model, name, about)
             self._remember()
         tag = f"{name} v{self.runs.version}"
-        self._client.set_tag(self.runs.parent, "crossfold.registered", tag)
+        self._tag(self.runs.parent, "crossfold.registered", tag)
         return self.runs.version
 
     def close(self, status: str) -> None:
@@ -195,23 +211,30 @@ class Recorder:
     def _experiment(self, name: str) -> str:
         experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
-            return str(self._client.create_experiment(name, self.store.artifact_root))
+            try:
+                return str(self._client.create_experiment(name, self.store.artifact_root))
+            except mlflow.MlflowException:  # another run has made it meanwhile
+                experiment = self._client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
 
     def _run(self, name: str, tags: Mapping[str, str], start: int | None = None) -> str:
         """Make a run; `start` in ms."""
-        every = self._tags | dict(tags)
-        run = self._client.create_run(self.runs.experiment_id, start, every, name)
+        every = limits.tags(self._tags | dict(tags))
+        named = limits.fitted(name, limits.RUN_NAME)
+        run = self._client.create_run(self.runs.experiment_id, start, every, named)
         return str(run.info.run_id)
 
     def _log_dataset(self, run: str) -> None:
         """Fill the column that MLflow has for the data."""
         source = self._tags["crossfold.dataset"]
-        name = Path(source).name or source
-        digest = self._tags["crossfold.data_digest"]
-        data = Dataset(name, digest, "local", json.dumps({"uri": source}))
+        name = limits.fitted(Path(source).name or source, limits.DATASET_NAME)
+        digest = limits.fitted(self._tags["crossfold.data_digest"], limits.DATASET_DIGEST)
+        where = limits.fitted(json.dumps({"uri": source}), limits.DATASET_SOURCE)
+        data = Dataset(name, digest, "local", where)
         context = InputTag("mlflow.data.context", "training")
         self._client.log_inputs(run, [DatasetInput(data, [context])])
 
@@ -220,11 +243,10 @@ class Recorder:
             self.runs.folds[task] = self._child(task, event)
             self._remember()
         own = {"fold": self._names[int(task)], "train_images": event.train}
-        sizes = [_param(*item) for item in (own | {"held_out": event.held_out}).items()]
-        sizes += [_param(f"fold_class_{what}", value) for what, value in event.balance.items()]
+        own |= {"held_out": event.held_out}
+        own |= {f"fold_class_{what}": value for what, value in event.balance.items()}
         parent = self._client.get_run(self.runs.parent).data.params
-        params = [*(_param(*item) for item in parent.items()), *sizes]
-        self._client.log_batch(self.runs.folds[task], params=params)
+        self._params(self.runs.folds[task], parent | own)
         self._log_dataset(self.runs.folds[task])
 
     def _child(self, task: str, event: Started) -> str:
@@ -247,7 +269,7 @@ class Recorder:
         facts["initial_loss"] = files.outcome.history[0].first_loss
         odd = odd_initial_loss(facts["initial_loss"], len(self._classes))
         if odd is not None:
-            self._client.set_tag(run, "crossfold.notice", odd)
+            self._tag(run, "crossfold.notice", odd)
         self._metrics(run, event.time, _FINAL, facts)
         pages = Pages(self.runs.experiment_id, self.runs.parent)
         epoch, pictures = (
@@ -255,7 +277,7 @@ class Recorder:
             self._draw(task, best, files),
         )
         note = fold_note(pages, run, epoch, event.scores, pictures)
-        self._client.set_tag(run, "mlflow.note.content", note)
+        self._tag(run, "mlflow.note.content", note)
         if task not in self.runs.models:
             with mlflow.start_run(run_id=run):
                 name = self._names[int(task)].replace(" ", "-")
@@ -280,11 +302,20 @@ class Recorder:
         With a stroke for a dot in their names MLflow shows them in groups (``shift/blur``).
         """
         points = [
-            Metric(name.replace(".", "/"), float(value), when, step)
+            Metric(limits.fitted(name.replace(".", "/"), limits.KEY), float(value), when, step)
             for name, value in values.items()
             if np.isfinite(value)
         ]
-        self._client.log_batch(run, metrics=points)
+        for some in limits.pieces(points, limits.METRICS_AT_ONCE):
+            self._client.log_batch(run, metrics=some)
+
+    def _params(self, run: str, values: Mapping[str, Any]) -> None:
+        every = [_param(*item) for item in values.items()]
+        for some in limits.pieces(every, limits.PARAMS_AT_ONCE):
+            self._client.log_batch(run, params=some)
+
+    def _tag(self, run: str, key: str, value: str) -> None:
+        self._client.set_tag(run, key, limits.fitted(value, limits.TAG))
 
     def _unfinished(self) -> list[str]:
         """Folds without a model; those are the ones that have not ended well."""
@@ -296,4 +327,4 @@ class Recorder:
 
 def _param(name: str, value: Any) -> Param:
     text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return Param(name, text[:6000])
+    return Param(limits.fitted(name, limits.KEY), limits.fitted(text, limits.PARAM))

@@ -5,8 +5,9 @@ shared file system is needed and a restarted driver or worker goes on from there
 imports no torch: it is there at once and stays small.
 """
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import ray
 from numpy.typing import NDArray
 
 from distributed.workspace import Workspace
+from folds.errors import reason
 from folds.files import write_whole
 from folds.training.frozen_view import View
 from folds.training.outcome import FoldOutcome
@@ -96,6 +98,7 @@ class Ledger:
         self._waiting = list(pieces)
         self._outputs: dict[Piece, Any] = {}
         self._sharing = [0.0, 0.0]
+        self._unwritten: str | None = None
         self._mend()
 
     def claim(self, lane: int) -> Claim | None:
@@ -161,17 +164,43 @@ class Ledger:
 
     def save_checkpoint(self, task: int, content: bytes) -> None:
         """Keep a checkpoint."""
-        self._space.write_checkpoint(task, content)
+        with self._writing():
+            self._space.write_checkpoint(task, content)
 
     def record(self, event: Event) -> None:
         """Add an event to the journal, with the time at which it came."""
         if _key(event) in self._keys:
             return
         event = replace(event, time=int(time.time() * 1000))
-        with self._space.events.open("a", encoding="utf-8") as file:
-            file.write(to_line(event))
+        with self._writing():
+            self._append(to_line(event))
         self._keys.add(_key(event))
         self._events.append(event)
+
+    def _append(self, line: str) -> None:
+        """Add a whole line to the journal, or nothing of it."""
+        with self._space.events.open("ab", buffering=0) as file:
+            end, content = file.tell(), line.encode()
+            try:
+                while content:
+                    content = content[file.write(content) :]
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(end)
+                raise
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Remember why the run's folder cannot be written: lanes do not wait to hear it."""
+        try:
+            yield
+        except OSError as error:
+            self._unwritten = self._unwritten or f"{self._space.folder}: {reason(error)}"
+            raise
+
+    def unwritten(self) -> str | None:
+        """Why something could not be written, if so."""
+        return self._unwritten
 
     def trouble(self, task: int, cause: str) -> None:
         """Remember why a worker is about to die."""
@@ -179,7 +208,8 @@ class Ledger:
 
     def finish(self, lane: int, task: int, outcome: FoldOutcome, bundle: dict[str, bytes]) -> None:
         """Keep a finished fold, its model as files."""
-        self._space.write_outcome(task, outcome, bundle)
+        with self._writing():
+            self._space.write_outcome(task, outcome, bundle)
         self._at.pop(lane, None)
         self._record_finished(task)
 

@@ -4,7 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 
-from folds.errors import RunError
+from folds.errors import RunError, disk_full, reason
 from tracking.events import Event, Finished
 from tracking.recorder import FoldFiles, Recorder
 
@@ -33,7 +33,7 @@ class RecorderThread:
         self._queue: queue.Queue[Event | None] = queue.Queue()
         self._closing, self._stopping = threading.Event(), threading.Event()
         self._unwritten: list[Event] = []
-        self._reason = ""
+        self._reason, self._full = "", False
         self._thread = threading.Thread(target=self._run, name="scribe", daemon=True)
         self._thread.start()
 
@@ -53,11 +53,18 @@ class RecorderThread:
         self._queue.put(None)
         self._closing.set()
         self._thread.join()
+        self.check()
         if self._unwritten:
+            count, place = len(self._unwritten), self._recorder.store.shown
             raise RunError(
-                f"{len(self._unwritten)} events could not be written to {self._recorder.store.uri} "
-                f"({self._reason}); they are kept: --resume sends them when it answers again"
+                f"{count} events could not be written to {place} ({self._reason}); they "
+                "are kept: --resume sends them when it answers again"
             )
+
+    def check(self) -> None:
+        """Raise RunError where waiting does not help: the disk is full."""
+        if self._full:
+            raise RunError(f"{self._recorder.store.shown} or its files: {self._reason}")
 
     def stop(self) -> None:
         """Write the event in hand and no more; the others stay in the journal."""
@@ -82,7 +89,9 @@ class RecorderThread:
                 self._recorder.write(event, files)
                 return True
             except Exception as error:  # MlflowException, or what the store's driver raises
-                self._reason = " ".join(str(error).split())[:160]
+                self._reason, self._full = reason(error), disk_full(error)
+            if self._full:  # each try would leave more behind
+                return False
             if not told:
                 self._notify(f"the tracker does not take events ({self._reason}); trying again")
                 told = True

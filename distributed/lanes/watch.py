@@ -132,7 +132,8 @@ class _Watch:
                 going = True
                 while going:
                     going = bool(self._to_do) and any(lane.is_alive() for lane in lanes)
-                    events = ray.get(self._ledger.events.remote(self._seen))
+                    events = self._events()
+                    recorder_thread.check()
                     recorder_thread.take(events[max(0, written - self._seen) :])
                     for event in events:
                         self._take(event, display)
@@ -145,6 +146,20 @@ class _Watch:
             self._failed += [f"a lane ended early: {lane.error}" for lane in lanes if lane.error]
             self._failed = self._failed or ["the lanes ended before all folds were trained"]
         return self._failed
+
+    def _events(self) -> list[Event]:
+        """What is new in the journal.
+
+        Raises
+        ------
+        RunError
+            The run's folder cannot be written; what was written before is whole.
+        """
+        asked = [self._ledger.events.remote(self._seen), self._ledger.unwritten.remote()]
+        events, unwritten = ray.get(asked)
+        if unwritten is not None:
+            raise RunError(unwritten)
+        return events
 
     def _take(self, event: Event, display: Display) -> None:
         """Show an event; a failure from before this start is being mended."""

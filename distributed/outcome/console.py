@@ -1,5 +1,7 @@
 """What a finished run tells: on the screen, and as the description of its run in MLflow."""
 
+import shlex
+
 from rich.console import Console
 from rich.table import Table
 
@@ -36,10 +38,11 @@ def print_summary(console: Console, summary: Summary, look: str) -> None:
     for line in _lines(summary):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     model = summary.registered
+    champion = shlex.quote(f"models:/{model.name}@champion")
     console.print(
         f"look      {look}\n"
-        f"promote   python -m tracking.promote --model-name {model.name}\n"
-        f"predict   python -m tracking.predict --model models:/{model.name}@champion "
+        f"promote   python -m tracking.promote --model-name {shlex.quote(model.name)}\n"
+        f"predict   python -m tracking.predict --model {champion} "
         "--data SOURCE --out preds.csv",
         highlight=False, soft_wrap=True, markup=False,
     )  # fmt: skip

@@ -12,9 +12,10 @@ from folds.augment.sheet import sheet
 from folds.evaluation.shift import score_corrupted
 from folds.model.bundle import ModelCard
 from tracking.figures import confusion_figure
+from tracking.limits import DESCRIPTION
 from tracking.promotion.registry import VersionNotes
 from tracking.report import write_report
-from tracking.report.card import FILE, model_card
+from tracking.report.card import FILE, description, model_card
 from tracking.summary import Summary
 
 
@@ -57,7 +58,8 @@ def _register(run: Run, chosen: Candidate, summary: Summary) -> str:
         **{f"crossfold.{name}": value for name, value in summary.digests.items()},
     }
     name = summary.registered.name
-    return run.recorder.register(folder, chosen.kind, name, VersionNotes(tags, text))
+    about = VersionNotes(tags, description(text, DESCRIPTION))
+    return run.recorder.register(folder, chosen.kind, name, about)
 
 
 def _metrics(summary: Summary) -> dict[str, float]:

@@ -108,7 +108,7 @@ def summarise(
         },
         candidates=[_candidate(run, candidate) for candidate in choice.candidates],
         mlflow=MlflowIds(
-            tracking_uri=run.recorder.store.uri,
+            tracking_uri=run.recorder.store.shown,
             experiment_id=runs.experiment_id,
             parent_run=runs.parent,
         ),

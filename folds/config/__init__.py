@@ -23,7 +23,7 @@ from folds.config.optim import OptimConfig
 from folds.config.section import Section
 from folds.config.selection import SelectBy
 from folds.config.train import TrainConfig
-from folds.errors import UserError, nearest
+from folds.errors import UserError, masked, nearest
 
 __all__ = [
     "ClusterConfig",
@@ -83,6 +83,12 @@ class Config(Section):
         """All settings by flag name (``batch_size``), without their groups."""
         groups = self.model_dump(mode="json").values()
         return {name: value for group in groups for name, value in group.items()}
+
+    def without_passwords(self) -> Self:
+        """The same, as it may be recorded and shown: the tracker's address without its login."""
+        uri = self.tracking.tracking_uri
+        public = {"tracking_uri": None if uri is None else masked(uri)}
+        return self.model_copy(update={"tracking": self.tracking.model_copy(update=public)})
 
     @classmethod
     def from_flat(cls, values: dict[str, Any]) -> Self:

@@ -6,9 +6,25 @@ checkpoints. `TrackingConfig`: MLflow's store and names, what is registered, the
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from folds.config.section import Auto, Section
+
+
+def _printable(name: str) -> str:
+    if name != name.strip() or not name.isprintable():
+        raise ValueError("must be of visible letters, without a space at either end")
+    return name
+
+
+def _model_name(name: str) -> str:
+    """A name that ``models:/NAME@ALIAS``, a folder and a filter of MLflow's can hold."""
+    if name.strip(".") == "" or set(name) & set('/:@#?%"'):
+        raise ValueError('must be a name without / : @ # ? % and ", such as cells-2')
+    return name
+
+
+Name = Annotated[str, AfterValidator(_printable)]
 
 
 class ClusterConfig(Section):
@@ -62,13 +78,17 @@ class ClusterConfig(Section):
 class TrackingConfig(Section):
     """What is remembered, and where."""
 
-    experiment: str = Field("crossfold", min_length=1, description="MLflow experiment.")
+    experiment: Name = Field(
+        "crossfold", min_length=1, max_length=256, description="MLflow experiment."
+    )
     tracking_uri: str | None = Field(
         None,
         description="MLflow store; default: MLFLOW_TRACKING_URI, or sqlite:///mlflow.db here.",
     )
-    model_name: str = Field(
-        "crossfold", pattern=r"^[^/:]+$", description="Registered model that gets a new version."
+    model_name: Annotated[Name, AfterValidator(_model_name)] = Field(
+        "crossfold",
+        max_length=200,  # the registry's 256, with room for the name of a lock
+        description="Registered model that gets a new version.",
     )
     candidate: Literal["auto", "best-fold", "ensemble", "soup", "refit"] = Field(
         "auto",

@@ -125,7 +125,7 @@ def finished_run(folder, problem, *, only=None, fold=fold_of):
         space.write_outcome(number, result.outcome, files)
     ids = {str(number): f"run{number}" for number in range(len(names))}
     runs = SimpleNamespace(parent="parent", experiment_id="1", folds=ids)
-    recorder = SimpleNamespace(runs=runs, store=SimpleNamespace(uri="sqlite:///x.db"))
+    recorder = SimpleNamespace(runs=runs, store=SimpleNamespace(shown="sqlite:///x.db"))
     console = Console(file=io.StringIO(), width=200)
     plan = Plan("cpu", 1, 1, 1, len(there), cores=1)
     run = Run(prepared, plan, Runtime.choose("cpu", "fp32"), space, recorder, console)

@@ -16,7 +16,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     # these are for a process of their own
-    monkeypatch.setattr(cluster, "set_environment", lambda address: None)
+    monkeypatch.setattr(cluster, "set_environment", lambda address: [])
     monkeypatch.setattr(cluster.Starter, "begin", lambda self: None)
     return tmp_path
 

@@ -1,9 +1,13 @@
 from pathlib import Path
 
+import pytest
+import ray
 import yaml
+from ray._private import services, utils
 
 from distributed import cluster
 from distributed.planning.plan import Resources
+from folds.errors import RunError, UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,3 +54,67 @@ def test_a_driver_that_joins_sends_the_token_that_the_machine_has(tmp_path, monk
     assert "RAY_AUTH_MODE" not in cluster.os.environ
     cluster.set_environment("10.0.0.1:6379")
     assert cluster.os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_a_long_tmpdir_is_replaced_with_a_notice(monkeypatch):
+    """A socket's name has at most 107 bytes; Ray's own takes 68 behind the folder's."""
+    long = "/tmp/" + "x" * 90
+    monkeypatch.setattr(cluster.os, "environ", {"HOME": "/tmp", "PATH": ""})
+    monkeypatch.setattr(cluster.tempfile, "gettempdir", lambda: long)
+    assert cluster.set_environment("10.0.0.1:6379") == []
+    (said,) = cluster.set_environment(None)
+    assert said == f"TMPDIR {long} is too long for the names of Ray's sockets: they are in /tmp/ray"
+    assert cluster.os.environ["RAY_TMPDIR"] == "/tmp"
+    assert cluster.set_environment(None) == []
+    session = "/ray/session_2026-11-26_02-25-24_123456_4194304/sockets/plasma_store"
+    assert cluster._LONGEST + len(session) <= 107
+
+
+def test_where_no_folder_is_short_enough_tmpdir_is_named(monkeypatch):
+    monkeypatch.setattr(cluster.os, "environ", {"HOME": "/", "PATH": ""})
+    monkeypatch.setattr(cluster.tempfile, "gettempdir", lambda: "/tmp/" + "x" * 90)
+    monkeypatch.setattr(cluster.os, "access", lambda path, mode: False)
+    with pytest.raises(UserError, match=r"TMPDIR /tmp/x*: too long .* set RAY_TMPDIR"):
+        cluster.set_environment(None)
+
+
+def test_auto_is_the_cluster_of_ray_start_and_no_private_one(monkeypatch):
+    monkeypatch.setattr(services, "find_gcs_addresses", lambda: ["10.0.0.2:5"])
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda folder: "10.0.0.1:6379")
+    assert cluster._found() == "10.0.0.1:6379"
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda folder: None)
+    with pytest.raises(UserError, match=r"began none on this machine; .*HOST:PORT: 10.0.0.2:5\)"):
+        cluster._found()
+
+
+@pytest.mark.parametrize("left", [None, "127.0.0.1:9"])
+def test_auto_without_a_cluster_is_refused_at_once(monkeypatch, left):
+    """Also where the file of a cluster that is gone was left over."""
+    monkeypatch.setattr(services, "find_gcs_addresses", lambda: [])
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda folder: left)
+    starter = cluster.Starter("auto", verbose=False)
+    with pytest.raises(UserError, match=r"--address auto: no Ray cluster answers \(.*leave the"):
+        starter.begin()
+
+
+def test_a_home_that_cannot_be_written_to_is_told_and_done_without(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster.os, "environ", {"HOME": str(tmp_path / "none"), "PATH": ""})
+    told = cluster.set_environment(None)
+    home = tmp_path / "none"
+    assert told == [f"HOME {home} cannot be written to: nothing is kept there for later runs"]
+    assert {"RAY_AUTH_TOKEN", "MPLCONFIGDIR"} <= set(cluster.os.environ)
+
+
+def test_a_local_ray_that_does_not_start_is_one_line(monkeypatch):
+    def init(**options):
+        raise OSError("AF_UNIX path length")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(RunError, match=r"Ray does not start on this machine \(AF_UNIX"):
+        cluster.start(None, Resources(2, 0, (2,)), verbose=False)
+
+
+def test_what_ray_lists_of_a_driver_has_no_password(local_ray, monkeypatch):
+    monkeypatch.setattr(cluster.sys, "argv", ["cv", "--tracking-uri", "http://alice:pw@host:5"])
+    assert utils.get_entrypoint_name() == "cv --tracking-uri http://host:5"

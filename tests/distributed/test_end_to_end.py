@@ -15,6 +15,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 from folds.model.bundle import Predictor
+from tracking.limits import DESCRIPTION
+from tracking.report.card import description
 from tracking.store import connect
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "summary.schema.json"
@@ -136,7 +138,7 @@ def test_the_version_says_where_it_is_from(done, client, summary):
         }.items()
     )
     card = bundle_of(done[0], version.source.rsplit("/", 1)[-1]) / "MODEL_CARD.md"
-    assert card.read_text() == version.description
+    assert description(card.read_text(), DESCRIPTION) == version.description
     assert "lab2" in version.description
     assert f"{summary['oof']['macro_f1']:.3f}" in version.description
     registered = summary["registered"]

@@ -1,19 +1,13 @@
 """A finished run in MLflow's own pages, as somebody sees it in a browser."""
 
-import contextlib
 import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.distributed.test_end_to_end import environment
+from tests.servers import mlflow_server
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="no playwright: pip install playwright"
@@ -24,7 +18,6 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 MODE = "workflowType=machine_learning"
 PATIENCE_MS = 60_000
 
@@ -32,38 +25,8 @@ PATIENCE_MS = 60_000
 @pytest.fixture(scope="module")
 def server(done, tmp_path_factory):
     """The address of `mlflow server` on the run's database."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("server")
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--backend-store-uri", f"sqlite:///{done[0]}/mlflow.db",
-    ]  # fmt: skip
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # MLflow calls uvicorn
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment() | QUIET | {"PATH": path}, stdout=log,
-            stderr=log, start_new_session=True,
-        )  # fmt: skip
-    try:
-        while not _answers(f"http://127.0.0.1:{port}/health"):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=0.2)
-                pytest.fail((folder / "log").read_text())
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
-
-
-def _answers(address):
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
+    with mlflow_server(tmp_path_factory.mktemp("server"), f"sqlite:///{done[0]}/mlflow.db") as uri:
+        yield uri
 
 
 @pytest.fixture(scope="module")

@@ -248,3 +248,39 @@ class _FailsOnce:
             self._name = ""
             raise ConnectionError(name)
         return getattr(self._client, name)
+
+
+def test_a_place_that_takes_no_files_ends_the_run_before_it_begins(store, tmp_path):
+    (tmp_path / "blocked").write_text("a file where a folder should be")
+    mlflow.create_experiment("cells", (tmp_path / "blocked" / "files").as_uri())
+    with pytest.raises(UserError, match=r"cells: its files cannot be written to file:"):
+        recorder_in(store, tmp_path)
+    assert not (tmp_path / "memory.json").exists()
+    experiment = mlflow.get_experiment_by_name("cells")
+    assert mlflow.MlflowClient().search_runs([experiment.experiment_id]) == []
+
+
+def test_an_experiment_that_another_run_makes_meanwhile_is_taken(store, tmp_path, monkeypatch):
+    found = mlflow.MlflowClient.get_experiment_by_name
+    made = mlflow.create_experiment("cells", store.artifact_root)
+    before = [None]  # what is known at first
+
+    def look(self, name):
+        return before.pop() if before else found(self, name)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "get_experiment_by_name", look)
+    assert recorder_in(store, tmp_path).runs.experiment_id == made
+
+
+def test_values_that_the_database_does_not_take_are_shortened(store, tmp_path):
+    names = ["fold 1"]
+    recorder = Recorder(store, tmp_path / "memory.json", class_names=["a", "b"], names=names)
+    tags = {"crossfold.dataset": "d" * 9000, "crossfold.data_digest": "12ab" * 20, "x": "y" * 9000}
+    recorder.open("cells", "run" * 100, {f"p{n}": "v" * 9000 for n in range(150)}, tags)
+    run = mlflow.get_run(recorder.runs.parent)
+    assert len(run.data.params) == 150
+    assert {len(value) for value in run.data.params.values()} == {6000}
+    assert len(run.data.tags["x"]) == 8000
+    assert len(run.info.run_name) == 250
+    (data,) = (one.dataset for one in run.inputs.dataset_inputs)
+    assert (len(data.name), len(data.digest)) == (500, 36)

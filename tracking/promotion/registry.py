@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from folds.errors import RunError, UserError, nearest
+from tracking import limits
 from tracking.promotion.lock import PREFIX, locked
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
@@ -30,7 +31,7 @@ class VersionNotes:
     ----------
     tags : dict of str to str
     text : str
-        Markdown.
+        Markdown; the database takes `limits.DESCRIPTION` characters.
     """
 
     tags: dict[str, str]
@@ -54,8 +55,8 @@ def register(model_id: str, name: str, about: VersionNotes) -> str:
             name,
             f"models:/{model_id}",
             model.source_run_id,
-            tags=about.tags,
-            description=about.text,
+            tags=limits.tags(about.tags, limits.VERSION_TAG),
+            description=limits.fitted(about.text, limits.DESCRIPTION),
             model_id=model_id,
         ).version
     )
@@ -82,13 +83,15 @@ def contenders(name: str, version: str | None = None) -> tuple[ModelVersion, Mod
     chosen, champion = version or aliases.get(CANDIDATE), aliases.get(CHAMPION)
     if chosen is None:
         raise UserError(f"--model-name {name}: has no candidate; name a version with --version")
-    versions = {str(v.version): v for v in MlflowClient().search_model_versions(f"name='{name}'")}
-    if chosen not in versions:
-        known = ", ".join(sorted(versions, key=int)) or "none"
-        raise UserError(f"--version {chosen}: {name} has no such version; it has {known}")
+    client = MlflowClient()
+    try:
+        found = client.get_model_version(name, chosen)
+    except mlflow.MlflowException:
+        known = ", ".join(sorted(_versions(name), key=int)) or "none"
+        raise UserError(f"--version {chosen}: {name} has no such version; it has {known}") from None
     if champion == chosen:
         raise UserError(f"--version {chosen}: is the champion of {name} already")
-    return versions[chosen], None if champion is None else versions[champion]
+    return found, None if champion is None else client.get_model_version(name, champion)
 
 
 def promote(
@@ -152,6 +155,13 @@ def _check_champion(name: str, expected: str | None, why: str) -> None:
     if now != expected:
         what = "the champion was removed" if now is None else f"version {now} was promoted"
         raise RunError(f"{what} meanwhile; run the command again {why}")
+
+
+def _versions(name: str) -> list[str]:
+    """Numbers of all versions; MLflow's filters know no escape for a quote."""
+    quote = '"' if "'" in name else "'"
+    found = MlflowClient().search_model_versions(f"name={quote}{name}{quote}")
+    return [str(version.version) for version in found]
 
 
 def _aliases(name: str) -> dict[str, str]:

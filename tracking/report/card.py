@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import jinja2
 from markupsafe import Markup
@@ -14,6 +15,11 @@ from tracking.summary import Estimate, Summary
 
 FILE = "MODEL_CARD.md"
 FEW = 30  # images of a class, below which its scores say little
+_LINE, _ROWS = 300, 14  # letters of a line and rows of a table in a description
+_IMPORTANT = (
+    "", "Intended use and limits", "Scores", "Calibration", "How to use it", "Candidates", "Data",
+    "Corrupted images", "Licence", "How it came about",
+)  # fmt: skip
 _NAMES = {**TITLES, "ece": "calibration error (ECE)"}
 _KINDS = {
     "best-fold": "the model of one fold, the one that scored best",
@@ -50,7 +56,7 @@ def model_card(summary: Summary, bundle: ModelCard) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"estimate": _estimate, "json": _json}
+    environment.filters |= {"estimate": _estimate, "json": _json, "shell": _shell}
     counts = summary.class_images or {}
     cases = summary.oof_shift.cases if summary.oof_shift is not None else ()
     return environment.get_template("card.md.j2").render(
@@ -60,6 +66,55 @@ def model_card(summary: Summary, bundle: ModelCard) -> str:
         worst=min(cases, key=lambda case: case.accuracy, default=None),
         names=_NAMES, kinds=_KINDS, few=FEW,
     )  # fmt: skip
+
+
+def description(card: str, most: int) -> str:
+    """The most important parts of a card, as the description of a version in the registry.
+
+    Parameters
+    ----------
+    card : str
+        See `model_card`.
+    most : int
+        Characters; as many parts as fit, in the card's order.
+
+    Notes
+    -----
+    Never longer than `most`, whatever the number of classes: long lists and tables are cut, and
+    parts left out from the least important on. The last line says where the whole card is.
+    """
+    end = f"\n\nThe whole card is {FILE} among the files of the model."
+    head, *rest = re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.S).split("\n## ")
+    parts = {"": _short(head.strip())} | {
+        part.partition("\n")[0]: f"\n\n## {_short(part.strip())}" for part in rest
+    }
+    kept: set[str] = set()
+    for name in sorted(parts, key=_rank):
+        if sum(len(parts[one]) for one in (*kept, name)) + len(end) <= most:
+            kept.add(name)
+    return "".join(text for name, text in parts.items() if name in kept) + end
+
+
+def _rank(part: str) -> int:
+    return _IMPORTANT.index(part) if part in _IMPORTANT else len(_IMPORTANT)
+
+
+def _short(part: str) -> str:
+    """A part of a card with its long lines and long tables cut."""
+    lines, rows = [], 0
+    for line in part.splitlines():
+        rows = rows + 1 if line.startswith("|") else 0
+        if rows <= _ROWS:
+            lines.append(line if len(line) <= _LINE else _cut(line))
+        elif rows == _ROWS + 1:
+            lines.append("| ... |")
+    return "\n".join(lines)
+
+
+def _cut(line: str) -> str:
+    """The beginning of a line, up to the end of a word."""
+    start = line[:_LINE].rpartition(" ")[0].rstrip(", ")
+    return f"{start} ... |" if line.startswith("|") else f"{start} ..."
 
 
 def _plain(value: object) -> object:
@@ -73,6 +128,11 @@ def _plain(value: object) -> object:
 def _json(value: object) -> Markup:
     """A value on one line of YAML or of code."""
     return Markup(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _shell(value: str) -> Markup:
+    """A word of a command line."""
+    return Markup(shlex.quote(value))
 
 
 def _estimate(score: Estimate | float | None) -> str:

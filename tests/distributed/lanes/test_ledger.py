@@ -140,3 +140,16 @@ def test_the_first_worker_to_complain_names_the_cause(folder):
     book.trouble(0, "connection closed by peer")
     book.claim(0)
     assert "OutOfMemoryError" in book.events(0)[0].cause
+
+
+def test_a_folder_that_takes_no_more_is_told_and_the_journal_stays_whole(folder):
+    book = ledger(folder)
+    book.record(EpochEnded(task=0, report=report()))
+    (folder / "events.jsonl").rename(folder / "kept")
+    (folder / "events.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        book.record(EpochEnded(task=0, report=report(1)))
+    assert book.unwritten() == f"{folder}: [Errno 28] No space left on device"
+    (folder / "kept").replace(folder / "events.jsonl")
+    book.record(EpochEnded(task=0, report=report(1)))  # nobody took it for written
+    assert [event.report.epoch for event in read_journal(folder / "events.jsonl")] == [0, 1]

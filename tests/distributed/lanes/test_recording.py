@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 
 from distributed.lanes import recording
@@ -10,7 +12,7 @@ class Recorder:
 
     def __init__(self, failures):
         self.failures, self.written = failures, []
-        self.store = type("Store", (), {"uri": "http://127.0.0.1:1"})()
+        self.store = type("Store", (), {"shown": "http://127.0.0.1:1"})()
 
     def write(self, event, files):
         if self.failures:
@@ -57,3 +59,20 @@ def test_stopping_writes_no_more_and_waits_for_nothing():
     recorder.failures = 0
     pen.take(events(3))
     assert recorder.written == []
+
+
+def test_a_full_disk_is_not_tried_again():
+    recorder = Recorder(failures=10**9)
+    told = []
+
+    def write(event, files):
+        recorder.failures -= 1
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    recorder.write = write
+    pen = recording.RecorderThread(recorder, lambda task: None, told.append)
+    pen.take(events(3))
+    with pytest.raises(RunError, match="No space left on device"):
+        pen.close()
+    assert recorder.failures == 10**9 - 1
+    assert told == []

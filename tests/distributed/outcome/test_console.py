@@ -119,6 +119,6 @@ def test_names_are_not_taken_for_markup(everything):
     name = "[bold]cells[/bold] [link=x]"
     model = summary.registered.model_copy(update={"name": name})
     text = screen(summary.model_copy(update={"registered": model}))
-    assert line(text, "promote") == f"promote   python -m tracking.promote --model-name {name}"
+    assert line(text, "promote") == f"promote   python -m tracking.promote --model-name '{name}'"
     assert name in line(text, "model")
     assert name in line(text, "predict")

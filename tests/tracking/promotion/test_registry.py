@@ -97,3 +97,13 @@ def test_no_lock_stays_and_none_is_proposed(three_versions):
     with pytest.raises(UserError, match=r"there are: cells$"), locked("cells"):
         registry.contenders("zzzzzz")
     assert [model.name for model in three_versions.search_registered_models()] == ["cells"]
+
+
+def test_a_name_with_a_quote_is_promoted(store):
+    client = mlflow.MlflowClient()
+    client.create_registered_model("o'brien")
+    client.create_model_version("o'brien", "s3://nowhere/1")
+    candidate, champion = registry.contenders("o'brien", "1")
+    assert (str(candidate.version), champion) == ("1", None)
+    with pytest.raises(UserError, match=r"--version 7: o'brien has no such version; it has 1"):
+        registry.contenders("o'brien", "7")

@@ -7,7 +7,8 @@ import yaml
 from folds.model.bundle import ModelCard
 from folds.model.licence import licence_of
 from tests.tracking.report.planted import UNKNOWN, near, scores, shift, told
-from tracking.report.card import model_card
+from tracking.limits import DESCRIPTION
+from tracking.report.card import FILE, description, model_card
 from tracking.summary import CandidateSummary, ScoredOn
 
 NAMES = ("basophil", "eosinophil")
@@ -116,3 +117,23 @@ def test_each_kind_is_explained(kind):
     text = model_card(plain(registered=registered), BUNDLE)
     assert f"# cells: {kind}" in text
     assert ("has seen\n  the images of all folds" in text) == (kind != "best-fold")
+
+
+@pytest.mark.parametrize("letters", [6, 300])
+@pytest.mark.parametrize("classes", [2, 40, 1000])
+def test_the_description_fits_and_says_where_the_whole_card_is(classes, letters):
+    names = tuple(f"class_{number} ".ljust(letters, "x").strip() for number in range(classes))
+    run = told(names, class_images=dict.fromkeys(names, 5), weights="hub:test_resnet")
+    card = model_card(run, replace(BUNDLE, class_names=names))
+    text = description(card, DESCRIPTION)
+    assert 1000 < len(text) <= DESCRIPTION
+    assert text.startswith("# ")
+    assert text.endswith(f"The whole card is {FILE} among the files of the model.")
+    for part in ("## Intended use", "## Scores", "| accuracy |"):
+        assert part in text
+    assert all(line.endswith("|") for line in text.splitlines() if line.startswith("|"))
+
+
+def test_the_command_in_it_can_be_pasted_whatever_the_name():
+    run = plain(registered=told().registered.model_copy(update={"name": "o'brien $x"}))
+    assert "serve -m 'models:/o'\"'\"'brien $x@champion' --env" in model_card(run, BUNDLE)
