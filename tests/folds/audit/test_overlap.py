@@ -28,7 +28,7 @@ def class_folders(root, images, rows, *, change=lambda image: image):
 
 def told(config, externals, *, largest=96):
     images = load(config, seed=0, largest=largest)
-    loaded = load_externals(externals, images.class_names, config, largest=largest)
+    loaded = load_externals(externals, images.class_names, config, size=largest)
     return looked_at(images, loaded, config)
 
 

@@ -123,7 +123,7 @@ class TestAugmentedValidation:
         problem, plain = make_problem(val_augment="strong"), make_problem()
         found, other = (fit_fold(p, 0, 0, runtime=CPU) for p in (problem, plain))
         assert np.array_equal(found.probabilities, other.probabilities)
-        assert found.best_epoch == other.best_epoch
+        assert found.best.epoch == other.best.epoch
         assert not np.allclose(found.other_views["augmented"], found.probabilities, atol=1e-4)
         labels = problem.images.labels[found.rows]
         augmented = found.other_views["augmented"]

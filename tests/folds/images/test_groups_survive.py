@@ -49,7 +49,7 @@ def test_in_a_cleaned_file(tmp_path_factory, groups, left_out):
     kept = np.array([row for row in range(COUNT) if row not in left_out])
     expected = told(images.take(kept))
     assert told(load(DataConfig(data=str(path)), seed=0, largest=8)) == expected
-    source = NpzSource(path, 8, None, 0)
+    source = NpzSource(path, 8, True, None, 0)
     assert told(source.decode_to(path.with_name("pixels.npy"))) == expected
 
 

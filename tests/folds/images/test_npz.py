@@ -70,7 +70,7 @@ class TestAn2dl:
         ids = np.array(["p1/a", "p1/b", "p2/a", "p2/b", "p3/a", "p3/b"])
         images = read(images=PIXELS, labels=LABELS, ids=ids)
         assert images.ids.tolist() == images.groups.tolist() == ids.tolist()
-        assert load_unlabelled(str(tmp_path / "set.npz"), size=8)[1].tolist() == ids.tolist()
+        assert load_unlabelled(str(tmp_path / "set.npz"), size=8).ids.tolist() == ids.tolist()
         assert (
             read(images=PIXELS, labels=LABELS, ids=ids.astype(bytes)).ids.tolist() == ids.tolist()
         )

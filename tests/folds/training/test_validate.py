@@ -128,7 +128,7 @@ class TestExternal:
         sources, classes = {"lab2": str(tmp_path / "there.npz")}, ("0", "1")
         for pattern, groups in ((r"(patient\d)_", 2), (r"(patient1)_", 7), (r"(slide\d)", 12)):
             config = DataConfig(group_regex=pattern)
-            (found,) = load_externals(sources, classes, config, largest=32)
+            (found,) = load_externals(sources, classes, config, size=32)
             assert len(set(found.images.groups)) == groups
             told = f"names no group in {[0, 6, 12][groups // 6]} of 12 ids"
             assert [told in notice for notice in found.images.notices] == [True] * (groups > 2)
