@@ -181,7 +181,7 @@ def test_one_parent_and_one_child_a_fold_are_finished(done, client, summary):
     above = {file.path for file in client.list_artifacts(parents[0].info.run_id)}
     assert above == {
         "augmentation.png", "audit.csv", "confusion.png", "external-lab2.npz", "oof.npz",
-        "report.html", "shift.npz", "splits.json", "summary.json",
+        "report.html", "settings.json", "shift.npz", "splits.json", "summary.json",
     }  # fmt: skip
 
 

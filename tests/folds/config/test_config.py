@@ -66,7 +66,7 @@ class TestFromFlat:
             ("folds", 2.5, "integer"),
             ("augment", "rotat", "no policy or operation 'rotat'; nearest: rotate"),
             ("augment", "", "must be a policy"),
-            ("model_name", "a/b", "match pattern"),
+            ("model_name", "a/b", "a name without / :"),
             ("max_failures", "many", "valid integer"),
             ("stages", [], "at least 1 item"),
             ("stages", ["0.5:3"], "SHARE:EPOCHS:LEARNING_RATE"),
