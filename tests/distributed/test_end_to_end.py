@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from folds.evaluation.calibration import served
 from folds.model.bundle import Predictor
 from tracking.limits import DESCRIPTION
 from tracking.report.card import description
@@ -93,8 +94,10 @@ def test_external_images_are_scored_by_each_fold_and_by_all(done, summary):
     assert {len(found[name]) for name in ("ids", "labels", "groups")} == {60}
     assert found["candidates"].tolist() == ["best-fold", "ensemble"]
     each = dict(zip(found["candidates"], found["candidate_probabilities"], strict=True))
-    np.testing.assert_allclose(each["ensemble"], probabilities.mean(axis=0), atol=1e-7)
-    assert any(np.array_equal(each["best-fold"], fold) for fold in probabilities)
+    temperature = summary["calibration"]["temperature"]
+    np.testing.assert_allclose(each["ensemble"], served(probabilities, temperature), atol=1e-7)
+    alone = [served([fold], temperature) for fold in probabilities]
+    assert any(np.array_equal(each["best-fold"], fold) for fold in alone)
     for kind, said in each.items():
         right = (said.argmax(axis=1) == labels).mean()
         scores = summary["external"]["lab2"]["models"][kind]

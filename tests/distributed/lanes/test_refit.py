@@ -12,7 +12,7 @@ REFIT = 3  # after the folds 0 to 2
 
 @pytest.fixture(scope="module")
 def problem():
-    return problem_of(folds=3, refit=True)
+    return problem_of(folds=3, refit=True, choose_epoch="best")
 
 
 @pytest.fixture
