@@ -6,11 +6,15 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from folds.config import Config
 from folds.images import ImageSet
 from folds.splits.make import make_splits
 from folds.training.problem import Problem
+
+settings.register_profile("crossfold", deadline=None)  # no test is judged by a clock
+settings.load_profile("crossfold")
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 

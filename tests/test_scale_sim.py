@@ -20,7 +20,6 @@ RATES = scale_sim.CPU_WORKER
     batch_norm=st.booleans(),
     images=st.integers(20, 100_000),
 )
-@settings(deadline=None)
 def test_in_perfect_weather_a_run_ends_when_the_cost_model_says(devices, tasks, batch_norm, images):
     plan = scale_sim.plan_of(devices, tasks, batch_norm=batch_norm)
     work = scale_sim.work_of(images, tasks)
@@ -30,7 +29,6 @@ def test_in_perfect_weather_a_run_ends_when_the_cost_model_says(devices, tasks, 
 
 
 @given(cores=st.integers(1, 12), tasks=st.integers(1, 20))
-@settings(deadline=None)
 def test_the_idle_cores_of_a_last_round_are_used(cores, tasks):
     plan, work = make_plan(Resources(cores, 0, (cores,)), tasks), scale_sim.work_of(2000, tasks)
     expected = estimate(plan, work, RATES)

@@ -134,6 +134,10 @@ class ScoredOn(_Part):
 
     images: int
     models: dict[str, Scores] = Field(description="Of each candidate, by its kind.")
+    intervals: dict[str, dict[str, Estimate]] = Field(
+        default_factory=dict,
+        description="The same with 95% intervals, by a bootstrap over groups; older files lack it.",
+    )
 
 
 class ClassSummary(_Part):
@@ -150,9 +154,17 @@ class ClassSummary(_Part):
 class Calibration(_Part):
     """What a temperature makes of the probabilities."""
 
-    temperature: float = Field(description="Of the registered model, by all predictions.")
+    temperature: float = Field(description="Of the registered model.")
+    fitted_on: Literal["out-of-fold", "holdout"] = Field(
+        "out-of-fold", description="Which predictions that temperature fits."
+    )
+    before: dict[str, Estimate] = Field(
+        default_factory=dict,
+        description="Out of fold in the view that the registered model has (--tta), without "
+        "temperature; older files lack it.",
+    )
     scores: dict[str, Estimate] = Field(
-        description="Out of fold: each fold's with the temperature that the others give."
+        description="The same, each fold's with the temperature that the others give."
     )
 
 

@@ -23,11 +23,11 @@ class Assessment:
     support : ndarray of int64, shape (C,)
         Predictions whose true class each class is.
     temperature : float
-        Of the registered model.
+        Of all out-of-fold predictions.
     calibrated : ndarray of float32, shape (M, C)
         Out-of-fold probabilities, each fold's with the temperature that the others give.
-    after : Intervals
-        Of those.
+    before, after : Intervals
+        Out of fold in the view that the registered model has, without and with temperature.
     shift : dict of str to Interval
         shift.accuracy and shift.macro_f1; empty without ``--shift``.
     best, last, crossfit : float
@@ -39,6 +39,7 @@ class Assessment:
     support: Ints
     temperature: float
     calibrated: Floats
+    before: Intervals
     after: Intervals
     shift: dict[str, Interval]
     best: float
@@ -56,15 +57,18 @@ def assess(images: ImageSet, pooled: Pooled, results: Results) -> Assessment:
     """
     oof = pooled.oof
     calibrated, temperature = out_of_fold_temperature(
-        oof.labels, pooled.served, oof.folds, pooled.ids
+        oof.labels, [pooled.served], oof.folds, pooled.ids
     )
+    plain = intervals(oof)
+    same_view = pooled.served is oof.probabilities
     epochs = crossfitted(results)
     crossfit = [result.history[e].score for result, e in zip(results, epochs, strict=True)]
     return Assessment(
-        oof=intervals(oof),
+        oof=plain,
         support=np.bincount(oof.labels, minlength=len(images.class_names)),
         temperature=temperature,
         calibrated=calibrated,
+        before=plain if same_view else intervals(replace(oof, probabilities=pooled.served)),
         after=intervals(replace(oof, probabilities=calibrated)),
         shift=_shift(images, pooled),
         best=float(np.mean([result.best.score for result in results])),

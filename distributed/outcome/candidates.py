@@ -3,18 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
 
 from distributed.outcome.pooling import Pooled, Results
 from distributed.outcome.soup import Soup, make_soup
 from distributed.run import Run
 from folds.arrays import Floats
 from folds.config.selection import SelectBy
-from folds.evaluation.calibration import served
+from folds.evaluation.calibration import out_of_fold_temperature, served
 from folds.evaluation.metrics import scores
 from folds.model.bundle import ensemble, with_temperature, write_bundle
 from folds.training.validate import external_scores
 
 _OOF = "each image by the one model that had not seen it"
+_ENOUGH = 200  # images of a hold-out that may fit a temperature
+_PARTS = 5  # of a hold-out, each tempered by what fits the others
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,11 @@ class Candidate:
     external : dict of str to ndarray of float32, shape (E, C)
         Probabilities of external images, as the model will give them: tempered.
     holdout : ndarray of float32, shape (H, C), optional
-        The same of the test part.
+        The same of the test part; where that fits the temperature, each fifth of it with what fits
+        the others.
     temperature : float
+    fitted_on : str
+        out-of-fold or holdout: which predictions the temperature fits.
     """
 
     kind: str
@@ -45,6 +53,7 @@ class Candidate:
     external: dict[str, Floats]
     holdout: Floats | None
     temperature: float
+    fitted_on: Literal["out-of-fold", "holdout"]
 
     def write(self, target: Path) -> None:
         """Write it as one bundle."""
@@ -86,7 +95,7 @@ def choose(
     pooled_shift : dict of str to float
         Pooled scores under corruptions, by the names of ``--select-by``.
     temperature : float
-        Of every member, whatever is chosen.
+        Of all out-of-fold predictions: of every candidate, unless a hold-out fits its own.
 
     Notes
     -----
@@ -186,9 +195,25 @@ class _CandidateMaker:
         holdout: list[Floats],
     ) -> Candidate:
         """A candidate, judged on images that no fold has seen by what it will answer for them."""
-        answers = {name: served(members, self.temperature) for name, members in external.items()}
+        own, temperature = self._tempered(holdout)
+        answers = {name: served(members, temperature) for name, members in external.items()}
         for other in self.run.prepared.problem.externals:
             measured = measured | external_scores(other, answers[other.name])
-        there = self.pooled.holdout is not None  # or else an array of no rows
-        own = served(holdout, self.temperature) if there else None
-        return Candidate(kind, folders, measured, evidence, answers, own, self.temperature)
+        fitted_on: Literal["out-of-fold", "holdout"] = "holdout" if self._enough else "out-of-fold"
+        return Candidate(kind, folders, measured, evidence, answers, own, temperature, fitted_on)
+
+    @property
+    def _enough(self) -> bool:
+        """Whether there is a hold-out, and of enough images to fit a temperature."""
+        unseen = self.pooled.holdout
+        return unseen is not None and len(unseen.labels) >= _ENOUGH
+
+    def _tempered(self, members: list[Floats]) -> tuple[Floats | None, float]:
+        """A candidate's answers for the hold-out, if there is one, and its temperature."""
+        unseen = self.pooled.holdout
+        if unseen is None:  # then a member's predictions of it have no rows
+            return None, self.temperature
+        if not self._enough:
+            return served(members, self.temperature), self.temperature
+        part = np.unique(unseen.groups, return_inverse=True)[1] % _PARTS
+        return out_of_fold_temperature(unseen.labels, members, part, unseen.ids)

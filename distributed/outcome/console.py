@@ -67,10 +67,11 @@ def markdown(summary: Summary) -> str:
 def _lines(summary: Summary) -> list[str]:
     """Calibration, corruptions, other images, the model: a line each, for screen and MLflow."""
     calibration = summary.calibration
-    raw, mended = summary.oof.ece, calibration.scores["ece"].value
+    raw, mended = (part["ece"].value for part in (calibration.before, calibration.scores))
+    fitted = ", that of the hold-out" if calibration.fitted_on == "holdout" else ""
     lines = [
-        f"trust     calibration error {raw:.3f}, {mended:.3f} at temperature "
-        f"{calibration.temperature:.2f}",
+        f"trust     calibration error {raw:.3f}, {mended:.3f} with temperature; the model's is "
+        f"{calibration.temperature:.2f}{fitted}",
         f"epochs    {epoch_words(summary)}",
     ]
     if (shift := summary.oof_shift) is not None:
@@ -91,8 +92,11 @@ def _lines(summary: Summary) -> list[str]:
 
 
 def _tested(scored: ScoredOn) -> str:
-    each = (f"{scores.accuracy:.3f} {kind}" for kind, scores in scored.models.items())
-    return f"{scored.images} images: accuracy {', '.join(each)}"
+    each = (
+        f"{scores.accuracy:.3f} ({_ends(scored.intervals[kind]['accuracy'])}) {kind}"
+        for kind, scores in scored.models.items()
+    )
+    return f"{scored.images} images: accuracy (95% interval) {', '.join(each)}"
 
 
 def _other_views(summary: Summary) -> list[tuple[str, Scores]]:

@@ -50,21 +50,17 @@ def write_files(
     text = json.dumps(summary.model_dump(mode="json"), indent=2)
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     problem.splits.write(folder / "splits.json")
-    groups = {other.name: other.images.groups for other in problem.externals}
     arrays: dict[str, dict[str, Any]] = {"oof": oof_arrays(pooled)}
     if pooled.shift.cases:
         arrays["shift"] = shift_arrays(run.prepared, pooled.shift)
     if pooled.holdout is not None:
-        rows = problem.splits.holdout(problem.images.ids)
         answers = {c.kind: c.holdout for c in candidates if c.holdout is not None}
         arrays["holdout"] = asdict(pooled.holdout) | {
-            "groups": problem.images.groups[rows],
             "candidates": np.array(list(answers)),
             "candidate_probabilities": np.stack(list(answers.values())),
         }
     for name, unseen in pooled.external.items():
         arrays[f"external-{name}"] = asdict(unseen) | {
-            "groups": groups[name],
             "candidates": np.array([candidate.kind for candidate in candidates]),
             "candidate_probabilities": np.stack([c.external[name] for c in candidates]),
         }

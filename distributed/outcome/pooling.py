@@ -98,6 +98,7 @@ def pool(prepared: Prepared, results: Results) -> Pooled:
     external = {
         other.name: UnseenPredictions(
             other.images.ids,
+            other.images.groups,
             other.images.labels,
             np.stack([result.external[other.name] for result in results]),
         )
@@ -152,7 +153,9 @@ def _holdout(prepared: Prepared, results: Results) -> UnseenPredictions | None:
     if not len(rows):
         return None
     probabilities = np.stack([result.holdout for result in results])
-    return UnseenPredictions(images.ids[rows], images.labels[rows], probabilities)
+    return UnseenPredictions(
+        images.ids[rows], images.groups[rows], images.labels[rows], probabilities
+    )
 
 
 def oof_arrays(pooled: Pooled) -> dict[str, NDArray[Any]]:

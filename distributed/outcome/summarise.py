@@ -14,8 +14,9 @@ from distributed.outcome.pooling import Pooled, Results
 from distributed.run import Run
 from folds.arrays import Floats, Ints
 from folds.config.scores import SCORES
-from folds.evaluation.intervals import Interval
+from folds.evaluation.intervals import Interval, intervals
 from folds.evaluation.metrics import macro_f1, scores
+from folds.evaluation.predictions import Predictions, UnseenPredictions
 from folds.evaluation.shift import ShiftScores
 from folds.training.outcome import EpochReport, FoldOutcome
 from tracking.summary import (
@@ -86,7 +87,10 @@ def summarise(
         oof_intervals=_estimates(assessment.oof.pooled),
         classes=_classes(images.class_names, assessment),
         calibration=Calibration(
-            temperature=assessment.temperature, scores=_estimates(assessment.after.pooled)
+            temperature=choice.chosen.temperature,
+            fitted_on=choice.chosen.fitted_on,
+            before=_estimates(assessment.before.pooled),
+            scores=_estimates(assessment.after.pooled),
         ),
         epoch_choice=EpochChoice(
             rule=run.config.evaluation.choose_epoch,
@@ -103,7 +107,7 @@ def summarise(
         else _shift(images.labels[pooled.shift.rows], pooled, shift, assessment.shift),
         holdout=_holdout(pooled, choice),
         external={
-            name: _scored(unseen.labels, {c.kind: c.external[name] for c in choice.candidates})
+            name: _scored(unseen, {c.kind: c.external[name] for c in choice.candidates})
             for name, unseen in pooled.external.items()
         },
         candidates=[_candidate(run, candidate) for candidate in choice.candidates],
@@ -145,8 +149,8 @@ def _fold(run: Run, task: int, result: FoldOutcome) -> FoldSummary:
     )
 
 
-def _estimates(intervals: Mapping[str, Interval]) -> dict[str, Estimate]:
-    return {name: Estimate.of(interval) for name, interval in intervals.items()}
+def _estimates(by_name: Mapping[str, Interval]) -> dict[str, Estimate]:
+    return {name: Estimate.of(interval) for name, interval in by_name.items()}
 
 
 def _speed(history: Sequence[EpochReport], stages: int) -> dict[str, Any]:
@@ -168,8 +172,8 @@ def _classes(names: tuple[str, ...], assessment: Assessment) -> list[ClassSummar
             name=name,
             images=int(assessment.support[label]),
             **{
-                score: Estimate.of(intervals[label])
-                for score, intervals in assessment.oof.per_class.items()
+                score: Estimate.of(of_each[label])
+                for score, of_each in assessment.oof.per_class.items()
             },
         )
         for label, name in enumerate(names)
@@ -177,7 +181,7 @@ def _classes(names: tuple[str, ...], assessment: Assessment) -> list[ClassSummar
 
 
 def _shift(
-    labels: Ints, pooled: Pooled, shift: ShiftScores, intervals: Mapping[str, Interval]
+    labels: Ints, pooled: Pooled, shift: ShiftScores, around: Mapping[str, Interval]
 ) -> ShiftSummary:
     """Scores of the corrupted images, whose true classes are the labels (S,)."""
     clean = pooled.shift.clean
@@ -187,7 +191,7 @@ def _shift(
         macro_f1=shift.mean_macro_f1,
         worst=shift.worst,
         worst_macro_f1=shift.macro_f1s[shift.worst],
-        intervals=_estimates(intervals),
+        intervals=_estimates(around),
         clean=CleanScores(
             accuracy=float((clean == labels).mean()), macro_f1=macro_f1(labels, clean)
         ),
@@ -201,16 +205,21 @@ def _shift(
     )  # fmt: skip
 
 
-def _scored(labels: Ints, models: Mapping[str, Floats]) -> ScoredOn:
-    each = {kind: Scores.of(scores(labels, own)) for kind, own in models.items()}
-    return ScoredOn(images=len(labels), models=each)
+def _scored(unseen: UnseenPredictions, models: Mapping[str, Floats]) -> ScoredOn:
+    labels = unseen.labels
+    around = {kind: intervals(Predictions(labels, p, unseen.groups)) for kind, p in models.items()}
+    return ScoredOn(
+        images=len(labels),
+        models={kind: Scores.of(scores(labels, p)) for kind, p in models.items()},
+        intervals={kind: _estimates(own.pooled) for kind, own in around.items()},
+    )
 
 
 def _holdout(pooled: Pooled, choice: Choice) -> ScoredOn | None:
     if pooled.holdout is None:
         return None
     models = {c.kind: c.holdout for c in choice.candidates if c.holdout is not None}
-    return _scored(pooled.holdout.labels, models)
+    return _scored(pooled.holdout, models)
 
 
 def _candidate(run: Run, candidate: Candidate) -> CandidateSummary:

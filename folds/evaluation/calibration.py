@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax, logsumexp, softmax
 
 from folds.arrays import AnyFloats, Doubles, Floats, Ints
 
@@ -112,8 +112,15 @@ def served(members: Sequence[AnyFloats], temperature: float) -> Floats:
     return np.mean(each, axis=0, dtype=np.float32)
 
 
-def fit_temperature(labels: Ints, probabilities: AnyFloats) -> float:
+def fit_temperature(labels: Ints, *members: AnyFloats) -> float:
     """The temperature, 0.05 to 20, of least log loss (temperature scaling).
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (N,)
+    members : ndarray of float, shape (N, C)
+        Probabilities of a model's members, one or more: it is what `served` makes of them that
+        shall fit. Members that are each calibrated are not sure enough together.
 
     Notes
     -----
@@ -124,14 +131,16 @@ def fit_temperature(labels: Ints, probabilities: AnyFloats) -> float:
     References
     ----------
     Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017; Platt:
-    Probabilistic Outputs for Support Vector Machines, 1999, for the targets.
+    Probabilistic Outputs for Support Vector Machines, 1999, for the targets; Rahaman, Thiery:
+    Uncertainty Quantification and Deep Ensembles, NeurIPS 2021, for members.
     """
-    logits = _logits(probabilities)
-    count, classes = logits.shape
+    logits = np.stack([_logits(member) for member in members])
+    _, count, classes = logits.shape
     rows, rest = np.arange(count), 1 / (count + 2)
 
     def loss(log_temperature: float) -> float:
-        log_probabilities = log_softmax(logits / np.exp(log_temperature), axis=1)
+        each = log_softmax(logits / np.exp(log_temperature), axis=2)
+        log_probabilities = logsumexp(each, axis=0) - np.log(len(each))
         label = log_probabilities[rows, labels]
         others = (log_probabilities.sum(axis=1) - label) / max(classes - 1, 1)
         return -float(((1 - rest) * label + rest * others).mean())
@@ -141,14 +150,15 @@ def fit_temperature(labels: Ints, probabilities: AnyFloats) -> float:
 
 
 def out_of_fold_temperature(
-    labels: Ints, probabilities: AnyFloats, fold: Ints, images: NDArray
-) -> tuple[NDArray[np.float32], float]:
+    labels: Ints, members: Sequence[AnyFloats], fold: Ints, images: NDArray
+) -> tuple[Floats, float]:
     """Calibrate each fold's rows by a temperature that the other folds' rows give.
 
     Parameters
     ----------
     labels : ndarray of int64, shape (N,)
-    probabilities : ndarray of float, shape (N, C)
+    members : sequence of ndarray of float, shape (N, C)
+        Probabilities of one model, or of several that answer together, see `served`.
     fold : ndarray of int64, shape (N,)
         With repeats a number for each fold of each repeat, see `Predictions.folds`.
     images : ndarray, shape (N,)
@@ -158,18 +168,18 @@ def out_of_fold_temperature(
     Returns
     -------
     calibrated : ndarray of float32, shape (N, C)
-        A single fold's are as they were.
+        As `served`; a single fold's are as they were.
     temperature : float
         Of all rows, for a model that is to be used.
     """
-    calibrated = probabilities.astype(np.float32)
+    calibrated = np.mean(members, axis=0, dtype=np.float32)
     numbers = np.unique(fold)
     for number in numbers if len(numbers) > 1 else ():
         mine = fold == number
         others = ~np.isin(images, images[mine])
-        temperature = fit_temperature(labels[others], probabilities[others])
-        calibrated[mine] = tempered(probabilities[mine], temperature)
-    return calibrated, fit_temperature(labels, probabilities)
+        temperature = fit_temperature(labels[others], *(member[others] for member in members))
+        calibrated[mine] = served([member[mine] for member in members], temperature)
+    return calibrated, fit_temperature(labels, *members)
 
 
 def _logits(probabilities: AnyFloats) -> Doubles:

@@ -124,13 +124,13 @@ def t_quantile(confidence: float, clusters: int) -> float:
 
 def _intervals(sums: Tally, draws: Replicates, confidence: float) -> Intervals:
     observed = sums.observed()
+    kinds = dict.fromkeys(LOSSES, _log_scale) | {"ece": _less_bias}
     pooled = {
-        name: (_log_scale if name in LOSSES else _wilson)(
-            float(observed.pooled[name][0]), draws.pooled[name], sums.clusters, confidence
+        name: kinds.get(name, _wilson)(
+            float(value[0]), draws.pooled[name], sums.clusters, confidence
         )
-        for name in observed.pooled
+        for name, value in observed.pooled.items()
     }
-    pooled["ece"] = _less_bias(pooled["ece"].value, draws.pooled["ece"], sums.clusters, confidence)
     per_class = {
         name: [
             (_wilson_of_f1 if name == "f1" else _wilson)(

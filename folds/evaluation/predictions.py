@@ -86,13 +86,14 @@ class UnseenPredictions:
 
     Parameters
     ----------
-    ids : ndarray of str, shape (H,)
+    ids, groups : ndarray of str, shape (H,)
     labels : ndarray of int64, shape (H,)
     probabilities : ndarray of float32, shape (F, H, C)
         Of each of F models.
     """
 
     ids: NDArray[np.str_]
+    groups: NDArray[np.str_]
     labels: Ints
     probabilities: Floats
 

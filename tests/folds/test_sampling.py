@@ -12,7 +12,7 @@ from folds.sampling import (
     worker_slice,
 )
 
-LAW = settings(max_examples=50, deadline=None)
+LAW = settings(max_examples=50)
 SEEDS = st.integers(0, 2**32 - 1)
 
 

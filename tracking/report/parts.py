@@ -1,7 +1,7 @@
 """What the parts of a run's page show, worked out from its summary and counts."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, floor, inf
 
 import numpy as np
@@ -82,18 +82,22 @@ def verdict(summary: Summary) -> str:
     """The run in plain words."""
     right, shift = summary.oof_intervals["accuracy"], summary.oof_shift
     images = number(summary.scored or summary.images, "image")
-    within = f" ({interval(right)})" if interval(right) else ""
-    sentences = [f"Out of fold {figure(right.value)} of {images} are right{within}."]
+    sentences = [f"Out of fold {_with_ends(right)} of {images} are right."]
     if shift is not None:
         left = figure(shift.intervals["shift.accuracy"].value)
         sentences.append(f"Under {number(shift.corruptions, 'corruption')} {left} remain.")
     sentences += [
-        f"On {row.name} the ensemble is right in {figure(row.scores.accuracy)}."
+        f"On {row.name} the ensemble is right in {_with_ends(row.estimates['accuracy'])}."
         for row in elsewhere(summary)
         if row.model == "ensemble"
     ]
     model = summary.registered
     return " ".join([*sentences, f"Registered: {model.kind}, version {model.version}."])
+
+
+def _with_ends(estimate: Estimate) -> str:
+    within = f" ({interval(estimate)})" if interval(estimate) else ""
+    return f"{figure(estimate.value)}{within}"
 
 
 @dataclass(frozen=True)
@@ -106,12 +110,21 @@ class ScoreRow:
         What was predicted and by what, such as ``hold-out`` and ``best fold``.
     images : int
     scores : Scores
+    intervals : mapping of str to Estimate
+        The same with intervals; empty where there are none.
     """
 
     name: str
     model: str
     images: int
     scores: Scores
+    intervals: Mapping[str, Estimate] = field(default_factory=dict)
+
+    @property
+    def estimates(self) -> dict[str, Estimate]:
+        """Each score, with its interval if it has one."""
+        plain = {n: Estimate(value=v, low=None, high=None) for n, v in self.scores.defined.items()}
+        return plain | dict(self.intervals)
 
 
 def elsewhere(summary: Summary) -> list[ScoreRow]:
@@ -125,7 +138,7 @@ def elsewhere(summary: Summary) -> list[ScoreRow]:
     if summary.holdout is not None:
         tests["hold-out"] = summary.holdout
     return rows + [
-        ScoreRow(name, kind.replace("-", " "), test.images, scores)
+        ScoreRow(name, kind.replace("-", " "), test.images, scores, test.intervals.get(kind, {}))
         for name, test in tests.items()
         for kind, scores in test.models.items()
     ]

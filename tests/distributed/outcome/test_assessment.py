@@ -40,12 +40,21 @@ def test_the_temperature_is_that_of_the_view_that_is_served(said):
     assert found.temperature != pytest.approx(plain)
 
 
+def test_with_and_without_temperature_are_of_one_view(said):
+    """The plain predictions' error before and that of the averaged views after say nothing."""
+    _, pooled, found = said
+    before = scores(pooled.oof.labels, pooled.other_views["tta"])
+    for name, value in before.items():
+        assert found.before.pooled[name].value == pytest.approx(value, abs=1e-6)
+    assert found.before.pooled["ece"].value != found.oof.pooled["ece"].value
+
+
 def test_no_fold_is_calibrated_by_itself(said):
     """Folds of different repeats that have one number are different folds."""
     _, pooled, found = said
     oof = pooled.oof
     expected, _ = out_of_fold_temperature(
-        oof.labels, pooled.other_views["tta"], 3 * oof.repeat + oof.fold, pooled.ids
+        oof.labels, [pooled.other_views["tta"]], 3 * oof.repeat + oof.fold, pooled.ids
     )
     np.testing.assert_allclose(found.calibrated, expected, atol=1e-6)
 

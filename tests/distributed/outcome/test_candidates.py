@@ -9,11 +9,12 @@ from distributed.outcome.candidates import choose
 from distributed.outcome.pooling import pool
 from distributed.outcome.soup import Soup
 from distributed.outcome.summarise import summarise
-from folds.evaluation.calibration import served
+from folds.evaluation.calibration import fit_temperature, served
 from folds.evaluation.metrics import scores
 from folds.evaluation.shift import score_corrupted
 from folds.model.bundle import Predictor
 from folds.training.validate import external_scores
+from tests.conftest import small_images
 from tests.distributed.finished import finished_run, fold_of, problem_of
 
 
@@ -119,6 +120,30 @@ def test_external_images_tell_which_candidate_is_worth_most(tmp_path, soup):
             own = external_scores(other, candidate.external[other.name])
             for name, value in own.items():
                 assert candidate.measured[name] == pytest.approx(value, nan_ok=True)
+
+
+def test_a_hold_out_of_enough_images_fits_each_candidates_temperature(tmp_path):
+    """The ensemble's after averaging; its hold-out answers are never by what fits themselves."""
+    images = small_images((300, 300, 300))
+    _, pooled, choice = decided(tmp_path, problem_of(images, holdout=0.3, refit=True))
+    labels, found = pooled.holdout.labels, pooled.holdout.probabilities
+    assert len(labels) == 270
+    best, mean, _ = choice.candidates
+    assert {candidate.fitted_on for candidate in choice.candidates} == {"holdout"}
+    assert best.temperature == fit_temperature(labels, found[choice.best])
+    assert mean.temperature == fit_temperature(labels, *found)
+    part = np.unique(pooled.holdout.groups, return_inverse=True)[1] % 5
+    for number in range(5):
+        mine, others = part == number, part != number
+        temperature = fit_temperature(labels[others], *(own[others] for own in found))
+        expected = served([own[mine] for own in found], temperature)
+        np.testing.assert_array_equal(mean.holdout[mine], expected)
+
+
+def test_a_small_hold_out_leaves_the_folds_temperature(tmp_path):
+    _, _, choice = decided(tmp_path, problem_of(holdout=0.1))
+    found = [(candidate.temperature, candidate.fitted_on) for candidate in choice.candidates]
+    assert found == [(1.5, "out-of-fold")] * 2
 
 
 def test_a_draw_goes_to_the_ensemble(tmp_path, soup):

@@ -65,7 +65,7 @@ def test_the_screen_names_everything(everything):
     assert line(text, "epochs").startswith("epochs    scores are of each fold's last epoch: ")
     assert f"0.5*macro_f1+0.5*shift.worst {choice.last:.3f}" in line(text, "epochs")
     assert f"which flatters: {choice.best:.3f}" in line(text, "epochs")
-    assert f"at temperature {summary.calibration.temperature:.2f}" in line(text, "trust")
+    assert line(text, "trust").endswith(f"the model's is {summary.calibration.temperature:.2f}")
     for name in ("lab2", "lab3"):
         assert line(text, f"external  {name}, ").endswith(accuracies(summary.external[name]))
     assert accuracies(summary.holdout) + "; never used for choosing" in line(text, "hold-out")
@@ -78,9 +78,11 @@ def test_the_screen_names_everything(everything):
 
 
 def accuracies(tested):
-    models = tested.models
-    each = [f"{models[kind].accuracy:.3f} {kind}" for kind in ("best-fold", "ensemble", "refit")]
-    return f"{tested.images} images: accuracy {', '.join(each)}"
+    each = []
+    for kind in ("best-fold", "ensemble", "refit"):
+        found = tested.intervals[kind]["accuracy"]
+        each.append(f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f}) {kind}")
+    return f"{tested.images} images: accuracy (95% interval) {', '.join(each)}"
 
 
 def test_the_description_says_the_same(everything):

@@ -89,7 +89,7 @@ configs = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(values=configs)
 def test_the_command_of_a_page_reads_back_as_the_same_configuration(values):
     config = Config.from_flat(values)

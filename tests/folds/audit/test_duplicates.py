@@ -122,7 +122,7 @@ def test_many_changed_copies_of_one_picture_are_one_cluster(demo):
     assert len(np.unique(found.cluster[1:100])) == 99
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 299), st.integers(0, 7), st.floats(0.7, 1.0))
 def test_what_an_image_looks_like_does_not_depend_on_its_turn(demo, row, turn, brightness):
     image = demo[row]
@@ -134,7 +134,7 @@ def test_what_an_image_looks_like_does_not_depend_on_its_turn(demo, row, turn, b
     assert (darker.fingerprints[0] * darker.fingerprints[1]).sum(-1).min() > 0.98
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=40))
 def test_copies_form_the_clusters_of_their_pixels(demo, rows):
     found = find_duplicates(describe(demo[rows]))

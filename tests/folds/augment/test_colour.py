@@ -97,7 +97,7 @@ class TestShuffle:
 
 
 class TestGreyStaysGrey:
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(
         name=st.sampled_from(["hue", "saturation", "grey", "channel_shuffle"]),
         number=st.floats(0, 0.75, width=32),

@@ -118,7 +118,7 @@ class TestMatrices:
             found = geometry.warp(image, [drawn(name, 1, [[1.0]], max=0.1)])
             assert found[0, 0, *place] == pytest.approx(1, abs=1e-4)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.lists(st.floats(0, 0.875, width=32), min_size=4, max_size=4), st.floats(0, 0.9))
     def test_crop_takes_a_part_of_the_right_area_from_inside(self, own, most):
         own = np.array([own], np.float32)

@@ -80,7 +80,7 @@ class TestMean:
         assert not torch.allclose(one, model(IMAGES).softmax(1), atol=1e-2)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(2, 64))
 def test_numbers_and_texts_are_read_alike(count):
     assert check_tta(count) == check_tta(str(count)) == str(count)

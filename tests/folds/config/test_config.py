@@ -111,7 +111,7 @@ class TestFromFlat:
         assert "folds" in str(caught.value)
         assert "batch" not in str(caught.value)
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(
         folds=st.integers(2, 50),
         seed=st.integers(0, 2**32 - 1),

@@ -16,7 +16,7 @@ STAGES = st.lists(
     min_size=1,
     max_size=5,
 )
-LAW = settings(max_examples=60, deadline=None)
+LAW = settings(max_examples=60)
 
 
 @LAW

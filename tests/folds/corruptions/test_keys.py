@@ -18,7 +18,7 @@ def reference(key, name, column):
     return ((value ^ value >> 31) >> 40) / 2**24
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(), st.text(max_size=20), st.integers(1, 9))
 def test_numbers_are_the_hash_of_id_name_and_column(name, corruption, columns):
     key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import softmax
 from sklearn.metrics import brier_score_loss, log_loss
 
 from folds.evaluation.calibration import (
@@ -113,7 +114,7 @@ class TestOutOfFold:
     FOLD = np.arange(600) % 5
 
     def test_a_folds_temperature_is_of_the_others(self):
-        found, temperature = out_of_fold_temperature(LABELS, PROBABILITIES, self.FOLD, IDS)
+        found, temperature = out_of_fold_temperature(LABELS, [PROBABILITIES], self.FOLD, IDS)
         assert temperature == fit_temperature(LABELS, PROBABILITIES)
         mine = self.FOLD == 2
         own = fit_temperature(LABELS[~mine], PROBABILITIES[~mine])
@@ -121,25 +122,40 @@ class TestOutOfFold:
 
     def test_own_labels_have_no_say(self):
         changed = np.where(self.FOLD == 1, (LABELS + 1) % 8, LABELS)
-        before, _ = out_of_fold_temperature(LABELS, PROBABILITIES, self.FOLD, IDS)
-        after, _ = out_of_fold_temperature(changed, PROBABILITIES, self.FOLD, IDS)
+        before, _ = out_of_fold_temperature(LABELS, [PROBABILITIES], self.FOLD, IDS)
+        after, _ = out_of_fold_temperature(changed, [PROBABILITIES], self.FOLD, IDS)
         np.testing.assert_array_equal(before[self.FOLD == 1], after[self.FOLD == 1])
         assert (before[self.FOLD == 0] != after[self.FOLD == 0]).any()
 
     def test_with_repeats_an_images_own_rows_have_no_say(self):
         twice = np.r_[LABELS, LABELS], np.r_[PROBABILITIES, PROBABILITIES]
         fold, ids = np.r_[self.FOLD, 5 + (self.FOLD + 1) % 5], np.r_[IDS, IDS]
-        before, _ = out_of_fold_temperature(*twice, fold, ids)
+        before, _ = out_of_fold_temperature(twice[0], [twice[1]], fold, ids)
         mine = self.FOLD == 1
         labels = np.where(np.r_[mine, mine], (twice[0] + 1) % 8, twice[0])
-        after, _ = out_of_fold_temperature(labels, twice[1], fold, ids)
+        after, _ = out_of_fold_temperature(labels, [twice[1]], fold, ids)
         np.testing.assert_array_equal(before[fold == 1], after[fold == 1])
 
     def test_calibrates(self):
-        found, _ = out_of_fold_temperature(LABELS, PROBABILITIES, self.FOLD, IDS)
+        found, _ = out_of_fold_temperature(LABELS, [PROBABILITIES], self.FOLD, IDS)
         before, after = (expected_calibration_error(LABELS, p) for p in (PROBABILITIES, found))
         assert after < before
 
     def test_a_single_fold_is_left_as_it_is(self):
-        found, _ = out_of_fold_temperature(LABELS, PROBABILITIES, np.zeros(600, int), IDS)
+        found, _ = out_of_fold_temperature(LABELS, [PROBABILITIES], np.zeros(600, int), IDS)
         np.testing.assert_array_equal(found, PROBABILITIES)
+
+    def test_of_several_members_what_they_answer_together_is_calibrated(self):
+        """Members that are each calibrated are together less sure than they are right."""
+        rng = np.random.default_rng(3)
+        labels = rng.integers(8, size=4000)
+        common = 1.5 * np.eye(8)[labels] + rng.normal(size=(4000, 8))
+        members = [softmax(common + rng.normal(size=common.shape), axis=1) for _ in range(5)]
+        alone = [served([m], fit_temperature(labels, m)) for m in members]
+        apart = expected_calibration_error(labels, np.mean(alone, axis=0))
+        found, temperature = out_of_fold_temperature(
+            labels, members, np.arange(4000) % 5, np.arange(4000)
+        )
+        assert temperature == fit_temperature(labels, *members)
+        assert temperature < min(fit_temperature(labels, member) for member in members)
+        assert expected_calibration_error(labels, found) < apart / 2

@@ -101,7 +101,7 @@ class TestQuickScores:
 
 
 class TestSoftmax:
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.lists(st.lists(st.floats(-1e30, 1e30), min_size=3, max_size=3), min_size=1))
     def test_rows_sum_to_one_and_agree_with_scipy(self, logits):
         logits = np.array(logits, dtype=np.float32)

@@ -76,7 +76,7 @@ class TestMcNemar:
 
 
 class TestBootstrap:
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(st.integers(0, 10**6), st.sampled_from([1, 4]))
     def test_laws(self, seed, group_size):
         a, b = rivals(150, seed=seed, group_size=group_size)

@@ -219,7 +219,7 @@ class TestPages:
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 class TestDamaged:
     @given(st.data())
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     def test_any_damage_is_one_error(self, data):
         rng = np.random.default_rng(1)
         colour = rng.integers(0, 2**16, (6, 6, 4)).astype(np.uint16)

@@ -40,7 +40,7 @@ def told(images):
     return dict(zip(images.ids.tolist(), images.groups.tolist(), strict=True))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(grouped, st.sets(st.integers(0, COUNT - 1), max_size=4))
 def test_in_a_cleaned_file(tmp_path_factory, groups, left_out):
     images, path = named(groups), tmp_path_factory.mktemp("clean") / "clean.npz"
@@ -53,7 +53,7 @@ def test_in_a_cleaned_file(tmp_path_factory, groups, left_out):
     assert told(source.decode_to(path.with_name("pixels.npy"))) == expected
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(grouped)
 def test_in_a_table(tmp_path_factory, groups):
     images, folder = named(groups), tmp_path_factory.mktemp("table")
@@ -70,7 +70,7 @@ def test_in_a_table(tmp_path_factory, groups):
         assert told(read) == dict(zip(ids, groups, strict=True))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(grouped, st.permutations(range(COUNT)))
 def test_in_a_subset_and_in_the_splits(tmp_path_factory, groups, order):
     images = named(groups)

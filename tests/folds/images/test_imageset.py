@@ -25,7 +25,7 @@ def labelled(draw):
 
 
 class TestLimited:
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=80)
     @given(labelled(), st.integers(0, 99))
     def test_has_the_size_and_every_class_its_share(self, case, seed):
         labels, limit = case
@@ -40,7 +40,7 @@ class TestLimited:
         else:
             assert (got <= np.maximum(np.ceil(share), 1)).all()
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(labelled(), st.integers(0, 99))
     def test_is_deterministic_and_keeps_the_order(self, case, seed):
         images = blank(case[0])

@@ -67,7 +67,7 @@ def inputs(pixels, size=SIZE):
     levels=st.sampled_from([None, 20000.0]),
     image_size=st.sampled_from(["auto", SIZE]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_mode_size_and_orientation_is_served_as_it_was_trained_on(
     tmp_path_factory, contents, levels, image_size
 ):
@@ -182,7 +182,7 @@ def test_levels_go_from_the_run_into_the_model(tmp_path):
 
 class TestEnlarging:
     @given(small=st.integers(1, 70), more=st.integers(1, 160), seed=st.integers(0, 9))
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=80)
     def test_on_a_device_is_pillows_to_the_last_bit(self, small, more, seed):
         rng = np.random.default_rng(seed)
         pixels = rng.integers(0, 256, (2, small, small, 3), dtype=np.uint8)

@@ -141,7 +141,7 @@ def test_widths_are_read_from_texts_and_lists(given_, expected):
 
 
 class TestKeep:
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(st.floats(0, 0.9), st.integers(0, 2**31 + 10**4))
     def test_rate_and_mean(self, probability, seed):
         factors = dropout_mask(torch.arange(400), 256, probability, seed)
@@ -150,7 +150,7 @@ class TestKeep:
         rest = factors[factors > 0]
         torch.testing.assert_close(rest, torch.full_like(rest, 1 / (1 - probability)))
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(st.lists(st.integers(0, 2**31), min_size=2, max_size=9), st.integers(0, 2**31))
     def test_a_row_depends_on_its_number_alone(self, numbers, seed):
         rows = torch.tensor(numbers)

@@ -107,7 +107,7 @@ class TestTables:
         same(decoded({"path": [str(tmp_path / name) for name in names]}, folder=tmp_path), expected)
 
     @given(batch=st.integers(1, 7), order=st.permutations(range(5)))
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     def test_neither_batches_nor_neighbours_matter(self, images, expected, batch, order):
         asked = pd.DataFrame({"image": [encoded(images[n]) for n in order]}, index=order)
         same(decoded(asked, batch=batch), [expected[n] for n in order])

@@ -228,7 +228,7 @@ class TestScales:
         assert (found[0], found[1], found[2]) == (1, 0.25, 0.25)
         assert set(self.scales(model, 3, 2.0, warmup=2).values()) == {1.0}
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(
         st.lists(st.floats(0, 1), min_size=1, max_size=4), st.integers(1, 40),
         st.floats(0.1, 1), st.floats(0, 3), st.floats(0.01, 5),

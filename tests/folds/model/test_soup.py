@@ -31,13 +31,13 @@ def same(one, other):
 
 
 @given(number=st.integers(0, COUNT - 1), count=st.integers(1, 5))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_soup_of_equal_models_is_that_model(models, number, count):
     assert same(uniform([models[number]] * count), models[number])
 
 
 @given(order=st.permutations(range(COUNT)))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_order_does_not_matter(models, order):
     plain, shuffled = uniform(models), uniform([models[number] for number in order])
     for name, tensor in plain.items():
@@ -81,7 +81,7 @@ class Judge:
     order=st.permutations(range(COUNT)),
     scores=st.lists(st.floats(0, 1) | st.just(float("nan")), min_size=COUNT, max_size=COUNT),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 def test_greedy_never_ends_below_its_first_member(models, order, scores):
     scores[0] = 0.5
     soup = greedy(models, order, Judge(scores))

@@ -5,7 +5,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from folds.splits.grouped import grouped_split
 
-LAW = settings(max_examples=60, deadline=None)
+LAW = settings(max_examples=60)
 SEEDS = st.integers(0, 2**32 - 1)
 
 

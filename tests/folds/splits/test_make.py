@@ -12,9 +12,7 @@ from folds.images import ImageSet
 from folds.splits.make import make_splits, tasks
 from folds.splits.manifest import SplitManifest
 
-LAW = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+LAW = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def image_set(labels, groups=None):

@@ -29,7 +29,7 @@ from folds.training.balance import (
 from folds.training.fit import fit_fold
 
 CPU = Runtime.choose("cpu", "fp32")
-LAW = settings(max_examples=60, deadline=None)
+LAW = settings(max_examples=60)
 METHODS = get_args(Method)
 COUNTS = st.lists(st.integers(0, 400), min_size=2, max_size=9).filter(any).map(np.array)
 SEEDS = st.integers(0, 2**32 - 1)

@@ -10,7 +10,7 @@ from folds.config import Config
 from folds.runtime.workers import Workers
 from folds.training.losses import fresh_factor, image_losses, triplet_loss
 
-LAW = settings(max_examples=40, deadline=None)
+LAW = settings(max_examples=40)
 
 
 def config(**changes):

@@ -10,7 +10,7 @@ from folds.config.optim import OptimConfig
 from folds.config.stages import Stage, StagePosition
 from folds.training.schedule import LOW, epoch_rates, reductions
 
-LAW = settings(max_examples=60, deadline=None)
+LAW = settings(max_examples=60)
 STAGE = st.builds(Stage, st.just(1.0), st.integers(1, 20), st.floats(1e-12, 1e3))
 STEPS = st.integers(1, 20)
 NAMES = ["cosine", "constant", "restarts", "plateau", "onecycle"]

@@ -209,7 +209,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(tmp_path, written, classes,
 
 def test_the_scores_of_a_run_are_told_in_words(full, written):
     found = Reader(written(*full))
-    assert "Out of fold 95.1% of 400 images are right (94.4 to 95.7)." in found.text
+    assert "Out of fold 95.1% (94.4 to 95.7) of 400 images are right." in found.text
     assert "Registered: ensemble, version 3." in found.text
     assert "Scores are of each fold's last epoch: macro-F1 0.943" in " ".join(found.text.split())
     summary, visuals = full
