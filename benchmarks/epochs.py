@@ -2,7 +2,8 @@
 
 Each rule of ``--choose-epoch`` cross-validates the same images. Its out-of-fold accuracy and
 interval are held against the accuracy of the models that it keeps on other images, which chose
-nothing; crossfit keeps what best keeps. Last column: the mean of the folds' best epochs.
+nothing; crossfit keeps what best keeps. Last columns: means over the folds of what two other
+rules would show.
 """
 
 import argparse
@@ -30,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--weights", type=Path, required=True, help="mobilenetv2_100.safetensors")
     made.add_argument("--images", type=int, default=2000, help="images that are cross-validated")
     made.add_argument("--others", type=int, default=1000, help="images that nobody trains on")
-    made.add_argument("--seeds", type=int, default=3, help="repetitions with other images")
+    made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of images and runs")
     made.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
     made.add_argument("--out", type=Path, default=Path("epochs"), help="folder of the runs")
     return made
@@ -44,8 +45,8 @@ def main() -> None:
         raise UserError(f"--data {options.data}: {len(everything)} images are too few; name fewer")
     options.out.mkdir(parents=True, exist_ok=True)
     heads = ("rule", 10), ("out of fold", 13), ("95% interval", 19), ("others", 8), ("held", 6)
-    print(" " * 6 + "".join(f"{head:>{width}}" for head, width in heads) + "   best epochs")
-    for seed in range(options.seeds):
+    print(" " * 6 + "".join(f"{head:>{width}}" for head, width in heads) + "    best  crossfit")
+    for seed in options.seeds:
         tables = _tables(everything, options, seed)
         for rule in options.rules:
             print(_line(seed, rule, _run(options, tables, seed, rule)), flush=True)
@@ -86,8 +87,8 @@ def _line(seed: int, rule: str, summary: Summary) -> str:
     true = sum(measured) / len(measured)
     held = "yes" if low <= true <= high else "no"
     words = f"{low:.4f} to {high:.4f}{true:8.4f}{held:>6}"
-    best = f"{summary.epoch_choice.best:.4f}"
-    return f"seed {seed}{rule:>10}{summary.oof.accuracy:13.4f}   {words}   {best}"
+    chosen = f"{summary.epoch_choice.best:8.4f}{summary.epoch_choice.crossfit or 0.0:10.4f}"
+    return f"seed {seed}{rule:>10}{summary.oof.accuracy:13.4f}   {words}{chosen}"
 
 
 if __name__ == "__main__":

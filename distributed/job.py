@@ -7,7 +7,7 @@ from ray.exceptions import RayError
 from rich.console import Console
 
 from distributed import cluster
-from distributed.lanes.probing import measure_rates, settle
+from distributed.lanes.probing import measure_rates, settle, settled_runtime
 from distributed.lanes.watch import train
 from distributed.outcome.finish import finish, show
 from distributed.planning.cost import Work
@@ -106,13 +106,14 @@ def execute(
     again = recorder.store.again
     go_on = f"to go on: python -m distributed.cv --resume {space.name}{again}"
     try:
-        with stopwatch.phase("probe"):
-            runtime, rates = settle(prepared, plan, space, lambda line: notify(console, line))
-            plan = plan_for(prepared, rates)
-        run = Run(prepared, plan, runtime, space, recorder, console, stopwatch)
+        settled = settle(prepared, plan, space, lambda line: notify(console, line))
+        plan = plan_for(prepared, settled.rates)
+        begin = settled.runtime, space, recorder, console, stopwatch, settled.trial
+        run = Run(prepared, plan, *begin)
         with stopwatch.phase("tracking"):
             _open(run)
         train(run)
+        run = replace(run, runtime=settled_runtime(plan, space), trial=None)
         with stopwatch.phase("finish"):
             summary = finish(run)
         recorder.close("FINISHED")
@@ -154,7 +155,6 @@ def _open(run: Run) -> None:
         "crossfold.dataset": run.config.data.data,
         "crossfold.backbone": run.config.model.backbone,
         "crossfold.workers_per_fold": str(run.plan.workers),
-        "crossfold.runtime": run.runtime.describe(),
         **{f"crossfold.{name}": value for name, value in prepared.digests.items()},
     }
     if prepared.notices:

@@ -13,6 +13,7 @@ from folds.config import Config
 from folds.errors import masked
 from folds.prepare import Prepared
 from folds.runtime.device import Runtime
+from folds.runtime.probe import Trial
 from tracking.recorder import FoldFiles, Recorder
 
 
@@ -48,7 +49,7 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Run:
-    """A run, and what it works with; nothing in it is settled later.
+    """A run, and what it works with.
 
     Parameters
     ----------
@@ -65,6 +66,9 @@ class Run:
     console : Console
         The screen.
     stopwatch : Stopwatch
+    trial : Trial, optional
+        What a lane shall measure before it trains; then `runtime` is what to begin with, and
+        what was chosen is known once the folds are trained.
     """
 
     prepared: Prepared
@@ -74,6 +78,7 @@ class Run:
     recorder: Recorder
     console: Console
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    trial: Trial | None = None
 
     @property
     def config(self) -> Config:

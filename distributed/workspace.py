@@ -3,6 +3,7 @@
 ::
 
     .crossfold/NAME/run.json        format, settings, and digests of what the run depends on
+                    runtime.json    precision, layout and compilation of all folds
                     mlflow.json     ids of the MLflow runs, and how far the Recorder is
                     events.jsonl    everything that happened, in order
                     fold-0/         checkpoint.pt while it is trained, then the result:
@@ -43,6 +44,11 @@ class Workspace:
     def events(self) -> Path:
         """The journal."""
         return self.folder / "events.jsonl"
+
+    @property
+    def runtime(self) -> Path:
+        """How all folds are computed, once that is settled."""
+        return self.folder / "runtime.json"
 
     def fold(self, task: int) -> Path:
         """The folder of a fold."""

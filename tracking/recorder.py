@@ -172,14 +172,19 @@ class Recorder:
         self._remember()
 
     def log_parent(
-        self, metrics: Mapping[str, float], files: Sequence[Path], figure: Any, note: str
+        self,
+        metrics: Mapping[str, float],
+        files: Sequence[Path],
+        figure: Any,
+        tags: Mapping[str, str],
     ) -> None:
-        """Write the parent's metrics, files, confusion matrix and description."""
+        """Write the parent's metrics, files, confusion matrix and tags."""
         self._metrics(self.runs.parent, int(time.time() * 1000), _FINAL, metrics)
         for path in files:
             self._client.log_artifact(self.runs.parent, str(path))
         self._client.log_figure(self.runs.parent, figure, "confusion.png")
-        self._tag(self.runs.parent, "mlflow.note.content", note)
+        for name, value in tags.items():
+            self._tag(self.runs.parent, name, value)
 
     def register(self, bundle: Path, kind: str, name: str, about: VersionNotes) -> str:
         """Log a bundle in the parent run and make it the newest version and the candidate; once.

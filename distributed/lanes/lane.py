@@ -1,7 +1,8 @@
 """A lane: one Ray Train worker group through which folds flow one after another."""
 
 import socket
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -18,11 +19,14 @@ from folds.errors import DivergenceError, UserError
 from folds.model.bundle import bundle_files
 from folds.runtime.cpu import keep_memory
 from folds.runtime.device import Runtime
+from folds.runtime.probe import Trial, probe
 from folds.runtime.workers import Workers
 from folds.training.fit import fit_fold
 from folds.training.frozen import FrozenFeatures
 from folds.training.problem import Problem
 from tracking.events import EpochEnded, Started
+
+_WAIT_S = 0.1  # between two questions
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class Lane:
         Device and threads.
     runtime : Runtime
         Precision, layout and compilation, the same for all folds.
+    trial : Trial, optional
+        How to find the fastest of those, where it is not known yet; they are then what to begin
+        with.
     """
 
     number: int
@@ -48,6 +55,7 @@ class Lane:
     ledger: ActorHandle
     plan: Plan
     runtime: Runtime
+    trial: Trial | None = None
 
 
 def run_lane(lane: Lane, *, storage: str, name: str) -> None:
@@ -90,11 +98,26 @@ def _work(config: dict[str, Any]) -> None:
     lane: Lane = ray.get(config["lane"])
     keep_memory()
     torch.set_num_threads(lane.plan.threads)
-    problem = localize(ray.get(lane.problem))
     workers = Workers.current()
+    lane = replace(lane, runtime=_runtime(lane, workers.rank))
+    problem = localize(ray.get(lane.problem))
     frozen_features = compute_frozen_features(problem, lane.runtime, lane.ledger)
     while (claim := _next_claim(lane, workers)) is not None:
         _train(lane, problem, claim, workers, frozen_features)
+
+
+def _runtime(lane: Lane, rank: int) -> Runtime:
+    """How all folds are computed: as is known, or as the first worker of one lane measures it."""
+    while lane.trial is not None:
+        settings, measure = ray.get(lane.ledger.runtime.remote(lane.number if rank == 0 else None))
+        if settings is not None:
+            return replace(lane.runtime, **settings)
+        if measure:
+            found = probe(lane.trial, lane.runtime).runtime
+            ray.get(lane.ledger.settle.remote(found.settings))
+        else:
+            time.sleep(_WAIT_S)
+    return lane.runtime
 
 
 def _next_claim(lane: Lane, workers: Workers) -> Claim | None:

@@ -6,6 +6,7 @@ imports no torch: it is there at once and stays small.
 """
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from folds.training.frozen_view import View
 from folds.training.outcome import FoldOutcome
 from folds.training.refit import RefitPlan
 from tracking.events import EpochEnded, Event, Failed, Finished, from_line, to_line
+
+_PATIENCE_S = 600.0  # until another lane measures how to compute
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ class Ledger:
         self._waiting = list(pieces)
         self._outputs: dict[Piece, Any] = {}
         self._sharing = [0.0, 0.0]
+        self._measuring: int | None = None
+        self._probing = [0.0, 0.0]
         self._unwritten: str | None = None
         self._mend()
 
@@ -128,6 +133,28 @@ class Ledger:
         outcomes = [self._space.read_outcome(fold) for fold in range(task)]
         return Claim(task, *self._tasks[task], RefitPlan.of(outcomes))
 
+    def runtime(self, lane: int | None) -> tuple[dict[str, Any] | None, bool]:
+        """How all folds are computed, if that is settled, and whether who asks shall measure it.
+
+        The first lane that asks measures; when it asks again it has lost its workers, and when it
+        takes too long it may have lost all: then another does. None never does.
+        """
+        if self._space.runtime.exists():
+            return json.loads(self._space.runtime.read_text(encoding="utf-8")), False
+        now = time.monotonic()
+        free = self._measuring in (None, lane) or now > self._probing[0] + _PATIENCE_S
+        if free and lane is not None:
+            self._measuring, self._probing[0] = lane, now
+            return None, True
+        return None, False
+
+    def settle(self, settings: dict[str, Any]) -> None:
+        """Keep how all folds are computed; what was settled first stays."""
+        if not self._space.runtime.exists():
+            with self._writing():
+                write_whole(self._space.runtime, json.dumps(settings).encode())
+            self._probing[1] = time.monotonic()
+
     def next_piece(self) -> Piece | None:
         """Give a worker a piece, or None when all are there.
 
@@ -149,9 +176,10 @@ class Ledger:
             self._outputs[piece] = ray.put(output)
             self._sharing[1] = time.monotonic()
 
-    def sharing_seconds(self) -> float:
-        """From the first piece given to the last delivered."""
-        return max(0.0, self._sharing[1] - self._sharing[0])
+    def seconds(self) -> dict[str, float]:
+        """Of measuring how to compute; and from the first piece given to the last delivered."""
+        spans = {"probe": self._probing, "shared features": self._sharing}
+        return {name: max(0.0, end - start) for name, (start, end) in spans.items()}
 
     def outputs(self) -> dict[Piece, Any]:
         """References to all pieces that have been delivered."""

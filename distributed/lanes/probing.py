@@ -1,7 +1,12 @@
-"""Where the probe runs: on the kind of worker that will train, never in a driver that goes on."""
+"""Where the probe runs: on a worker that will train, never in a driver that goes on.
+
+On CPUs the first lane measures before it trains, see `distributed.lanes.lane`. What GPUs can do
+decides how many lanes share one, so it is measured before there are lanes.
+"""
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import ray
 import torch
@@ -15,10 +20,31 @@ from folds.prepare import Prepared
 from folds.runtime.device import Runtime
 from folds.runtime.probe import Probed, Rates, Trial, probe, remembered
 
+_TRYING = "trying which precision and layout are fastest here (once for this machine)"
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How the folds are computed.
+
+    Parameters
+    ----------
+    runtime : Runtime
+        With `trial` what to begin with.
+    rates : Rates, optional
+        What a worker does in a second, if that is known.
+    trial : Trial, optional
+        What the first lane shall measure before it trains.
+    """
+
+    runtime: Runtime
+    rates: Rates | None = None
+    trial: Trial | None = None
+
 
 def settle(
     prepared: Prepared, plan: Plan, space: Workspace, notify: Callable[[str], None]
-) -> tuple[Runtime, Rates | None]:
+) -> Settled:
     """Choose precision, layout and compilation once for all folds, and keep the choice.
 
     A run that goes on keeps the choice it began with: its folds shall not differ.
@@ -28,29 +54,34 @@ def settle(
     notify : callable
         Tells the user one line.
 
-    Returns
-    -------
-    runtime : Runtime
-    rates : Rates, optional
-        What a worker does in a second, if that is known.
-
     Raises
     ------
     UserError
         The device has not got what was asked for.
     """
-    path = space.folder / "runtime.json"
-    if path.exists():
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        return Runtime(torch.device(plan.device), **settings), None
+    if space.runtime.exists():
+        return Settled(settled_runtime(plan, space))
     trial = trial_of(prepared, plan)
     joined = address_of(prepared.problem.config.cluster.address) is not None
-    probed = None if joined else _remembered_here(trial, plan)
-    if probed is None:
-        notify("trying which precision and layout are fastest here (once for this machine)")
+    if plan.device == "cuda":
+        notify(_TRYING)
         probed = _on_a_worker(trial, plan)
-    write_whole(path, json.dumps(probed.runtime.settings).encode())
-    return probed.runtime, probed.rates
+        settled = Settled(probed.runtime, probed.rates)
+    else:
+        start = Runtime.choose("cpu", trial.precision)
+        known = None if joined else remembered(trial, start)
+        settled = Settled(start) if known is None else Settled(known.runtime, known.rates)
+        if known is None and trial.worth(start):
+            notify(_TRYING)
+            return replace(settled, trial=trial)
+    write_whole(space.runtime, json.dumps(settled.runtime.settings).encode())
+    return settled
+
+
+def settled_runtime(plan: Plan, space: Workspace) -> Runtime:
+    """How all folds of a run are computed, once that is settled."""
+    settings = json.loads(space.runtime.read_text(encoding="utf-8"))
+    return Runtime(torch.device(plan.device), **settings)
 
 
 def measure_rates(prepared: Prepared, plan: Plan) -> Rates:
@@ -79,12 +110,6 @@ def trial_of(prepared: Prepared, plan: Plan) -> Trial:
         stages=sum(stage.share > 0 for stage in problem.stages),
         images=problem.balance(train).images * epochs * plan.rounds,
     )
-
-
-def _remembered_here(trial: Trial, plan: Plan) -> Probed | None:
-    if plan.device == "cuda":  # asking for its name would keep memory of the GPU for this process
-        return None
-    return remembered(trial, Runtime.choose("cpu", trial.precision))
 
 
 def _on_a_worker(trial: Trial, plan: Plan) -> Probed:

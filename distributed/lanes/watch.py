@@ -38,7 +38,7 @@ def train(run: Run) -> None:
         lanes = _start_lanes(run, ledger, len(to_do))
     with run.stopwatch.phase("training"):
         failed = watch.follow(lanes)
-    run.stopwatch.seconds["shared features"] = ray.get(ledger.sharing_seconds.remote())
+    run.stopwatch.seconds |= ray.get(ledger.seconds.remote())
     if failed:
         raise RunError("; ".join(failed))
 
@@ -81,7 +81,8 @@ def _start_lanes(run: Run, ledger: Any, to_do: int) -> "list[_LaneThread]":
     problem = ray.put(run.prepared.problem)
     storage = str((run.space.folder / "ray").resolve())
     lanes = [
-        Lane(n, problem, ledger, run.plan, run.runtime) for n in range(min(run.plan.lanes, to_do))
+        Lane(n, problem, ledger, run.plan, run.runtime, run.trial)
+        for n in range(min(run.plan.lanes, to_do))
     ]
     threads = [_LaneThread(lane, storage) for lane in lanes]
     for thread in threads:

@@ -42,7 +42,11 @@ def finish(run: Run) -> Summary:
     write_report(folder / "report.html", summary, visuals)
     files += [folder / "report.html", folder / "augmentation.png"]
     figure = confusion_figure(visuals.confusion, images.class_names, "all out-of-fold predictions")
-    run.recorder.log_parent(_metrics(summary), files, figure, markdown(summary))
+    tags = {
+        "crossfold.runtime": run.runtime.describe(),
+        "mlflow.note.content": markdown(summary),
+    }
+    run.recorder.log_parent(_metrics(summary), files, figure, tags)
     return summary
 
 

@@ -172,7 +172,7 @@ def out_of_fold_temperature(
     temperature : float
         Of all rows, for a model that is to be used.
     """
-    calibrated = np.mean(members, axis=0, dtype=np.float32)
+    calibrated: Floats = np.stack(members).mean(axis=0, dtype=np.float32)
     numbers = np.unique(fold)
     for number in numbers if len(numbers) > 1 else ():
         mine = fold == number

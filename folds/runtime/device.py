@@ -65,6 +65,16 @@ class Runtime:
         return cls(torch.device(device), precision)
 
     @property
+    def half(self) -> str | None:
+        """The half precision that the device computes in by itself: bf16, else fp16, if either.
+
+        A processor without bf16 only imitates it, a step takes ten times as long then.
+        """
+        if self.device.type == "cuda":
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else None
+
+    @property
     def settings(self) -> dict[str, Any]:
         """All but the device, as plain values."""
         return {name: getattr(self, name) for name in ("precision", "channels_last", "compiled")}

@@ -30,7 +30,10 @@ from folds.runtime.device import Runtime
 
 STEPS = 3
 CLEARLY = 1.1  # a candidate must be faster by this factor, so that noise does not choose
-COMPILE_AFTER_S = 300.0  # training that takes less than this is not worth compiling for
+LIMIT_S = 10.0  # on a CPU no further way is tried after this
+WORTH_STEPS = 150  # of a run on a CPU; trying costs about 18
+# Training that takes less is not worth compiling for: on a CPU that alone takes a minute.
+COMPILE_AFTER_S = {"cpu": 1200.0, "cuda": 300.0}
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Trial:
     stages : int
         How often a compiled network would have to be compiled.
     images : int
-        Images that a worker will train on in the whole run: whether compiling is worth it.
+        Images that a worker will train on in the whole run: whether trying is worth it.
     """
 
     backbone: str
@@ -96,6 +99,11 @@ class Trial:
     threads: int
     stages: int
     images: int
+
+    def worth(self, runtime: Runtime) -> bool:
+        """Whether a run is long enough for what trying may gain."""
+        on_cpu = runtime.device.type == "cpu"
+        return not on_cpu or self.compile == "on" or self.images >= WORTH_STEPS * self.batch_size
 
 
 def remembered(trial: Trial, runtime: Runtime) -> Probed | None:
@@ -129,16 +137,20 @@ def probe(trial: Trial, runtime: Runtime) -> Probed:
 
 
 def measure(trial: Trial, runtime: Runtime) -> Probed:
-    """Time the candidates and take the fastest."""
+    """Time the candidates and take the fastest; on a CPU for `LIMIT_S` and a step, or less."""
+    kind = runtime.device.type
+    until = time.perf_counter() + (LIMIT_S if kind == "cpu" else math.inf)
     best, seconds = runtime, math.inf
     for change in _changes(trial, runtime):
+        if time.perf_counter() > until:
+            break
         candidate = replace(best, **change)
-        of_best, of_candidate = _race(trial, best, candidate)
+        of_best, of_candidate = _race(trial, best, candidate, until=until)
         faster = of_candidate * CLEARLY < of_best
         best, seconds = (candidate, of_candidate) if faster else (best, of_best)
     needed = _peak(runtime)  # before anything is compiled, which takes memory of its own
     left = trial.images / trial.batch_size * seconds
-    if trial.compile == "on" or (trial.compile == "auto" and left > COMPILE_AFTER_S):
+    if trial.compile == "on" or (trial.compile == "auto" and left > COMPILE_AFTER_S[kind]):
         candidate = replace(best, compiled=True)
         warm, compiled = _compiled_seconds(trial, candidate)
         total = warm * trial.stages + trial.images / trial.batch_size * compiled
@@ -156,27 +168,27 @@ def measure(trial: Trial, runtime: Runtime) -> Probed:
 
 def _changes(trial: Trial, runtime: Runtime) -> Iterator[dict[str, Any]]:
     """What to try, one change at a time, each on top of the best so far."""
-    if trial.precision == "auto":
-        on_cpu = runtime.device.type == "cpu"
-        native = on_cpu or torch.cuda.is_bf16_supported(including_emulation=False)
-        half = "bf16" if native else "fp16"
+    half = runtime.half
+    if trial.precision == "auto" and half is not None:
         yield {"precision": "fp32" if runtime.precision == half else half}
     yield {"channels_last": not runtime.channels_last}
 
 
-def _race(trial: Trial, *runtimes: Runtime) -> list[float]:
-    """Seconds of the fastest step of each way.
+def _race(trial: Trial, *runtimes: Runtime, until: float) -> list[float]:
+    """Seconds of the fastest step of each way, after a first one that warms up.
 
     They take turns, and the fastest counts: what disturbs the machine meanwhile makes some steps
-    of each slower, and no step faster.
+    of each slower, and no step faster. There is one turn at least, and none begins after `until`.
     """
     steps = [_stepper(trial, runtime) for runtime in runtimes]
-    for step, runtime in zip(steps, runtimes, strict=True):
-        _timed(step, runtime)
-    turns = [
-        [_timed(step, runtime) for step, runtime in zip(steps, runtimes, strict=True)]
-        for _ in range(STEPS)
-    ]
+
+    def turn() -> list[float]:
+        return [_timed(step, runtime) for step, runtime in zip(steps, runtimes, strict=True)]
+
+    turn()
+    turns = [turn()]
+    while len(turns) < STEPS and time.perf_counter() < until:
+        turns.append(turn())
     return [min(times) for times in zip(*turns, strict=True)]
 
 

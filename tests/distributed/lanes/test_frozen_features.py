@@ -66,7 +66,7 @@ class TestLedger:
         ledger.deliver(pieces[2], np.zeros(4))
         assert ledger.next_piece() is None
         assert set(ledger.outputs()) == set(pieces)
-        assert ledger.sharing_seconds() >= 0
+        assert ledger.seconds()["shared features"] >= 0
 
     def test_keeps_the_first_of_two_deliveries(self, book, local_ray):
         ledger, pieces = book

@@ -1,5 +1,6 @@
 """Lanes on a real local Ray."""
 
+import json
 import os
 
 import numpy as np
@@ -11,19 +12,20 @@ from distributed.lanes.ledger import Ledger
 from distributed.planning.plan import Plan
 from distributed.workspace import Workspace
 from folds.runtime.device import Runtime
-from tracking.events import EpochEnded, Failed
+from folds.runtime.probe import Trial
+from tracking.events import EpochEnded, Failed, Finished
 
 CPU = Runtime.choose("cpu", "fp32")
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 
-def train(ray, folder, problem, *, workers, tasks=1):
+def train(ray, folder, problem, *, workers, tasks=1, trial=None):
     """Train folds through one lane of some workers; returns the journal and the workspace."""
     todo = [(0, fold) for fold in range(tasks)]
     ledger = ray.remote(Ledger).options(num_cpus=0).remote(str(folder), todo, 1)
     plan = Plan("cpu", 1, workers, 1, tasks)
     run_lane(
-        Lane(0, ray.put(problem), ledger, plan, CPU),
+        Lane(0, ray.put(problem), ledger, plan, CPU, trial),
         storage=str(folder / "ray"),
         name=f"w{workers}",
     )
@@ -49,6 +51,16 @@ def test_one_worker_and_two_train_the_same(local_ray, tmp_path, make_problem):
             assert getattr(first, name) == pytest.approx(getattr(second, name), abs=1e-4)
     np.testing.assert_array_equal(results[1].rows, results[2].rows)
     np.testing.assert_allclose(results[1].probabilities, results[2].probabilities, atol=1e-3)
+
+
+def test_workers_measure_how_to_compute_before_they_train(local_ray, tmp_path, make_problem):
+    problem = make_problem(precision="fp32")
+    trial = Trial("test_resnet", 2, 32, 4, "frozen", "fp32", "off", 1, 1, 1000)
+    events, space = train(local_ray, tmp_path, problem, workers=2, trial=trial)
+    assert isinstance(events[-1], Finished)
+    settings = json.loads(space.runtime.read_text())
+    assert settings.keys() == CPU.settings.keys()
+    assert (settings["precision"], settings["compiled"]) == ("fp32", False)
 
 
 def test_folds_flow_through_a_lane_and_one_that_diverges_does_not_stop_the_next(

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,30 @@ def outcome(fold):
 
 def told(events):
     return [(type(event), event.task) for event in events]
+
+
+class TestRuntime:
+    def test_the_first_lane_that_asks_measures_and_all_compute_alike(self, folder):
+        book = ledger(folder)
+        assert book.runtime(None) == (None, False)
+        assert book.runtime(1) == (None, True)
+        assert book.runtime(0) == (None, False)
+        book.settle({"precision": "bf16"})
+        book.settle({"precision": "fp32"})
+        assert book.runtime(0) == book.runtime(None) == ({"precision": "bf16"}, False)
+        assert ledger(folder).runtime(0) == ({"precision": "bf16"}, False)  # also when it goes on
+        assert book.seconds()["probe"] > 0
+
+    def test_a_lane_that_lost_its_workers_measures_again(self, folder):
+        book = ledger(folder)
+        assert book.runtime(1) == book.runtime(1) == (None, True)
+
+    def test_a_lane_that_does_not_come_back_is_not_waited_for(self, folder, monkeypatch):
+        book = ledger(folder)
+        book.runtime(1)
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 1e4)
+        assert book.runtime(0) == (None, True)
 
 
 def test_lanes_get_every_fold_once(folder):

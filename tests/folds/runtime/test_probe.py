@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -32,13 +33,14 @@ def seconds(monkeypatch):
     """Steps take as long as told, by (precision, channels_last, compiled)."""
     table, asked = {}, []
 
-    def race(trial, *runtimes):
+    def race(trial, *runtimes, until=0.0):
         asked.extend(tuple(runtime.settings.values()) for runtime in runtimes)
         return [table.get(tuple(runtime.settings.values()), 1.0) for runtime in runtimes]
 
     def compiled(trial, runtime):
         return table.get("warm", 0.0), *race(trial, runtime)
 
+    monkeypatch.setattr(Runtime, "half", "bf16")  # whatever processor this is
     monkeypatch.setattr(probing, "_race", race)
     monkeypatch.setattr(probing, "_compiled_seconds", compiled)
     return table, asked
@@ -94,7 +96,41 @@ def test_a_busy_moment_does_not_choose(monkeypatch):
     clock = iter([9.0, 9.0, 1.0, 9.0, 9.0, 0.5, 1.0, 9.0])
     monkeypatch.setattr(probing, "_stepper", lambda trial, runtime: None)
     monkeypatch.setattr(probing, "_timed", lambda step, runtime: next(clock))
-    assert probing._race(TRIAL, CPU, CPU) == [1.0, 0.5]
+    assert probing._race(TRIAL, CPU, CPU, until=math.inf) == [1.0, 0.5]
+
+
+def test_a_slow_network_is_not_tried_for_longer_than_the_limit(monkeypatch):
+    """Of each way one step counts after its first; a second way is not begun."""
+    clock, begun = [0.0], []
+
+    def timed(step, runtime):
+        clock[0] += 4.0
+        begun.append(runtime)
+        return 4.0
+
+    monkeypatch.setattr(Runtime, "half", "bf16")
+    monkeypatch.setattr(probing, "_stepper", lambda trial, runtime: None)
+    monkeypatch.setattr(probing, "_timed", timed)
+    monkeypatch.setattr(probing, "_forward_seconds", lambda trial, runtime: 1.0)
+    monkeypatch.setattr(probing.time, "perf_counter", lambda: clock[0])
+    assert measure(TRIAL, CPU).runtime == CPU
+    assert len(begun) == 4
+    assert all(runtime.channels_last for runtime in begun)
+
+
+def test_a_processor_is_not_made_to_imitate_bf16(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    assert list(probing._changes(TRIAL, CPU)) == [{"channels_last": False}]
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    assert {"precision": "bf16"} in probing._changes(TRIAL, CPU)
+
+
+def test_only_a_run_that_is_long_enough_asks():
+    long = 4 * probing.WORTH_STEPS
+    assert trial(images=long).worth(CPU)
+    assert not trial(images=long - 4).worth(CPU)
+    assert trial(images=1, compile="on").worth(CPU)
+    assert trial(images=1).worth(Runtime(torch.device("cuda"), "fp32"))
 
 
 class TestChoice:
@@ -122,7 +158,7 @@ class TestChoice:
         table |= {("fp32", True, True): 0.5, "warm": 60.0}
         assert not measure(trial(compile="auto"), CPU).runtime.compiled
         assert not any(compiled for _, _, compiled in asked)  # not even tried in a short run
-        long = trial(compile="auto", images=4000)  # 1000 s in steps of 4 images
+        long = trial(compile="auto", images=6000)  # 1500 s in steps of 4 images
         assert measure(long, CPU).runtime.compiled
         table["warm"] = 600.0
         assert not measure(long, CPU).runtime.compiled
