@@ -9,7 +9,7 @@ demo: $(VENV)/ready          ## cross-validate on the built-in demo images
 	$(BIN)/python -m distributed.cv --folds 5 --output demo-run
 
 test: $(VENV)/ready          ## the tests, under ten minutes on two cores
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-slow: $(VENV)/ready     ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow

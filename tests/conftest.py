@@ -19,6 +19,18 @@ settings.load_profile("crossfold")
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def pytest_collection_modifyitems(items):
+    """Two processes share the tests: one has all that start Ray, so that there is one at a time.
+
+    The others go by file, since a file's tests share what they have made.
+    """
+    for item in items:
+        own = item.path.relative_to(item.config.rootpath)
+        group = "ray" if own.is_relative_to("tests/distributed") else str(own)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("ray",))
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder of real images and weights beside the checkout."""

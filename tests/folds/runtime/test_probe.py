@@ -160,7 +160,7 @@ class TestChoice:
         assert not any(compiled for _, _, compiled in asked)  # not even tried in a short run
         long = trial(compile="auto", images=6000)  # 1500 s in steps of 4 images
         assert measure(long, CPU).runtime.compiled
-        table["warm"] = 600.0
+        table["warm"] = 800.0
         assert not measure(long, CPU).runtime.compiled
 
     def test_compiles_when_told_and_never_when_told_not_to(self, seconds):
