@@ -18,6 +18,7 @@ from tracking.comparison.evidence import read_evidence
 from tracking.comparison.page import write_page
 from tracking.comparison.runs import find_run
 from tracking.comparison.table import show
+from tracking.summary import EpochChoice
 from tracking.summary_file import read_summary
 
 NAMES = ("platelet", "<script>alert(1)</script>", "eosinophil", "immature granulocyte")
@@ -41,6 +42,7 @@ class Runs:
         splits="split-digest",
         names=NAMES,
         drop=(),
+        rule="last",
         **settings,
     ):
         """A parent run; `shift` is the share that corruptions make wrong, if there is any."""
@@ -56,6 +58,7 @@ class Runs:
         np.savez(self.folder / "oof.npz", **{n: v for n, v in arrays.items() if n not in drop})
         config = {"backbone": "mobilenetv2_100", "data": "cells", **settings}
         changed = {"class_names": list(names), "splits_digest": splits, "config": config}
+        changed["epoch_choice"] = EpochChoice(rule=rule, best=0.9, last=0.9, crossfit=0.9)
         summary = read_summary(FORMAT_1).model_copy(update=changed)
         (self.folder / "summary.json").write_text(summary.model_dump_json())
         written = ["oof.npz", "summary.json"]

@@ -383,7 +383,7 @@ def side(predictions, *, external=False):
     rows = Predictions(predictions.labels, predictions.probabilities, predictions.groups)
     none = (np.empty(0, np.str_), np.empty(0, np.int64), None)
     evidence = Evidence(
-        str(id(predictions)), "run", "", digest, "macro_f1", NAMES, ids, predictions, *none
+        str(id(predictions)), "run", "", digest, "macro_f1", "last", NAMES, ids, predictions, *none
     )
     lab = {"lab": ExternalEvidence(ids, {"ensemble": rows})}
     return Contender("1", "ensemble", evidence, lab)
