@@ -135,13 +135,7 @@ def judge(
     UserError
         See `check`.
     """
-    names = candidate.evidence.class_names
-    if names != champion.evidence.class_names:
-        odd = set(names) ^ set(champion.evidence.class_names)
-        raise MissingEvidenceError(
-            f"their classes differ ({listed(sorted(odd)) or 'in order'}), so nothing can be "
-            "compared; register it under another --model-name"
-        )
+    _check_classes(candidate.evidence.class_names, champion.evidence.class_names)
     pair = common_predictions(candidate, champion, asked.external)
     select = asked.select_by or SelectBy.parse(candidate.evidence.select_by)
     rivals = _rivals(pair, candidate, champion)
@@ -152,7 +146,9 @@ def judge(
     checks = [
         beats(rivals, select, 1 - alpha),
         _shift(candidate, champion, asked.confidence),
-        no_class_drops(pair.champion, pair.candidate, names, asked.max_class_drop),
+        no_class_drops(
+            pair.champion, pair.candidate, candidate.evidence.class_names, asked.max_class_drop
+        ),
     ]
     if asked.least:
         checks.append(floors(candidate.scores, asked.least))
@@ -162,6 +158,15 @@ def judge(
         *_flattering_floors(candidate, asked),
     )
     return Verdict(pair.text, tuple(checks), notices)
+
+
+def _check_classes(names: tuple[str, ...], before: tuple[str, ...]) -> None:
+    if names != before:
+        odd = set(names) ^ set(before)
+        raise MissingEvidenceError(
+            f"their classes differ ({listed(sorted(odd)) or 'in order'}), so nothing can be "
+            "compared; register it under another --model-name"
+        )
 
 
 def _rivals(pair: PairedPredictions, candidate: Contender, champion: Contender) -> Rivals:

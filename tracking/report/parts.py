@@ -270,4 +270,7 @@ def epoch_words(summary: Summary) -> str:
     shown = {rule: f"{turn * value:.3f}" for rule, value in values.items() if value is not None}
     own, score = shown.pop(choice.rule), TITLES.get(metric, metric)
     others = "; ".join(f"of {EPOCHS[rule]}: {value}" for rule, value in shown.items())
-    return f"scores are of {EPOCHS[choice.rule]}: {score} {own} in the mean over folds; {others}"
+    words = f"scores are of {EPOCHS[choice.rule]}: {score} {own} in the mean over folds; {others}"
+    if choice.rule == "crossfit":  # what is kept and registered is the best one's model
+        words += "; single folds, other views and shift are of each fold's best epoch, and flatter"
+    return words
