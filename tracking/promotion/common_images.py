@@ -151,15 +151,20 @@ def _why_not_out_of_fold(candidate: Contender, champion: Contender) -> tuple[str
     for kind in (candidate.kind, champion.kind):
         if kind in ("refit", "soup"):
             return f"the out-of-fold predictions are the folds' models', not a {kind}'s", ""
-    if candidate.kind != champion.kind:
-        why = f"a {candidate.kind} and a {champion.kind} differ by more than their folds' models"
-        return why, f", or the candidate with --candidate {champion.kind}"
     whys, flags = [], []
+    if candidate.kind != champion.kind:
+        whys.append(
+            f"a {candidate.kind} and a {champion.kind} differ by more than their folds' models"
+        )
+        flags.append(f"--candidate {champion.kind}")
     if candidate.evidence.epoch_rule == "best":
         whys.append(
             "the candidate's epochs were chosen on its out-of-fold images, which flatters it"
         )
-        flags.append("--choose-epoch last (or crossfit)")
+        # what is not of the images as they are stays that of the best epochs with crossfit
+        names = SelectBy.parse(candidate.evidence.select_by).names
+        other = "" if any("." in name for name in names) else " (or crossfit)"
+        flags.append(f"--choose-epoch last{other}")
     if unpaired := why_unpaired(champion.evidence, candidate.evidence):
         whys.append(unpaired)
         flags.append("--splits of the champion's run")
