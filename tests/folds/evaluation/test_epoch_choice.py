@@ -106,12 +106,11 @@ def passing(trials, *, epochs=(4, 40), folds=5, images=200, truth=0.9, correlati
 
 
 @pytest.mark.parametrize(
-    ("trials", "most", "least"),
-    [(40, 0.2, 0.05), pytest.param(1000, 0.06, 0.1, marks=pytest.mark.slow)],
+    ("trials", "most"), [(20, 0.25), pytest.param(1000, 0.07, marks=pytest.mark.slow)]
 )
 def test_more_epochs_help_an_equal_candidate_past_the_gate_only_where_they_flatter(trials, most):
     """1,000 trials of at most 6%, and a standard error more; of 20 more than 5 are as rare."""
     found = passing(trials)
     assert found["last"] <= most
     assert found["crossfit"] <= most
-    assert found["best"] > 0.3
+    assert found["best"] > 0.15
