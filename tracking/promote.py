@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -11,6 +12,7 @@ import tyro
 from folds.cli import parse, run
 from folds.config.selection import SelectBy
 from folds.errors import RunError, UserError, reason
+from folds.evaluation.spending import Spending
 
 if TYPE_CHECKING:
     from tracking.promotion.gate import Conditions, Verdict
@@ -35,6 +37,10 @@ class Options:
     shift.macro_f1, external.NAME.accuracy, ...; default: what the version's own run chose by."""
     confidence: float = 0.95
     """With which it must be better."""
+    alpha_spending: Spending = "none"
+    """What several attempts against one champion may spend of 1 - confidence. none: each all of
+    it, and how many there were is told. quadratic: the n-th 6 / (pi n)^2 of it, so that all
+    together never spend more; later ones must be better by far."""
     max_class_drop: float = 0.05
     """By how much the recall of any class may fall, 0 to 1."""
     min: Annotated[
@@ -68,8 +74,9 @@ def main() -> None:
     store.connect(options.tracking_uri)
     name = options.model_name
     asked = gate.Conditions(
-        select, options.confidence, options.max_class_drop, least, options.external
-    )
+        select, options.confidence, options.max_class_drop, least, options.external,
+        options.alpha_spending,
+    )  # fmt: skip
     try:
         move = registry.rollback(name) if options.rollback else _promote(options, asked)
     except MlflowException as error:
@@ -79,11 +86,11 @@ def main() -> None:
 
 
 def _promote(options: Options, asked: "Conditions") -> "Move":
-    from tracking.promotion import gate, registry
+    from tracking.promotion import attempts, gate, registry
 
     name = options.model_name
     candidate, champion = registry.contenders(name, options.version)
-    verdict = gate.check(candidate, champion, asked)
+    verdict = gate.check(candidate, champion, asked, partial(attempts.count, name))
     version, against = str(candidate.version), champion and str(champion.version)
     if verdict.failed and options.force is None:
         if verdict.compared_on:
@@ -95,6 +102,7 @@ def _promote(options: Options, asked: "Conditions") -> "Move":
     tags = {
         "crossfold.gate": json.dumps([asdict(check) for check in verdict.checks]),
         "crossfold.gate_against": against or "none",
+        "crossfold.gate_notices": " | ".join(verdict.notices) or None,
         "crossfold.forced": options.force if verdict.failed else None,
     }
     return registry.promote(name, version, against, tags)
@@ -125,6 +133,8 @@ def _show(name: str, version: str, champion: str | None, verdict: "Verdict") -> 
     for check in verdict.checks:
         table.add_row(Text(*marks[check.passed]), check.name, Text(check.text))
     console.print(table)
+    for notice in verdict.notices:
+        console.print(f"notice: {notice}", markup=False, highlight=False)
 
 
 def _check(options: Options) -> None:

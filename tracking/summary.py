@@ -252,7 +252,9 @@ class Summary(_Part):
     runtime: Runtime
     software: Software | None
     folds: list[FoldSummary]
-    over_folds: dict[str, Spread]
+    over_folds: dict[str, Spread] = Field(
+        description="Of the folds' own scores; unlike oof, roc_auc ranks within one model's scale."
+    )
     oof: Scores = Field(description="Of all out-of-fold predictions pooled.")
     oof_intervals: dict[str, Estimate] = Field(
         description="The same with 95% intervals, by a bootstrap over groups."

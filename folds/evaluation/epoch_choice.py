@@ -1,10 +1,20 @@
 """Which epoch to score a fold at, when its own images may not choose it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
 from folds.arrays import Ints
+
+EPOCHS: Mapping[str, str] = MappingProxyType(
+    {
+        "last": "each fold's last epoch",
+        "crossfit": "the epoch that the other folds choose",
+        "best": "each fold's best epoch, chosen on these very images, which flatters",
+    }
+)
+"""Which epoch is scored, for people, by ``--choose-epoch``."""
 
 
 def crossfit_epochs(scores: Sequence[Sequence[float]]) -> Ints:

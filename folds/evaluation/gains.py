@@ -78,6 +78,7 @@ def gain(rivals: Rivals, select: SelectBy, confidence: float) -> Gain:
     error of a sum is never greater than the sum of the terms' standard errors, whatever their
     correlation, so the bound is never too near.
     """
+    check_measured(rivals, select)
     parts = [(weight, _gain_by(rivals, name, confidence)) for weight, name in select.terms]
     if len(parts) == 1 and parts[0][0] == 1:
         return parts[0][1]
@@ -93,16 +94,22 @@ def gain(rivals: Rivals, select: SelectBy, confidence: float) -> Gain:
     )
 
 
+def check_measured(rivals: Rivals, select: SelectBy) -> None:
+    """Raise ValueError unless all scores of a sum are there for both."""
+    under_shift = () if rivals.shift is None else shift_tally(rivals.shift[0]).observed()
+    for name in select.names:
+        if name.startswith("shift.") and name not in under_shift:
+            raise ValueError(f"{name} was not measured for both alike")
+        if name.startswith("external.") and name.split(".")[1] not in rivals.external:
+            raise ValueError(f"{name} was not measured for both on the same images")
+
+
 def _gain_by(rivals: Rivals, name: str, confidence: float) -> Gain:
     """The gain by one score, by its name in ``--select-by``."""
-    if name.startswith("shift."):
-        if rivals.shift is None:
-            raise ValueError(f"{name} was not measured for both alike")
+    if name.startswith("shift.") and rivals.shift is not None:
         return _gain_under_shift(*rivals.shift, name, confidence)
     if name.startswith("external."):
         _, source, score = name.split(".")
-        if source not in rivals.external:
-            raise ValueError(f"{name} was not measured for both on the same images")
         return _pooled_gain(*rivals.external[source], score, confidence)
     return _pooled_gain(*rivals.pooled, name, confidence)
 
@@ -123,8 +130,6 @@ def _gain_under_shift(
     champion: ShiftPredictions, candidate: ShiftPredictions, name: str, confidence: float
 ) -> Gain:
     differences = shift_difference(champion, candidate, confidence=confidence)
-    if name not in differences:
-        raise ValueError(f"{name} was not measured")
     before, after = (shift_tally(p).observed()[name] for p in (champion, candidate))
     folds = () if champion.fold is None else shift_fold_differences(champion, candidate, name)
     return Gain(before, after, differences[name].value, differences[name].lower, folds)

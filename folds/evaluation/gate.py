@@ -59,7 +59,7 @@ def beats(rivals: Rivals, select: SelectBy, confidence: float = 0.95) -> Check:
     passed = gained.lower > 0
     text = (
         f"{select} {gained.before:.4f} -> {gained.after:.4f}: better by {gained.value:+.4f}, "
-        f"at least {gained.lower:+.4f} at {confidence:.0%}"
+        f"at least {gained.lower:+.4f} at {100 * confidence:.5g}%"
     )
     if gained.folds:
         test = corrected_t(gained.folds, rivals.pooled[0].test_share, confidence)

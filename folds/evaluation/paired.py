@@ -128,6 +128,13 @@ def shift_difference(
     }
 
 
+def fold_scores(predictions: Predictions, metric: str) -> list[float]:
+    """A score of each fold of each repeat by itself; NaN where it is not defined."""
+    folds = predictions.folds
+    parts = (predictions.take(folds == number) for number in np.unique(folds))
+    return [_score(part, metric) for part in parts]
+
+
 def fold_differences(a: Predictions, b: Predictions, metric: str) -> list[float]:
     """Differences of a score, b less a, in each fold of each repeat.
 
@@ -136,16 +143,16 @@ def fold_differences(a: Predictions, b: Predictions, metric: str) -> list[float]
     ValueError
         The rows are not the same, or not in the same folds.
     """
-
-    def score(fold: Predictions) -> float:
-        return float(tally(fold).observed().pooled[metric][0])
-
-    return _by_fold(a, b, (a.folds, b.folds), score)
+    return _by_fold(a, b, (a.folds, b.folds), lambda fold: _score(fold, metric))
 
 
 def shift_fold_differences(a: ShiftPredictions, b: ShiftPredictions, name: str) -> list[float]:
     """`fold_differences` of a score under corruptions."""
     return _by_fold(a, b, (a.fold, b.fold), lambda fold: shift_tally(fold).observed()[name])
+
+
+def _score(predictions: Predictions, metric: str) -> float:
+    return float(tally(predictions).observed().pooled[metric][0])
 
 
 def _by_fold(

@@ -7,8 +7,10 @@ import mlflow
 import numpy as np
 import pytest
 from rich.console import Console
+from sklearn.metrics import roc_auc_score
 
 from folds.cli import run
+from folds.evaluation.predictions import Predictions
 from tests.folds.evaluation.synthetic import rivals
 from tests.tracking.conftest import FORMAT_1
 from tracking import compare as command
@@ -18,6 +20,7 @@ from tracking.comparison.evidence import read_evidence
 from tracking.comparison.page import write_page
 from tracking.comparison.runs import find_run
 from tracking.comparison.table import show
+from tracking.summary import EpochChoice
 from tracking.summary_file import read_summary
 
 NAMES = ("platelet", "<script>alert(1)</script>", "eosinophil", "immature granulocyte")
@@ -41,6 +44,7 @@ class Runs:
         splits="split-digest",
         names=NAMES,
         drop=(),
+        rule="last",
         **settings,
     ):
         """A parent run; `shift` is the share that corruptions make wrong, if there is any."""
@@ -56,6 +60,7 @@ class Runs:
         np.savez(self.folder / "oof.npz", **{n: v for n, v in arrays.items() if n not in drop})
         config = {"backbone": "mobilenetv2_100", "data": "cells", **settings}
         changed = {"class_names": list(names), "splits_digest": splits, "config": config}
+        changed["epoch_choice"] = EpochChoice(rule=rule, best=0.9, last=0.9, crossfit=0.9)
         summary = read_summary(FORMAT_1).model_copy(update=changed)
         (self.folder / "summary.json").write_text(summary.model_dump_json())
         written = ["oof.npz", "summary.json"]
@@ -188,6 +193,66 @@ class TestPaired:
         assert several == pytest.approx(min(1, 2 * alone))
         out = call("one", "two", "three")[1]
         assert "C less A" in out
+
+
+class TestEpochs:
+    @pytest.mark.parametrize(
+        ("rules", "words"),
+        [
+            (("last", "last"), ""),
+            (("crossfit", "crossfit"), ""),
+            (("last", "crossfit"), "A is scored at each fold's last epoch; B is scored at the ep"),
+            (("last", "best"), "B is scored at each fold's best epoch, chosen on these very im"),
+            (("best", "best"), "A is scored at each fold's best epoch, chosen on these very im"),
+        ],
+    )
+    def test_that_do_not_compare_are_told(self, runs, call, rules, words):
+        a, b = rivals(60, seed=0)
+        runs.log("one", a, rule=rules[0]), runs.log("two", b, rule=rules[1])
+        out = " ".join(call("one", "two")[1].split())
+        assert ("notice:" in out) is bool(words)
+        assert words in out
+
+    def test_under_shift_crossfit_has_best_ones(self, runs, call):
+        a, b = rivals(60, seed=0)
+        runs.log("one", a, rule="crossfit", shift=0.2), runs.log("two", b, shift=0.1)
+        out = " ".join(call("one", "two")[1].split())
+        assert "notice: under shift A is scored at each fold's best epoch" in out
+
+
+class TestAucWithinFolds:
+    def test_is_not_spoilt_by_scales_that_differ_between_folds(self, runs, call):
+        """Each fold ranks its own images perfectly; pooled, one fold is surer than another."""
+        labels = np.arange(400) % 2
+        fold = np.arange(400) // 2 % 5
+        sure = 0.5 + 0.05 * np.where(labels == 1, 1, -1) + 0.09 * (fold - 2)
+        chances = np.stack([1 - sure, sure], axis=1)
+        one = Predictions(labels, chances, np.arange(400), fold, np.zeros_like(fold))
+        for name in ("one", "two"):
+            runs.log(name, one, names=("a", "b"))
+        (found,) = compared("one", "two")
+        assert found.first.auc_in_folds == 1
+        assert found.first.scores.pooled["roc_auc"].value < 0.8
+        out = " ".join(call("one", "two")[1].split())
+        assert "ROC AUC within folds, their mean: A 100.0, B 100.0; +0.0 (0.0 to 0.0)" in out
+
+    def test_is_the_mean_of_scikit_learns(self, runs):
+        a, b = rivals(300, seed=0)
+        runs.log("one", a), runs.log("two", b, splits="others")
+        (found,) = compared("one", "two")
+        for side, own in ((found.first, a), (found.other, b)):
+            each = [
+                roc_auc_score(own.labels[m], own.probabilities[m], multi_class="ovr")
+                for m in (own.fold == number for number in range(5))
+            ]
+            assert side.auc_in_folds == pytest.approx(np.mean(each))
+        assert found.auc_in_folds is None  # of other folds there is no test
+
+    def test_is_left_out_where_a_fold_has_one_class_alone(self, runs, call):
+        a, _ = rivals(60, seed=0)
+        alone = type(a)(a.labels, a.probabilities, a.groups, a.labels, a.repeat)
+        runs.log("one", alone), runs.log("two", alone)
+        assert "within folds" not in call("one", "two")[1]
 
 
 class TestUnpaired:

@@ -14,6 +14,7 @@ from folds.evaluation.paired import (
     Differences,
     bootstrap_difference,
     fold_differences,
+    fold_scores,
     shift_difference,
 )
 from folds.evaluation.predictions import Predictions, sum_by_image
@@ -37,12 +38,16 @@ class ScoredRun:
         Out of fold.
     shift : mapping of str to Interval
         Under corruptions; empty without --shift.
+    auc_in_folds : float
+        ROC AUC of each fold by itself, their mean: pooled, probabilities of different models are
+        ranked against each other, though their scales differ. NaN where a fold has none.
     """
 
     letter: str
     evidence: Evidence
     scores: Intervals
     shift: Mapping[str, Interval]
+    auc_in_folds: float
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ class Comparison:
         The t test over folds, if paired.
     mcnemar : McNemar, optional
         If paired.
+    auc_in_folds : CorrectedT, optional
+        The t test of ROC AUC over folds, if paired.
     p : float
         Of the deciding test, by Holm's correction for the number of comparisons. The test is that
         over folds if paired, else that of the bootstrap.
@@ -80,6 +87,7 @@ class Comparison:
     shift: Mapping[str, Difference]
     folds: CorrectedT | None
     mcnemar: McNemar | None
+    auc_in_folds: CorrectedT | None
     p: float
 
     @property
@@ -113,7 +121,8 @@ def compare(runs: Sequence[Evidence], metric: str, confidence: float) -> list[Co
 
 def _score(letter: str, run: Evidence, confidence: float) -> ScoredRun:
     shift = {} if run.shift is None else shift_intervals(run.shift, confidence=confidence)
-    return ScoredRun(letter, run, intervals(run.oof, confidence=confidence), shift)
+    own = intervals(run.oof, confidence=confidence)
+    return ScoredRun(letter, run, own, shift, float(np.mean(fold_scores(run.oof, "roc_auc"))))
 
 
 def _compare(first: ScoredRun, other: ScoredRun, metric: str, confidence: float) -> Comparison:
@@ -121,15 +130,17 @@ def _compare(first: ScoredRun, other: ScoredRun, metric: str, confidence: float)
     unpaired = why_unpaired(a, b)
     oof_a, oof_b = (a.oof, b.oof) if unpaired else same_groups(a.oof, b.oof)
     differences = bootstrap_difference(oof_a, oof_b, paired=not unpaired, confidence=confidence)
-    folds, test = None, None
+    folds, test, auc = None, None, None
     if not unpaired:
-        in_folds = fold_differences(oof_a, oof_b, metric)
-        folds = corrected_t(in_folds, oof_a.test_share, confidence)
+        folds, auc = (
+            corrected_t(fold_differences(oof_a, oof_b, name), oof_a.test_share, confidence)
+            for name in (metric, "roc_auc")
+        )
         test = _mcnemar(a.ids, oof_a, oof_b)
     p = differences.pooled[metric].p if folds is None else folds.p
     return Comparison(
         first, other, metric, confidence, unpaired, differences,
-        _shift(a, b, paired=not unpaired, confidence=confidence), folds, test, p,
+        _shift(a, b, paired=not unpaired, confidence=confidence), folds, test, auc, p,
     )  # fmt: skip
 
 

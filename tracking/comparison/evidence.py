@@ -46,6 +46,8 @@ class Evidence:
         Equal in runs whose folds hold the same images.
     select_by : str
         What its models were chosen by.
+    epoch_rule : str
+        Which epoch its out-of-fold predictions are of: last, best or crossfit.
     class_names : tuple of str
         C names.
     ids : ndarray of str, shape (M,)
@@ -65,6 +67,7 @@ class Evidence:
     about: str
     splits_digest: str
     select_by: str
+    epoch_rule: str
     class_names: tuple[str, ...]
     ids: NDArray[np.str_]
     oof: Predictions
@@ -213,6 +216,7 @@ def _evidence(run: Run, summary: Summary, oof: Arrays, shift: Arrays | None) -> 
         " on ".join(str(config[key]) for key in ("backbone", "data") if key in config),
         summary.splits_digest,
         str(config.get("select_by", "macro_f1")),
+        summary.epoch_choice.rule,
         names,
         oof["ids"],
         Predictions(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from folds.config.scores import TITLES
+from folds.evaluation.epoch_choice import EPOCHS
 from folds.evaluation.intervals import Interval
 from folds.evaluation.paired import Difference
 from folds.evaluation.significance import CorrectedT
@@ -38,7 +39,13 @@ def difference(one: Difference | CorrectedT) -> str:
     return f"{100 * value:+z.1f} ({100 * one.low:z.1f} to {100 * one.high:z.1f})"
 
 
-def setting_lines(comparison: Comparison) -> list[str]:
+def comparison_lines(comparison: Comparison) -> list[str]:
+    """What the runs differ in, how they were scored and what tests say, a line each."""
+    parts = (_setting_lines, _epoch_lines, _test_lines, _auc_lines)
+    return [line for lines in parts for line in lines(comparison)]
+
+
+def _setting_lines(comparison: Comparison) -> list[str]:
     """The settings that differ, in one line, or none."""
     a, b = (side.evidence.settings for side in (comparison.first, comparison.other))
     names = [name for name in a if name in b and a[name] != b[name]]
@@ -51,7 +58,33 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def test_lines(comparison: Comparison) -> list[str]:
+def _epoch_lines(comparison: Comparison) -> list[str]:
+    """That the runs are scored at epochs that cannot be compared as they are, in a line each."""
+    sides = comparison.first, comparison.other
+    rules = [side.evidence.epoch_rule for side in sides]
+    lines = []
+    if "best" in rules or len(set(rules)) > 1:
+        each = (f"{s.letter} is scored at {EPOCHS[s.evidence.epoch_rule]}" for s in sides)
+        lines.append(f"notice: {'; '.join(each)}")
+    kept = [s.letter for s in sides if s.evidence.epoch_rule == "crossfit"]
+    if kept and comparison.shift:
+        lines.append(f"notice: under shift {' and '.join(kept)} is scored at {EPOCHS['best']}")
+    return lines
+
+
+def _auc_lines(comparison: Comparison) -> list[str]:
+    """The mean of the folds' own ROC AUCs in one line, or none where no fold has one."""
+    sides = comparison.first, comparison.other
+    values = [side.auc_in_folds for side in sides]
+    if any(map(math.isnan, values)):
+        return []
+    each = ", ".join(f"{s.letter} {100 * s.auc_in_folds:.1f}" for s in sides)
+    test = comparison.auc_in_folds
+    change = f"{100 * (values[1] - values[0]):+z.1f}" if test is None else difference(test)
+    return [f"ROC AUC within folds, their mean: {each}; {change} (pooled, models' scales mix)"]
+
+
+def _test_lines(comparison: Comparison) -> list[str]:
     """The tests and their figures, a line each."""
     a, b = comparison.first.letter, comparison.other.letter
     name = name_of(comparison.metric)

@@ -15,12 +15,11 @@ from folds.pages.templates import environment
 from tracking.comparison.compare import Comparison, better
 from tracking.comparison.figures import forest
 from tracking.comparison.formatting import (
+    comparison_lines,
     conclusion,
     difference,
     interval,
     name_of,
-    setting_lines,
-    test_lines,
     verdict,
 )
 
@@ -94,7 +93,7 @@ def _part(comparison: Comparison, number: int) -> Part:
     return Part(
         comparison,
         verdict(comparison),
-        [*setting_lines(comparison), *test_lines(comparison)],
+        comparison_lines(comparison),
         _plots(comparison, number),
         _rows(first.scores.pooled, other.scores.pooled, comparison.differences.pooled),
         _rows(first.shift, other.shift, comparison.shift),

@@ -12,12 +12,11 @@ from rich.text import Text
 from folds.evaluation.paired import Difference
 from tracking.comparison.compare import Comparison, better
 from tracking.comparison.formatting import (
+    comparison_lines,
     conclusion,
     difference,
     interval,
     name_of,
-    setting_lines,
-    test_lines,
 )
 
 _MOST_CLASSES = 20
@@ -42,7 +41,7 @@ def _show(console: Console, comparison: Comparison) -> None:
     for table in (_scores(comparison), *under_shift, _classes(comparison)):
         console.print(table)
         console.print()
-    for line in (*setting_lines(comparison), *test_lines(comparison)):
+    for line in comparison_lines(comparison):
         console.print(line, markup=False, highlight=False)
 
 

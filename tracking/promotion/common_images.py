@@ -1,16 +1,19 @@
 """What two versions can be compared on: predictions of both for the same images."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from folds.config.selection import SelectBy
 from folds.errors import UserError, nearest
 from folds.evaluation.predictions import Predictions, ShiftPredictions
 from folds.evaluation.replicates import tally
 from folds.evaluation.shift_replicates import shift_tally
 from tracking.comparison.compare import same_groups, why_unpaired
-from tracking.comparison.evidence import Evidence, ExternalEvidence
+from tracking.comparison.evidence import HOLDOUT, Evidence, ExternalEvidence
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,30 @@ class Contender:
             scores |= shift_tally(self.evidence.shift).observed()
         return scores
 
+    def flattering(self, names: Iterable[str]) -> list[str]:
+        """Those scores whose very images chose the epochs that they are of.
+
+        Parameters
+        ----------
+        names : iterable of str
+            As ``--select-by`` has them.
+
+        Notes
+        -----
+        With ``crossfit`` the models are of best epochs, too, and only the out-of-fold predictions
+        of images as they are come from epochs that others chose. What the epochs were not chosen
+        by (external images that ``--select-by`` did not name, the hold-out) never flatters.
+        """
+        rule, chosen_by = self.evidence.epoch_rule, SelectBy.parse(self.evidence.select_by)
+
+        def flatters(name: str) -> bool:
+            kind, _, rest = name.partition(".")
+            if kind == "external":
+                return rule != "last" and rest.split(".")[0] in chosen_by.externals
+            return rule == "best" or (rule == "crossfit" and kind == "shift")
+
+        return [name for name in names if flatters(name)]
+
 
 @dataclass(frozen=True)
 class PairedPredictions:
@@ -56,11 +83,14 @@ class PairedPredictions:
     ----------
     text : str
         Which images these are, and why no others, for people.
+    unseen : str
+        Name of the external set or `HOLDOUT`; empty where they are the folds' own images.
     champion, candidate : Predictions
         The same rows, with the same groups.
     """
 
     text: str
+    unseen: str
     champion: Predictions
     candidate: Predictions
 
@@ -91,34 +121,60 @@ def common_predictions(
     if external is not None:
         _check_external(candidate, champion, external, common)
         return on_external(candidate, champion, external, "")
-    why = _why_not_out_of_fold(candidate, champion)
+    why, remedy = _why_not_out_of_fold(candidate, champion)
     if not why:
-        before, after = same_groups(champion.evidence.oof, candidate.evidence.oof)
-        count = len(np.unique(candidate.evidence.ids))
-        return PairedPredictions(
-            f"out-of-fold predictions of the same {count} images", before, after
-        )
-    if len(common) == 1:
-        return on_external(candidate, champion, common[0], f" ({why})")
-    if common:
-        raise MissingEvidenceError(f"{why}; name one set with --external: {', '.join(common)}")
-    splits = "" if why.startswith("both") else ", or train with --splits of the champion's run"
+        return _out_of_fold(candidate, champion)
+    usable = [name for name in common if not _chose_epochs(candidate, name)]
+    if len(usable) == 1:
+        return on_external(candidate, champion, usable[0], f" ({why})")
+    if usable:
+        raise MissingEvidenceError(f"{why}; name one set with --external: {', '.join(usable)}")
+    also = " but those that chose the epochs" if common else ""
     raise MissingEvidenceError(
-        f"{why}, and no external images or hold-out in common; train both with the same "
-        f"--external NAME=SOURCE{splits}"
+        f"{why}, and no external images or hold-out in common{also}; train both with the same "
+        f"--external NAME=SOURCE{remedy}"
     )
 
 
-def _why_not_out_of_fold(candidate: Contender, champion: Contender) -> str:
-    """Why the folds' predictions cannot tell the two apart; empty where they can."""
+def _out_of_fold(candidate: Contender, champion: Contender) -> PairedPredictions:
+    count = len(np.unique(candidate.evidence.ids))
+    text = f"out-of-fold predictions of the same {count} images"
+    if champion.evidence.epoch_rule == "best":
+        text += ", which chose the champion's epochs: it is flattered, the candidate is not"
+    return PairedPredictions(text, "", *same_groups(champion.evidence.oof, candidate.evidence.oof))
+
+
+def _why_not_out_of_fold(candidate: Contender, champion: Contender) -> tuple[str, str]:
+    """Why the folds' predictions cannot tell the two apart, and what to do; empty if they can."""
     if candidate.evidence.run == champion.evidence.run:
-        return "both are of one run, whose out-of-fold predictions are those of both"
+        return "both are of one run, whose out-of-fold predictions are those of both", ""
     for kind in (candidate.kind, champion.kind):
         if kind in ("refit", "soup"):
-            return f"the out-of-fold predictions are the folds' models', not a {kind}'s"
+            return f"the out-of-fold predictions are the folds' models', not a {kind}'s", ""
+    whys, flags = [], []
     if candidate.kind != champion.kind:
-        return f"a {candidate.kind} and a {champion.kind} differ by more than their folds' models"
-    return why_unpaired(champion.evidence, candidate.evidence)
+        whys.append(
+            f"a {candidate.kind} and a {champion.kind} differ by more than their folds' models"
+        )
+        flags.append(f"--candidate {champion.kind}")
+    if candidate.evidence.epoch_rule == "best":
+        whys.append(
+            "the candidate's epochs were chosen on its out-of-fold images, which flatters it"
+        )
+        # what is not of the images as they are stays that of the best epochs with crossfit
+        names = SelectBy.parse(candidate.evidence.select_by).names
+        other = "" if any("." in name for name in names) else " (or crossfit)"
+        flags.append(f"--choose-epoch last{other}")
+    if unpaired := why_unpaired(champion.evidence, candidate.evidence):
+        whys.append(unpaired)
+        flags.append("--splits of the champion's run")
+    remedy = f", or the candidate with {' and '.join(flags)}" if flags else ""
+    return " and ".join(whys), remedy
+
+
+def _chose_epochs(candidate: Contender, name: str) -> bool:
+    """Whether the candidate's epochs were chosen by the external images of a name."""
+    return bool(candidate.flattering([f"external.{name}."]))
 
 
 def same_images(candidate: Contender, champion: Contender, name: str) -> bool:
@@ -139,19 +195,25 @@ def _check_external(
     if name not in known:
         near = nearest(name, known) or (f"; there are: {', '.join(known)}" if known else "")
         raise UserError(f"--external {name}: neither run has scored such images{near}")
+    same = "--holdout and --splits as the champion's run"
+    remedy = same if name == HOLDOUT else f"--external {name}=SOURCE"
     for contender in (candidate, champion):
         if (
             name not in contender.externals
             or contender.kind not in contender.externals[name].candidates
         ):
             raise MissingEvidenceError(
-                f"version {contender.version} was not scored on {name}; train it with "
-                f"--external {name}=SOURCE"
+                f"version {contender.version} was not scored on {name}; train it with {remedy}"
             )
     if name not in common:
         raise MissingEvidenceError(
             f"the images of {name} or their labels were others in the champion's run; train with "
-            f"the same --external {name}=SOURCE"
+            f"the same {remedy}"
+        )
+    if _chose_epochs(candidate, name):
+        raise MissingEvidenceError(
+            f"the candidate's epochs were chosen by the images of {name}, which flatters it; train "
+            "it with --choose-epoch last"
         )
 
 
@@ -162,8 +224,16 @@ def on_external(
     before, after = (
         contender.externals[name].candidates[contender.kind] for contender in (champion, candidate)
     )
-    text = f"predictions of the same {len(before.labels)} external images {name}{why}"
-    return PairedPredictions(text, *same_groups(before, after))
+    which = "hold-out images" if name == HOLDOUT else f"external images {name}"
+    text = f"predictions of the same {len(before.labels)} {which}{why}"
+    return PairedPredictions(text, name, *same_groups(before, after))
+
+
+def digest_of(external: ExternalEvidence) -> str:
+    """Eight letters that are equal for the same ids with the same labels."""
+    labels = next(iter(external.candidates.values())).labels
+    rows = zip(external.ids.tolist(), labels.tolist(), strict=True)
+    return hashlib.sha256(repr(list(rows)).encode()).hexdigest()[:8]
 
 
 def corrupted_by_both(

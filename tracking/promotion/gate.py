@@ -1,6 +1,7 @@
 """A version held against the champion, by what their runs predicted."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,26 +10,26 @@ from mlflow.exceptions import MlflowException
 
 from folds.config.selection import SelectBy
 from folds.errors import UserError, listed
-from folds.evaluation.gains import Rivals
+from folds.evaluation.gains import Rivals, check_measured
 from folds.evaluation.gate import Check, beats, floors, no_class_drops, no_worse_under_shift
-from tracking.comparison.evidence import (
-    Evidence,
-    read_evidence,
-    read_externals,
-)
+from folds.evaluation.spending import Spending, spent
+from tracking.comparison.evidence import HOLDOUT, read_evidence, read_externals
 from tracking.comparison.runs import find_run
+from tracking.promotion.attempts import Count, Trial
 from tracking.promotion.common_images import (
     Contender,
     MissingEvidenceError,
     PairedPredictions,
     common_predictions,
     corrupted_by_both,
+    digest_of,
     on_external,
     same_images,
 )
 
 _OLD = "best-fold"  # all that was registered before versions said what they are
 _UNDER_SHIFT = "no worse under shift"
+_MEAN_UNDER_SHIFT = "shift.macro_f1"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Conditions:
         Floors, by the names of ``--select-by``.
     external : str, optional
         External images on which they are to be compared.
+    alpha_spending : {"none", "quadratic"}
+        What each of several attempts against one champion may spend of 1 - `confidence`.
     """
 
     select_by: SelectBy | None = None
@@ -54,6 +57,7 @@ class Conditions:
     max_class_drop: float = 0.05
     least: Mapping[str, float] = field(default_factory=dict)
     external: str | None = None
+    alpha_spending: Spending = "none"
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,13 @@ class Verdict:
     compared_on : str
         What the two were compared on, and why there; empty if they could not be.
     checks : tuple of Check
+    notices : tuple of str
+        What somebody who relies on the checks must know besides.
     """
 
     compared_on: str
     checks: tuple[Check, ...]
+    notices: tuple[str, ...] = ()
 
     @property
     def failed(self) -> list[Check]:
@@ -76,13 +83,24 @@ class Verdict:
         return [check for check in self.checks if check.passed is False]
 
 
-def check(candidate: ModelVersion, champion: ModelVersion | None, asked: Conditions) -> Verdict:
+def _uncounted(trial: Trial) -> Count:
+    return Count(1, dict.fromkeys(trial.unseen, 1))
+
+
+def check(
+    candidate: ModelVersion,
+    champion: ModelVersion | None,
+    asked: Conditions,
+    count: Callable[[Trial], Count] = _uncounted,
+) -> Verdict:
     """Hold a version against the champion.
 
     Parameters
     ----------
     champion : ModelVersion, optional
         Without one there are floors only.
+    count : callable
+        Numbers a comparison that can be made, before it is.
 
     Raises
     ------
@@ -97,13 +115,18 @@ def check(candidate: ModelVersion, champion: ModelVersion | None, asked: Conditi
     try:
         if champion is None:
             return _first(candidate, asked)
-        return judge(_contender(candidate), _contender(champion), asked)
+        return judge(_contender(candidate), _contender(champion), asked, count)
     except MissingEvidenceError as error:
         return Verdict("", (Check("evidence", False, str(error)),))
 
 
-def judge(candidate: Contender, champion: Contender, asked: Conditions) -> Verdict:
-    """Make all checks.
+def judge(
+    candidate: Contender,
+    champion: Contender,
+    asked: Conditions,
+    count: Callable[[Trial], Count] = _uncounted,
+) -> Verdict:
+    """Make all checks, as `check`.
 
     Raises
     ------
@@ -112,47 +135,118 @@ def judge(candidate: Contender, champion: Contender, asked: Conditions) -> Verdi
     UserError
         See `check`.
     """
-    names = candidate.evidence.class_names
-    if names != champion.evidence.class_names:
-        odd = set(names) ^ set(champion.evidence.class_names)
+    _check_classes(candidate.evidence.class_names, champion.evidence.class_names)
+    pair = common_predictions(candidate, champion, asked.external)
+    select = asked.select_by or SelectBy.parse(candidate.evidence.select_by)
+    rivals = _rivals(pair, candidate, champion)
+    _check_terms(rivals, select, candidate)
+    trial = _trial(pair, select, candidate, champion)
+    counted = count(trial)
+    alpha = spent(1 - asked.confidence, counted.attempt, asked.alpha_spending)
+    checks = [
+        beats(rivals, select, 1 - alpha),
+        _shift(candidate, champion, asked.confidence),
+        no_class_drops(
+            pair.champion, pair.candidate, candidate.evidence.class_names, asked.max_class_drop
+        ),
+    ]
+    if asked.least:
+        checks.append(floors(candidate.scores, asked.least))
+    notices = (
+        *_attempt(counted.attempt, trial.champion, asked),
+        *_uses(counted.uses),
+        *_flattering_floors(candidate, asked),
+    )
+    return Verdict(pair.text, tuple(checks), notices)
+
+
+def _check_classes(names: tuple[str, ...], before: tuple[str, ...]) -> None:
+    if names != before:
+        odd = set(names) ^ set(before)
         raise MissingEvidenceError(
             f"their classes differ ({listed(sorted(odd)) or 'in order'}), so nothing can be "
             "compared; register it under another --model-name"
         )
-    pair = common_predictions(candidate, champion, asked.external)
-    checks = [
-        _beats(pair, candidate, champion, asked),
-        _shift(candidate.evidence, champion.evidence, asked.confidence),
-        no_class_drops(pair.champion, pair.candidate, names, asked.max_class_drop),
-    ]
-    if asked.least:
-        checks.append(floors(candidate.scores, asked.least))
-    return Verdict(pair.text, tuple(checks))
 
 
-def _beats(
-    pair: PairedPredictions, candidate: Contender, champion: Contender, asked: Conditions
-) -> Check:
-    select = asked.select_by or SelectBy.parse(candidate.evidence.select_by)
+def _rivals(pair: PairedPredictions, candidate: Contender, champion: Contender) -> Rivals:
     external = {
         name: on_external(candidate, champion, name, "")
         for name in candidate.externals
         if same_images(candidate, champion, name)
     }
-    rivals = Rivals(
+    return Rivals(
         (pair.champion, pair.candidate),
         corrupted_by_both(champion.evidence, candidate.evidence),
         {name: (pair.champion, pair.candidate) for name, pair in external.items()},
     )
+
+
+def _check_terms(rivals: Rivals, select: SelectBy, candidate: Contender) -> None:
+    """Raise MissingEvidenceError where a term is not there for both, or flatters the candidate."""
     try:
-        return beats(rivals, select, asked.confidence)
+        check_measured(rivals, select)
     except ValueError as error:
         raise MissingEvidenceError(f"{error}; name another score with --select-by") from None
+    # without a dot it is of the common images, which `common_predictions` has looked at
+    flattering = candidate.flattering(name for name in select.names if "." in name)
+    if flattering:
+        raise MissingEvidenceError(
+            f"{listed(flattering)} of the candidate: the same images chose its epochs, which "
+            "flatters; train it with --choose-epoch last, or name another score with --select-by"
+        )
+
+
+def _trial(
+    pair: PairedPredictions, select: SelectBy, candidate: Contender, champion: Contender
+) -> Trial:
+    """What is to be compared, and on which images that no fold trained on."""
+    names = sorted(select.externals | ({pair.unseen} if pair.unseen else set()))
+    question = hashlib.sha256(f"{select} on {pair.unseen}".encode()).hexdigest()[:4]
+    unseen = {name: digest_of(candidate.externals[name]) for name in names}
+    return Trial(candidate.version, champion.version, question, unseen)
+
+
+def _attempt(number: int, champion: str, asked: Conditions) -> list[str]:
+    """The number of an attempt and what it may spend, where it is not the only one."""
+    alpha = 1 - asked.confidence
+    told = f"attempt {number} against version {champion}"
+    if asked.alpha_spending != "none":
+        share = spent(alpha, number, asked.alpha_spending)
+        return [f"{told}: {100 * share:.2g}% of the {100 * alpha:.2g}% of all attempts is left"]
+    if number == 1:
+        return []
+    return [
+        f"{told}, each at {100 * alpha:.2g}%: that one of so many passes without being better has "
+        f"a chance of up to {min(1, number * alpha):.0%}; --alpha-spending quadratic keeps it at "
+        f"{100 * alpha:.2g}%"
+    ]
+
+
+def _uses(uses: Mapping[str, int]) -> list[str]:
+    """Which images are not unseen any more, since they have judged several candidates."""
+    words = {name: f"the external images {name}" for name in uses} | {HOLDOUT: "this hold-out"}
+    return [
+        f"{words[name]} {'has' if name == HOLDOUT else 'have'} judged {count} candidates, this one "
+        "among them: not unseen any more"
+        for name, count in uses.items()
+        if count > 1
+    ]
+
+
+def _flattering_floors(candidate: Contender, asked: Conditions) -> list[str]:
+    names = candidate.flattering(asked.least)
+    words = f"--min {listed(names)}: of epochs that the same images chose, which flatters"
+    return [words] if names else []
 
 
 def _first(candidate: ModelVersion, asked: Conditions) -> Verdict:
-    scores = _contender(candidate).scores if asked.least else {}
-    return Verdict("floors alone: there is no champion yet", (floors(scores, asked.least),))
+    text = "floors alone: there is no champion yet"
+    if not asked.least:
+        return Verdict(text, (floors({}, asked.least),))
+    found = _contender(candidate)
+    notices = tuple(_flattering_floors(found, asked))
+    return Verdict(text, (floors(found.scores, asked.least),), notices)
 
 
 def _contender(version: ModelVersion) -> Contender:
@@ -177,8 +271,9 @@ def _run_of(version: ModelVersion) -> str:
     return str(run_id)
 
 
-def _shift(candidate: Evidence, champion: Evidence, confidence: float) -> Check:
+def _shift(new: Contender, old: Contender, confidence: float) -> Check:
     """The check under shift; it is left out, not failed, where the candidate could not help it."""
+    candidate, champion = new.evidence, old.evidence
     a, b = champion.shift, candidate.shift
     if a is None:
         return Check(_UNDER_SHIFT, None, "not measured in the champion's run")
@@ -193,4 +288,6 @@ def _shift(candidate: Evidence, champion: Evidence, confidence: float) -> Check:
         return Check(_UNDER_SHIFT, None, "not the same images as in the champion's run")
     result = no_worse_under_shift(*pair, confidence)
     count = len(np.intersect1d(champion.shift_ids, candidate.shift_ids))
-    return replace(result, text=f"{result.text}; of {count} images")
+    flatters = new.flattering([_MEAN_UNDER_SHIFT])
+    also = ", which chose the candidate's epochs and so flatter it" if flatters else ""
+    return replace(result, text=f"{result.text}; of {count} images{also}")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folds.config.scores import LOSSES, TITLES
+from folds.evaluation.epoch_choice import EPOCHS
 from folds.pages.templates import number
 from tracking.report.formatting import figure, interval, title
 from tracking.summary import Case, ClassSummary, Estimate, Scores, Summary
@@ -273,20 +274,16 @@ def _heat(share: float) -> float:
     return round(_STRONGEST * min(max(share, 0.0), 1.0), 3)
 
 
-_EPOCHS = {
-    "last": "each fold's last epoch",
-    "crossfit": "the epoch that the other folds choose",
-    "best": "each fold's best epoch, chosen on these very images, which flatters",
-}
-
-
 def epoch_words(summary: Summary) -> str:
     """Which epochs the pooled scores are of, and what others would show; without a full stop."""
     choice, metric = summary.epoch_choice, summary.config["select_by"]
     # the value of a loss alone is its negative (larger is better); people know it as it is
     turn = -1 if metric in LOSSES else 1
-    values = {rule: getattr(choice, rule) for rule in _EPOCHS}
+    values = {rule: getattr(choice, rule) for rule in EPOCHS}
     shown = {rule: f"{turn * value:.3f}" for rule, value in values.items() if value is not None}
     own, score = shown.pop(choice.rule), TITLES.get(metric, metric)
-    others = "; ".join(f"of {_EPOCHS[rule]}: {value}" for rule, value in shown.items())
-    return f"scores are of {_EPOCHS[choice.rule]}: {score} {own} in the mean over folds; {others}"
+    others = "; ".join(f"of {EPOCHS[rule]}: {value}" for rule, value in shown.items())
+    words = f"scores are of {EPOCHS[choice.rule]}: {score} {own} in the mean over folds; {others}"
+    if choice.rule == "crossfit":  # what is kept and registered is the best one's model
+        words += "; single folds, other views and shift are of each fold's best epoch, and flatter"
+    return words

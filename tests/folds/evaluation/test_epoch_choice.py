@@ -4,7 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from folds.config.selection import SelectBy
 from folds.evaluation.epoch_choice import crossfit_epochs
+from folds.evaluation.gains import Rivals
+from folds.evaluation.gate import beats
+from folds.evaluation.predictions import Predictions
 
 tables = st.integers(2, 6).flatmap(
     lambda epochs: st.lists(
@@ -41,6 +45,15 @@ def interval(share, count):
     return middle - half, middle + half
 
 
+def chosen(scores):
+    """Epoch of each fold by each way to choose, from scores (folds, epochs)."""
+    return {
+        "best": scores.argmax(axis=1),
+        "last": np.full(len(scores), scores.shape[1] - 1),
+        "crossfit": crossfit_epochs(scores.tolist()),
+    }
+
+
 def simulated(trials, *, folds=5, images=200, epochs=12, truth=0.9, correlation=0.8):
     """Bias in points and coverage in % of the three ways to choose, every epoch equally good."""
     rng, limit = np.random.default_rng(0), norm.ppf(truth)
@@ -49,12 +62,7 @@ def simulated(trials, *, folds=5, images=200, epochs=12, truth=0.9, correlation=
         shared, own = rng.normal(size=(folds, images, 1)), rng.normal(size=(folds, images, epochs))
         right = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own < limit
         scores = right.mean(axis=1)
-        chosen = {
-            "best": scores.argmax(axis=1),
-            "last": np.full(folds, epochs - 1),
-            "crossfit": crossfit_epochs(scores.tolist()),
-        }
-        for way, epoch in chosen.items():
+        for way, epoch in chosen(scores).items():
             share = scores[np.arange(folds), epoch].mean()
             low, high = interval(share, folds * images)
             errors[way].append((share - truth, low <= truth <= high))
@@ -70,3 +78,39 @@ def test_choosing_on_the_scored_images_flatters_and_the_other_ways_do_not(trials
     assert found["last"][1] > 91
     assert abs(found["crossfit"][0]) < 0.3
     assert found["crossfit"][1] > 86
+
+
+def passing(trials, *, epochs=(4, 40), folds=5, images=200, truth=0.9, correlation=0.8):
+    """Share of candidates that beat an equal champion of fewer epochs, by the way to choose.
+
+    An image is as hard for the one as for the other, and the epochs of both are equally good.
+    """
+    rng, limit = np.random.default_rng(0), norm.ppf(truth)
+    fold = np.repeat(np.arange(folds), images)
+    passed = {"best": 0, "last": 0, "crossfit": 0}
+    for _ in range(trials):
+        shared, labels = rng.normal(size=(folds, images, 1)), rng.integers(0, 2, len(fold))
+        rows = {way: [] for way in passed}
+        for count in epochs:
+            own = rng.normal(size=(folds, images, count))
+            right = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own < limit
+            for way, epoch in chosen(right.mean(axis=1)).items():
+                hit = right[np.arange(folds), :, epoch].ravel()
+                sure = np.where(np.eye(2)[labels] == hit[:, None], 0.8, 0.2)
+                rows[way].append(
+                    Predictions(labels, sure, np.arange(len(fold)), fold, np.zeros_like(fold))
+                )
+        for way, pair in rows.items():
+            passed[way] += beats(Rivals(tuple(pair)), SelectBy.parse("accuracy")).passed
+    return {way: count / trials for way, count in passed.items()}
+
+
+@pytest.mark.parametrize(
+    ("trials", "most"), [(20, 0.25), pytest.param(1000, 0.07, marks=pytest.mark.slow)]
+)
+def test_more_epochs_help_an_equal_candidate_past_the_gate_only_where_they_flatter(trials, most):
+    """1,000 trials of at most 6%, and a standard error more; of 20 more than 5 are as rare."""
+    found = passing(trials)
+    assert found["last"] <= most
+    assert found["crossfit"] <= most
+    assert found["best"] > 0.15

@@ -9,11 +9,13 @@ import pytest
 from folds.cli import run
 from folds.evaluation.predictions import Predictions, ShiftPredictions
 from tests.folds.evaluation.synthetic import rivals
+from tests.tracking.conftest import FORMAT_1
 from tests.tracking.test_compare import NAMES, Runs
 from tracking import promote as command
 from tracking import store as tracking_store
 from tracking.comparison.evidence import Evidence, ExternalEvidence
 from tracking.promotion.gate import Conditions, Contender, judge
+from tracking.summary_file import read_summary
 
 FORCE = '--force "REASON" promotes it all the same\n'
 
@@ -47,6 +49,17 @@ class Versions(Runs):
             candidate_probabilities=each, probabilities=each,
         )  # fmt: skip
         self.client.log_artifact(run_id, str(path))
+
+    def holdout(self, run_id, **candidates):
+        """What candidates of a run made of its hold-out."""
+        first = next(iter(candidates.values()))
+        np.savez(
+            self.folder / "holdout.npz", ids=np.arange(len(first.labels)).astype(str),
+            labels=first.labels, groups=first.groups.astype(str),
+            candidates=np.array(list(candidates)),
+            candidate_probabilities=np.stack([one.probabilities for one in candidates.values()]),
+        )  # fmt: skip
+        self.client.log_artifact(run_id, str(self.folder / "holdout.npz"))
 
     @property
     def champion(self):
@@ -245,7 +258,7 @@ class TestExternal:
             "different splits (splits-1, splits-2), and no external images or hold-out in common"
             in err
         )
-        assert "train both with the same --external NAME=SOURCE, or train with --splits" in err
+        assert "the same --external NAME=SOURCE, or the candidate with --splits of the" in err
         assert err.endswith(FORCE)
 
     def test_tells_candidates_of_one_run_apart(self, versions, promote, pair):
@@ -316,6 +329,178 @@ class TestExternal:
         assert err == "error: --external labs: neither run has scored such images; nearest: lab\n"
 
 
+class TestChosenEpochs:
+    """The images that chose a candidate's epochs do not judge it."""
+
+    def test_out_of_fold_predictions_that_flatter_the_candidate_are_no_ground(
+        self, versions, promote, pair
+    ):
+        versions.add(pair[0]), promote(), versions.add(pair[1], rule="best")
+        status, out, err = promote()
+        assert (status, out) == (1, "")
+        assert "the candidate's epochs were chosen on its out-of-fold images, which flatters" in err
+        assert "or the candidate with --choose-epoch last (or crossfit);" in err
+
+    def test_and_what_else_stands_in_the_way_is_told_at_once(self, versions, promote, pair):
+        versions.add(pair[0]), promote(), versions.add(pair[1], rule="best", splits="others")
+        err = promote()[2]
+        assert "which flatters it and different splits (split-di, others), and no ext" in err
+        assert "with --choose-epoch last (or crossfit) and --splits of the champion's run;" in err
+
+    @pytest.mark.parametrize("unseen", ["lab", "hold-out"])
+    def test_images_that_did_not_choose_are_used_instead(self, versions, promote, pair, unseen):
+        for one, rule in zip(pair, ("last", "best"), strict=True):
+            made = versions.log("run", one, rule=rule)
+            if unseen == "lab":
+                versions.external(made, unseen, ensemble=one)
+            else:
+                versions.holdout(made, ensemble=one)
+            versions.register(made), promote()
+        assert versions.champion == "2"
+
+    def test_nothing_flatters_a_candidate_that_others_chose_the_epochs_of(
+        self, versions, promote, pair
+    ):
+        versions.add(pair[0]), promote(), versions.add(pair[1], rule="crossfit", shift=0.2)
+        status, out, _ = promote()
+        assert status == 0
+        assert "chose the" not in out
+
+    def test_a_champion_that_is_flattered_is_on_the_safe_side(self, versions, promote, pair):
+        versions.add(pair[0], rule="best"), promote(), versions.add(pair[1])
+        status, out, _ = promote()
+        assert status == 0
+        assert "which chose the champion's epochs: it is flattered, the candidate is not" in out
+
+    @pytest.mark.parametrize("rule", ["best", "crossfit"])
+    def test_external_images_that_chose_are_no_ground(self, versions, promote, pair, rule):
+        by = "0.5*macro_f1+0.5*external.lab.macro_f1"
+        for one, own in zip(pair, ("last", rule), strict=True):
+            made = versions.log("run", one, rule=own, select_by=by, splits=f"splits-{own}")
+            versions.external(made, "lab", ensemble=one)
+            versions.register(made)
+        promote("--version", "1")
+        err = promote("--external", "lab")[2]
+        assert "chosen by the images of lab, which flatters it; train it with --choose-ep" in err
+        assert "hold-out in common but those that chose the epochs; train both" in promote()[2]
+
+    @pytest.mark.parametrize("by", ["shift.macro_f1", "0.5*macro_f1+0.5*external.lab.accuracy"])
+    def test_no_term_of_select_by_may_flatter(self, versions, promote, pair, by):
+        """With crossfit what is registered, and corrupted, is each fold's best epoch."""
+        for one, rule in zip(pair, ("last", "crossfit"), strict=True):
+            made = versions.log("run", one, rule=rule, select_by=by, shift=0.2)
+            versions.external(made, "lab", ensemble=one)
+            versions.register(made)
+        promote("--version", "1")
+        name = by.split("*")[-1]
+        assert f"{name} of the candidate: the same images chose its epochs" in promote()[2]
+        status, out, _ = promote("--select-by", "macro_f1")
+        assert status == 0
+        assert "of 600 images, which chose the candidate's epochs and so flatter it" in out
+
+    @pytest.mark.parametrize(("rule", "told"), [("best", True), ("last", False)])
+    def test_floors_that_are_flattered_are_told(self, versions, promote, pair, rule, told):
+        made = versions.log("run", pair[0], rule=rule)
+        versions.external(made, "lab", ensemble=pair[0])
+        versions.register(made)
+        out = promote("--min", "macro_f1=0.5", "--min", "external.lab.accuracy=0.5")[1]
+        words = "notice: --min macro_f1: of epochs that the same images chose, which flatters"
+        assert (words in out) is told
+
+    def test_a_run_of_format_1_kept_its_best_epochs(self):
+        assert read_summary(FORMAT_1).epoch_choice.rule == "best"
+
+
+class TestAttempts:
+    def test_are_numbered_by_candidate_and_the_verdict_says_which(self, versions, promote, pair):
+        versions.add(pair[0]), promote()
+        for _ in range(3):
+            versions.add(pair[0])
+        assert "attempt" not in promote("--version", "2")[1]
+        assert "notice: attempt 2 against version 1, each at 5%" in promote("--version", "3")[1]
+        assert "attempt" not in promote("--version", "2")[1]  # asked again: the same answer
+        out = promote("--version", "4")[1]
+        assert "notice: attempt 3 against version 1, each at 5%: that one of so many" in out
+        assert "has a chance of up to 15%; --alpha-spending quadratic keeps it at 5%" in out
+        tag = versions.client.get_model_version("cells", "1").tags["crossfold.attempts"]
+        assert [word.split("-")[0] for word in tag.split()] == ["3:", "2", "3", "4"]
+
+    def test_begin_anew_with_each_champion(self, versions, promote, pair):
+        versions.add(pair[0]), promote(), versions.add(pair[0]), promote()
+        versions.add(pair[1])
+        assert "attempt 2 against version 1" in promote()[1]
+        assert versions.champion == "3"
+        versions.add(pair[0])
+        assert "attempt" not in promote()[1]
+
+    def test_another_question_about_a_candidate_is_another_attempt(self, versions, promote, pair):
+        versions.add(pair[0]), promote(), versions.add(pair[0]), promote()
+        assert "attempt 2 against version 1" in promote("--select-by", "accuracy")[1]
+
+    def test_what_cannot_be_compared_was_none(self, versions, promote, pair):
+        versions.add(pair[0]), promote()
+        versions.add(pair[1], splits="others"), promote()
+        versions.add(pair[1]), promote("--select-by", "shift.macro_f1")
+        assert "crossfold.attempts" not in versions.client.get_model_version("cells", "1").tags
+
+    def test_spend_alpha_where_that_is_asked_for(self, versions, promote):
+        champion, better = rivals(600, seed=1, training=0.1, gain=0.6)
+        versions.add(champion), promote()
+        for one in (champion, champion, better):
+            versions.add(one)
+        spending = "--alpha-spending", "quadratic"
+        out = promote("--version", "2", *spending)[1]
+        assert "notice: attempt 1 against version 1: 3% of the 5% of all attempts is left" in out
+        assert "at 96.96%" in out
+        promote("--version", "3", *spending)
+        status, out, _ = promote("--version", "4", *spending)
+        assert "at 99.662%" in out
+        assert "0.34% of the 5% of all attempts is left" in out
+        assert status == 1
+        assert promote("--version", "4", "--alpha-spending", "none")[0] == 0
+        notices = versions.client.get_model_version("cells", "4").tags["crossfold.gate_notices"]
+        assert notices.startswith("attempt 3 against version 1, each at 5%")
+
+
+class TestUses:
+    def test_of_a_hold_out_add_up_over_champions_and_are_told(self, versions, promote, pair):
+        """A hold-out that has judged is not unseen any more."""
+        for number, one in enumerate((pair[0], pair[0], pair[1], pair[0])):
+            made = versions.log("run", one, splits=f"splits-{number}")
+            versions.holdout(made, ensemble=one)
+            versions.register(made)
+        promote("--version", "1")
+        assert "judged" not in promote("--version", "2")[1]
+        assert "judged" not in promote("--version", "2")[1]  # nor when asked again
+        status, out, _ = promote("--version", "3")
+        assert status == 0
+        assert "by predictions of the same 600 hold-out images (different splits" in out
+        assert "notice: this hold-out has judged 2 candidates, this one among them: not" in out
+        assert "notice: this hold-out has judged 3 candidates" in promote("--version", "4")[1]
+        tags = versions.client.get_registered_model("cells").tags
+        assert [v for n, v in tags.items() if n.startswith("crossfold.uses.")] == ["3: 2 3 4"]
+
+    def test_of_other_images_are_others(self, versions, promote, pair):
+        for number, ids in enumerate(("image", "image", "picture", "picture")):
+            made = versions.log("run", pair[0], splits=f"splits-{number}")
+            versions.external(made, "lab", ids, ensemble=pair[0])
+            versions.register(made)
+        promote("--version", "1"), promote("--version", "2")
+        promote("--version", "3", "--force", "other images")
+        assert "judged" not in promote("--version", "4")[1]
+
+    def test_count_for_the_terms_of_a_sum_too(self, versions, promote, pair):
+        for _ in range(3):
+            made = versions.log("run", pair[0])
+            versions.external(made, "lab", ensemble=pair[0])
+            versions.register(made)
+        promote("--version", "1")
+        for version in ("2", "3"):
+            out = promote("--version", version, "--select-by", "macro_f1+external.lab.macro_f1")[1]
+        assert "notice: the external images lab have judged 2 candidates, this one among" in out
+        assert "judged" not in promote("--version", "2")[1]
+
+
 class TestMissing:
     @pytest.mark.parametrize("lack", ["run", "tags", "file", "damaged", "external", "classes"])
     def test_evidence_is_one_line_and_can_be_forced(self, versions, promote, pair, lack):
@@ -383,7 +568,7 @@ def side(predictions, *, external=False):
     rows = Predictions(predictions.labels, predictions.probabilities, predictions.groups)
     none = (np.empty(0, np.str_), np.empty(0, np.int64), None)
     evidence = Evidence(
-        str(id(predictions)), "run", "", digest, "macro_f1", NAMES, ids, predictions, *none
+        str(id(predictions)), "run", "", digest, "macro_f1", "last", NAMES, ids, predictions, *none
     )
     lab = {"lab": ExternalEvidence(ids, {"ensemble": rows})}
     return Contender("1", "ensemble", evidence, lab)

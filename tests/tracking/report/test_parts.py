@@ -104,6 +104,7 @@ def test_the_epochs_that_are_scored_are_told_with_what_others_would_show(rule, m
     said = parts.epoch_words(told(epoch_choice=choice, config={"select_by": metric}))
     assert words in said
     assert all(value in said for value in ("0.950", "0.940", "0.942"))
+    assert said.endswith("shift are of each fold's best epoch, and flatter") is (rule == "crossfit")
 
 
 def test_a_loss_is_told_as_it_is_and_older_runs_without_what_they_did_not_measure():
