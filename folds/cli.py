@@ -1,11 +1,13 @@
 """Command lines from typed options, and what a user sees when something is wrong."""
 
+import contextlib
 import dataclasses
 import io
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from types import FrameType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -26,7 +28,18 @@ _REPEATED = {"external"}
 def parse(options: Callable[..., T], argv: Sequence[str], *, prog: str, description: str) -> T:
     """Fill a dataclass of options from a command line; exits with status 2 on a wrong flag."""
     about = _plain_text(description)
-    return tyro.cli(options, args=argv, prog=prog, description=about, config=_TYRO)
+    return _read(options, argv, prog=prog, description=about)
+
+
+def _read(options: Any, argv: Sequence[str], **settings: Any) -> Any:
+    """Have tyro read a command line, and repeat no password from it where it is wrong."""
+    public = [masked(word) for word in argv]
+    if public != list(argv):
+        unseen = io.StringIO()
+        with contextlib.suppress(SystemExit), redirect_stdout(unseen), redirect_stderr(unseen):
+            return tyro.cli(options, args=argv, config=_TYRO, **settings)
+        argv = public  # what is wrong with them, it says of the masked words
+    return tyro.cli(options, args=argv, config=_TYRO, **settings)
 
 
 def _plain_text(docstring: str) -> str:
@@ -58,9 +71,7 @@ def config_parser(
     parts["command"] = extra()
     whole = dataclasses.make_dataclass("Options", [(n, type(part)) for n, part in parts.items()])
     about = _plain_text(description)
-    draft = tyro.cli(
-        whole, args=argv, prog=prog, description=about, config=_TYRO, default=whole(**parts)
-    )
+    draft = _read(whole, argv, prog=prog, description=about, default=whole(**parts))
     values = {k: v for n in groups() for k, v in vars(getattr(draft, n)).items()}
     return Config.from_flat(values), draft.command
 

@@ -106,6 +106,27 @@ class TestConfigParser:
         for name in Config().flat():
             assert f"--{name.replace('_', '-')}" in text
 
+    @pytest.mark.parametrize(
+        "argv", [["--traking-uri"], ["--tracking-ury=http"], ["--folds", "5", "--seed"]]
+    )
+    def test_a_wrong_command_line_is_told_without_its_password(self, argv, capsys):
+        *first, last = argv
+        secret = "://alice:s3cr3tpw@host.example:5000/runs"
+        words = [f"{last}{secret}"] if "=" in last else [last, f"http{secret}"]
+        with pytest.raises(SystemExit) as caught:
+            read(*first, *words)
+        assert caught.value.code == 2
+        told = "".join(capsys.readouterr())
+        assert "s3cr3t" not in told
+        assert last.partition("=")[0] in told
+        with pytest.raises(SystemExit) as caught:
+            parse(Extra, [*words], prog="x", description="d")
+        assert "s3cr3t" not in "".join(capsys.readouterr())
+
+    def test_a_password_in_a_right_command_line_stays(self):
+        uri = "http://alice:s3cr3tpw@host:5000"
+        assert read("--tracking-uri", uri)[0].tracking.tracking_uri == uri
+
     def test_limits_are_pydantics(self):
         with pytest.raises(UserError, match="--folds 1: must be greater than or equal to 2"):
             read("--folds", "1")

@@ -116,6 +116,19 @@ class TestFirst:
         assert "what version 1 predicted cannot be read" in err
         assert promote()[0] == 0
 
+    def test_whose_files_were_moved_is_not_to_be_trained_again(
+        self, versions, promote, pair, store
+    ):
+        versions.add(pair[0])
+        place = store.sqlite.parent
+        (place / "mlruns").rename(place / "elsewhere")
+        status, _, err = promote("--min", "macro_f1=0.5")
+        assert status == 1
+        assert f"`ln -s WHERE-IT-IS-NOW {place}/mlruns` finds them again; --force" in err
+        assert "train it again" not in err
+        (place / "mlruns").symlink_to(place / "elsewhere")
+        assert promote("--min", "macro_f1=0.5")[0] == 0
+
     @pytest.mark.parametrize(
         ("floors", "words"),
         [
