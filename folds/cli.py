@@ -8,21 +8,31 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tyro
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from rich.console import Console
 
 from folds.config import Config, groups
-from folds.errors import RunError, UserError, masked
+from folds.errors import RunError, UserError, disk_full, masked, reason
 
 T = TypeVar("T")
 _TYRO = (tyro.conf.OmitArgPrefixes,)
 _METAVARS = {"stages": "SHARE:EPOCHS:LR", "head_layers": "N,N", "tta": "{none,flips,d4,N}",
              "external": "NAME=SOURCE"}  # fmt: skip
 _REPEATED = {"external"}
+
+
+class Screen(Console):
+    """A console that, like `print`, raises BrokenPipeError where nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the error pass, instead of rich's exit without a word."""
+        raise
 
 
 def parse(options: Callable[..., T], argv: Sequence[str], *, prog: str, description: str) -> T:
@@ -82,9 +92,11 @@ def run(command: Callable[[], None]) -> int:
     Returns
     -------
     int
-        0; 2 for bad input and 1 for a run that failed, each with one line on stderr; 130 when
-        interrupted (Ctrl-C, SIGTERM, or the terminal went away), 141 when nobody reads the output.
+        0; 2 for bad input and 1 for a run that failed or a full disk, each with one line on
+        stderr; 130 when interrupted (Ctrl-C, SIGTERM, or the terminal went away), 141 when nobody
+        reads the output.
     """
+    _open_closed()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
@@ -93,19 +105,46 @@ def run(command: Callable[[], None]) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         command()
+        sys.stdout.flush()
     except UserError as error:
         print(f"error: {masked(str(error))}", file=sys.stderr)
         return 2
     except RunError as error:
         print(f"failed: {masked(str(error))}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader of our output has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError as stop:  # the reader of our output has seen enough, as `head` does
+        _drop_output()
+        if stop.errno is None:  # not the system's: it says how to go on
+            print(f"interrupted: {masked(str(stop))}", file=sys.stderr)
         return 141
+    except OSError as error:
+        if not disk_full(error):
+            raise
+        _drop_output()
+        print(f"failed: the disk is full ({reason(error)}); make room", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as stop:
         print(f"interrupted{': ' + masked(str(stop)) if str(stop) else ''}", file=sys.stderr)
         return 130
     return 0
+
+
+def _open_closed() -> None:
+    """Give a command that was started without output (``>&-``) one that goes nowhere.
+
+    The next file that it opens would take the number of the one that is missing.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))  # noqa: SIM115
+
+
+def _drop_output() -> None:
+    """Write out what can be, and let the interpreter not try again when it ends."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):  # where it is no file at all
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
-from folds.cli import parse, run
+from folds.cli import Screen, parse, run
 from folds.config.scores import SCORES
 from folds.errors import UserError, nearest
 
@@ -52,7 +51,7 @@ def main() -> None:
         from tracking.comparison.page import write_page
 
         write_page(options.html, comparisons)
-    show(Console(), comparisons)
+    show(Screen(), comparisons)
 
 
 def _check(options: Options) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from folds.cli import parse, run
+from folds.cli import Screen, parse, run
 from folds.config.selection import SelectBy
 from folds.errors import RunError, UserError, reason
 
@@ -109,11 +109,10 @@ def _refusal(who: str, verdict: "Verdict") -> str:
 
 def _show(name: str, version: str, champion: str | None, verdict: "Verdict") -> None:
     """Print the checks with their figures."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    console = Screen()
     against = f" against the champion, version {champion}" if champion else ""
     compared_on = f", by {verdict.compared_on}" if verdict.compared_on else ""
     console.print(f"{name} version {version}{against}{compared_on}", markup=False, highlight=False)

@@ -77,7 +77,7 @@ def _frame(path: Path) -> "pd.DataFrame":
             frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
     except (OSError, ValueError, NotImplementedError) as error:
         raise UserError(
-            f"--data {path}: not a readable table ({reason(error)}); save it anew"
+            f"--data {path}: not a readable table ({reason(error)}); save it anew, a CSV as UTF-8"
         ) from None
     frame.columns = pd.Index([str(name).strip() for name in frame.columns])
     if not len(frame):
