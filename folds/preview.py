@@ -13,7 +13,7 @@ from folds.augment.sheet import sheet
 from folds.config import Config
 from folds.config.policies import canonical
 from folds.errors import UserError
-from folds.files import output_file
+from folds.files import check_folder, output_file
 from folds.images import load
 
 LARGEST = 224  # side in pixels to which larger image files are reduced
@@ -54,6 +54,7 @@ def main() -> None:
         raise UserError(f"--out {options.out}: give a file that ends in .png or .jpg")
     if not options.out.absolute().parent.is_dir():
         raise UserError(f"--out {options.out}: no folder {options.out.absolute().parent}; make it")
+    check_folder(f"--out {options.out}", options.out.absolute().parent)
     try:
         policy = canonical(options.augment)
     except ValueError as error:

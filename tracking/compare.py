@@ -10,6 +10,7 @@ import tyro
 from folds.cli import Screen, parse, run
 from folds.config.scores import SCORES
 from folds.errors import UserError, nearest
+from folds.files import check_folder
 
 
 @dataclass
@@ -69,6 +70,8 @@ def _check(options: Options) -> None:
         raise UserError(
             f"--html {options.html}: no folder {options.html.resolve().parent}; make it"
         )
+    if options.html is not None:
+        check_folder(f"--html {options.html}", options.html.absolute().parent)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,8 @@ def _class_files(root: Path) -> tuple[list[Path], NDArray[np.int64], tuple[str, 
     if len(inner[0]) > 1 and len(inner) > 1 and all(folders == inner[0] for folders in inner):
         notices.append(
             f"each class folder ({listed(names)}) holds the same folders "
-            f"({listed(sorted(inner[0]))}); if those are the classes, name one folder, as in --data {classes[0]}"
+            f"({listed(sorted(inner[0]))}); if those are the classes, name one folder, "
+            f"as in --data {classes[0]}"
         )
     return files, np.array(labels, dtype=np.int64), names, notices
 
