@@ -79,12 +79,15 @@ def main() -> None:
 
 
 def _promote(options: Options, asked: "Conditions") -> "Move":
+    from tracking.places import lost
     from tracking.promotion import gate, registry
 
     name = options.model_name
     candidate, champion = registry.contenders(name, options.version)
-    verdict = gate.check(candidate, champion, asked)
     version, against = str(candidate.version), champion and str(champion.version)
+    if (why := lost(f"models:/{name}/{version}")) is not None:
+        raise UserError(f"--version {version}: {why}")
+    verdict = gate.check(candidate, champion, asked)
     if verdict.failed and options.force is None:
         if verdict.compared_on:
             _show(name, version, against, verdict)
