@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from distributed import workspace
 from folds import cli
 from folds.config import Config, read_yaml, recipes
@@ -108,7 +106,7 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     """Check, plan and run; the heavy imports wait until the command line is known to be good."""
     if command.verbose:
         os.environ["CROSSFOLD_VERBOSE"] = "1"
-    console = Console(emoji=False)  # a colon is a colon
+    console = cli.Screen(emoji=False)  # a colon is a colon
     uri, config = config.tracking.tracking_uri, config.without_passwords()
     start = time.perf_counter()
     from distributed import cluster

@@ -126,6 +126,9 @@ def execute(
     except KeyboardInterrupt:
         status = "KILLED"
         raise KeyboardInterrupt(go_on) from None
+    except BrokenPipeError:
+        status = "KILLED"
+        raise BrokenPipeError(f"nobody reads the output any more; {go_on}") from None
     except (RunError, MlflowException, RayError, OSError) as error:
         if isinstance(error, MlflowException) and error.error_code in _PERMANENT:
             go_on = f"what was trained is kept in {space.folder}"

@@ -1,20 +1,24 @@
 """Command lines from typed options, and what a user sees when something is wrong."""
 
+import contextlib
 import dataclasses
 import io
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tyro
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from rich.console import Console
 
 from folds.config import Config, groups
-from folds.errors import RunError, UserError, masked
+from folds.errors import RunError, UserError, disk_full, masked, reason
 
 T = TypeVar("T")
 _TYRO = (tyro.conf.OmitArgPrefixes,)
@@ -23,10 +27,29 @@ _METAVARS = {"stages": "SHARE:EPOCHS:LR", "head_layers": "N,N", "tta": "{none,fl
 _REPEATED = {"external"}
 
 
+class Screen(Console):
+    """A console that, like `print`, raises BrokenPipeError where nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the error pass, instead of rich's exit without a word."""
+        raise
+
+
 def parse(options: Callable[..., T], argv: Sequence[str], *, prog: str, description: str) -> T:
     """Fill a dataclass of options from a command line; exits with status 2 on a wrong flag."""
     about = _plain_text(description)
-    return tyro.cli(options, args=argv, prog=prog, description=about, config=_TYRO)
+    return _read(options, argv, prog=prog, description=about)
+
+
+def _read(options: Any, argv: Sequence[str], **settings: Any) -> Any:
+    """Have tyro read a command line, and repeat no password from it where it is wrong."""
+    public = [masked(word) for word in argv]
+    if public != list(argv):
+        unseen = io.StringIO()
+        with contextlib.suppress(SystemExit), redirect_stdout(unseen), redirect_stderr(unseen):
+            return tyro.cli(options, args=argv, config=_TYRO, **settings)
+        argv = public  # what is wrong with them, it says of the masked words
+    return tyro.cli(options, args=argv, config=_TYRO, **settings)
 
 
 def _plain_text(docstring: str) -> str:
@@ -58,9 +81,7 @@ def config_parser(
     parts["command"] = extra()
     whole = dataclasses.make_dataclass("Options", [(n, type(part)) for n, part in parts.items()])
     about = _plain_text(description)
-    draft = tyro.cli(
-        whole, args=argv, prog=prog, description=about, config=_TYRO, default=whole(**parts)
-    )
+    draft = _read(whole, argv, prog=prog, description=about, default=whole(**parts))
     values = {k: v for n in groups() for k, v in vars(getattr(draft, n)).items()}
     return Config.from_flat(values), draft.command
 
@@ -71,9 +92,11 @@ def run(command: Callable[[], None]) -> int:
     Returns
     -------
     int
-        0; 2 for bad input and 1 for a run that failed, each with one line on stderr; 130 when
-        interrupted (Ctrl-C, SIGTERM, or the terminal went away), 141 when nobody reads the output.
+        0; 2 for bad input and 1 for a run that failed or a full disk, each with one line on
+        stderr; 130 when interrupted (Ctrl-C, SIGTERM, or the terminal went away), 141 when nobody
+        reads the output.
     """
+    _open_closed()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
@@ -82,19 +105,46 @@ def run(command: Callable[[], None]) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         command()
+        sys.stdout.flush()
     except UserError as error:
         print(f"error: {masked(str(error))}", file=sys.stderr)
         return 2
     except RunError as error:
         print(f"failed: {masked(str(error))}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader of our output has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError as stop:  # the reader of our output has seen enough, as `head` does
+        _drop_output()
+        if stop.errno is None:  # not the system's: it says how to go on
+            print(f"interrupted: {masked(str(stop))}", file=sys.stderr)
         return 141
+    except OSError as error:
+        if not disk_full(error):
+            raise
+        _drop_output()
+        print(f"failed: the disk is full ({reason(error)}); make room", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as stop:
         print(f"interrupted{': ' + masked(str(stop)) if str(stop) else ''}", file=sys.stderr)
         return 130
     return 0
+
+
+def _open_closed() -> None:
+    """Give a command that was started without output (``>&-``) one that goes nowhere.
+
+    The next file that it opens would take the number of the one that is missing.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))  # noqa: SIM115
+
+
+def _drop_output() -> None:
+    """Write out what can be, and let the interpreter not try again when it ends."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):  # where it is no file at all
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

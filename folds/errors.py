@@ -5,7 +5,10 @@ import errno
 import re
 from collections.abc import Iterable
 
-_LOGIN = re.compile(r"(?<=://)(?!/)\S*@")  # to the last @: a password may hold one, and quotes
+LOGIN = "USER:PASSWORD@"  # what stands for them in a hint
+_LOGIN = re.compile(  # to the last @: a password may hold one, and quotes
+    rf"(?<=://)(?!/|{LOGIN}[^\s@]*(?:\s|$))\S*@"
+)
 _QUERY = re.compile(r"([?&][^\s=&]*(?:user|pass|pwd|token|secret|key)[^\s=&]*)=[^\s&]*", re.I)
 
 _FULL = ("disk is full", "No space left on device", "Disk quota exceeded")
@@ -78,7 +81,7 @@ def masked(text: str, instead: str = "") -> str:
 
     Notes
     -----
-    Doing it twice changes nothing more, and what has no address is left as it is.
+    Doing it twice changes nothing more, and what has no address is left as it is, as is `LOGIN`.
     """
     return _QUERY.sub(r"\1=***", _LOGIN.sub(instead, text)) if "://" in text else text
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from folds.errors import RunError, UserError
+from folds.errors import RunError, UserError, reason
 
 
 def check_folder(flag: str, folder: Path) -> None:
@@ -73,7 +73,7 @@ def output_file(path: Path) -> Iterator[Path]:
         with replacing(path) as scratch:
             yield scratch
     except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror})") from None
+        raise RunError(f"{path}: cannot be written ({error.strerror or reason(error)})") from None
 
 
 def cache_folder() -> Path:

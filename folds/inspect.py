@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from folds.cli import parse, run
+from folds.cli import Screen, parse, run
 from folds.config import Config
 from folds.errors import UserError
 from folds.files import check_folder
@@ -198,7 +198,6 @@ def _show(options: Options, counts: "Overview") -> None:
 
 def _show_suspects(options: Options, suspects: "Suspects") -> None:
     """Print the most suspect labels."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -212,7 +211,7 @@ def _show_suspects(options: Options, suspects: "Suspects") -> None:
         table.add_column("probability of given", justify="right")
         for row in islice(suspect_rows(suspects), _ON_SCREEN):
             table.add_row(*(escape(word) for word in row))
-        Console().print(table)
+        Screen().print(table)
     print(f"{number(len(suspects), 'suspect label')}: {options.out / 'suspects.csv'}")
 
 

@@ -13,6 +13,7 @@ from folds.augment.sheet import sheet
 from folds.config import Config
 from folds.config.policies import canonical
 from folds.errors import UserError
+from folds.files import check_folder, output_file
 from folds.images import load
 
 LARGEST = 224  # side in pixels to which larger image files are reduced
@@ -51,6 +52,9 @@ def main() -> None:
             raise UserError(f"--{name} {getattr(options, name)}: must be 1 or more")
     if options.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"--out {options.out}: give a file that ends in .png or .jpg")
+    if not options.out.absolute().parent.is_dir():
+        raise UserError(f"--out {options.out}: no folder {options.out.absolute().parent}; make it")
+    check_folder(f"--out {options.out}", options.out.absolute().parent)
     try:
         policy = canonical(options.augment)
     except ValueError as error:
@@ -66,10 +70,9 @@ def main() -> None:
     picture = sheet(
         images, policy, size=size, rows=options.rows, columns=options.columns, seed=options.seed
     )
-    try:
-        picture.save(options.out)
-    except OSError as error:
-        raise UserError(f"--out {options.out}: {error.strerror or error}") from None
+    kind = "PNG" if options.out.suffix.lower() == ".png" else "JPEG"
+    with output_file(options.out) as scratch:
+        picture.save(scratch, kind)
     print(f"{picture.width} x {picture.height} pixels are in {options.out}")
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
-from folds.cli import parse, run
+from folds.cli import Screen, parse, run
 from folds.config.scores import SCORES
 from folds.errors import UserError, nearest
+from folds.files import check_folder
 
 
 @dataclass
@@ -52,7 +52,7 @@ def main() -> None:
         from tracking.comparison.page import write_page
 
         write_page(options.html, comparisons)
-    show(Console(), comparisons)
+    show(Screen(), comparisons)
 
 
 def _check(options: Options) -> None:
@@ -70,6 +70,8 @@ def _check(options: Options) -> None:
         raise UserError(
             f"--html {options.html}: no folder {options.html.resolve().parent}; make it"
         )
+    if options.html is not None:
+        check_folder(f"--html {options.html}", options.html.absolute().parent)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Literal
 
 from folds.cli import parse, run
 from folds.errors import UserError
+from folds.files import check_folder
 
 
 @dataclass
@@ -29,6 +30,7 @@ def main() -> None:
     options = parse(Options, sys.argv[1:], prog="python -m tracking.export", description=__doc__)
     if not options.out.resolve().parent.is_dir():
         raise UserError(f"--out {options.out}: no folder {options.out.resolve().parent}; make it")
+    check_folder(f"--out {options.out}", options.out.absolute().parent)
     from folds.model.export import check_target, export
     from tracking import store
     from tracking.models import fetch_bundle

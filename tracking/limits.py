@@ -8,6 +8,8 @@ is less. PostgreSQL, MySQL and SQL Server refuse what is longer; SQLite takes it
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from folds.errors import masked
+
 T = TypeVar("T")
 
 KEY = 250  # of parameters, metrics and tags
@@ -17,9 +19,6 @@ MODEL_TAG = 5000  # of a registered model
 VERSION_TAG = 100_000
 DESCRIPTION = 5000  # of a version or a registered model
 RUN_NAME = 250
-EXPERIMENT_NAME = 256
-MODEL_NAME = 256
-LOGGED_MODEL_NAME = 500
 DATASET_NAME = 500
 DATASET_DIGEST = 36
 DATASET_SOURCE = 65_535
@@ -28,7 +27,7 @@ METRICS_AT_ONCE = 1000
 
 
 def fitted(value: Any, most: int) -> str:
-    """A value as text that any database takes.
+    """A value as text that any database takes, without passwords.
 
     Returns
     -------
@@ -36,7 +35,7 @@ def fitted(value: Any, most: int) -> str:
         At most `most` characters, the last three of them dots if it was longer. What is no
         Unicode (names of files in other encodings) or NUL, which PostgreSQL refuses, is replaced.
     """
-    text = str(value).replace("\0", "\N{REPLACEMENT CHARACTER}")
+    text = masked(str(value)).replace("\0", "\N{REPLACEMENT CHARACTER}")
     text = text.encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= most else text[: most - 3] + "..."
 

@@ -106,7 +106,7 @@ def fetch_bundle(uri: str, folder: Path) -> Path:
 def _named(uri: str) -> Iterator[None]:
     try:
         yield
-    except (mlflow.MlflowException, OSError) as error:
+    except (mlflow.MlflowException, OSError, ValueError) as error:
         why = lost(uri)
         known = "names look like models:/NAME@champion or models:/NAME/1"
         raise UserError(

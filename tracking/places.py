@@ -14,6 +14,10 @@ from folds.files import check_folder
 from tracking.store import Store
 
 
+class LostError(UserError):
+    """Files are no longer where MLflow says."""
+
+
 def check_experiment(store: Store, name: str) -> None:
     """Refuse a place for an experiment's runs and files that cannot be written, before training.
 
@@ -66,10 +70,35 @@ def lost(model: str) -> str | None:
     folder = None
     with contextlib.suppress(Exception):  # no such model, which is told already
         folder = local(ModelsArtifactRepository.get_underlying_uri(model))
+    return _gone(folder)
+
+
+def check_there(who: str, uri: str) -> None:
+    """Refuse files that are no longer on this machine, though they should be.
+
+    Parameters
+    ----------
+    who : str
+        What the files belong to, as the message names it.
+    uri : str
+        Of their folder.
+
+    Raises
+    ------
+    LostError
+    """
+    why = _gone(local(uri))
+    if why is not None:
+        raise LostError(f"{who}: {why}")
+
+
+def _gone(folder: Path | None) -> str | None:
+    """That a folder is not there, and what to do if it was moved."""
     if folder is None or folder.exists():
         return None
-    roots = [above for above in folder.parents if above.name == "mlruns"]
-    remedy = f"; {_link(roots[-1].parent)}" if roots and not roots[-1].exists() else ""
+    roots = [above for above in (folder, *folder.parents) if above.name == "mlruns"]
+    missing = [place for root in roots[-1:] for place in (root.parent, root) if not place.exists()]
+    remedy = f"; {_link(missing[0])}" if missing else ""
     return f"its files are not in {folder} any more{remedy}"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from folds.cli import parse, run
 from folds.errors import UserError
-from folds.files import output_file
+from folds.files import check_folder, output_file
 
 
 @dataclass
@@ -32,6 +32,7 @@ def main() -> None:
     options = parse(Options, sys.argv[1:], prog="python -m tracking.predict", description=__doc__)
     if not options.out.resolve().parent.is_dir():
         raise UserError(f"--out {options.out}: no folder {options.out.resolve().parent}; make it")
+    check_folder(f"--out {options.out}", options.out.absolute().parent)
     from folds.images import load_unlabelled
     from tracking import store
     from tracking.models import load_model, probabilities

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from folds.cli import parse, run
+from folds.cli import Screen, parse, run
 from folds.config.selection import SelectBy
 from folds.errors import RunError, UserError, reason
 from folds.evaluation.spending import Spending
@@ -86,12 +86,15 @@ def main() -> None:
 
 
 def _promote(options: Options, asked: "Conditions") -> "Move":
+    from tracking.places import lost
     from tracking.promotion import attempts, gate, registry
 
     name = options.model_name
     candidate, champion = registry.contenders(name, options.version)
-    verdict = gate.check(candidate, champion, asked, partial(attempts.count, name))
     version, against = str(candidate.version), champion and str(champion.version)
+    if (why := lost(f"models:/{name}/{version}")) is not None:
+        raise UserError(f"--version {version}: {why}")
+    verdict = gate.check(candidate, champion, asked, partial(attempts.count, name))
     if verdict.failed and options.force is None:
         if verdict.compared_on:
             _show(name, version, against, verdict)
@@ -117,11 +120,10 @@ def _refusal(who: str, verdict: "Verdict") -> str:
 
 def _show(name: str, version: str, champion: str | None, verdict: "Verdict") -> None:
     """Print the checks with their figures."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    console = Screen()
     against = f" against the champion, version {champion}" if champion else ""
     compared_on = f", by {verdict.compared_on}" if verdict.compared_on else ""
     console.print(f"{name} version {version}{against}{compared_on}", markup=False, highlight=False)

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 from matplotlib.colors import TABLEAU_COLORS
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.tracking.context.registry import resolve_tags
 
 from folds.arrays import Ints
@@ -23,13 +21,13 @@ from folds.errors import UserError, masked, reason
 from folds.evaluation.metrics import confusion, odd_initial_loss
 from folds.files import write_whole
 from folds.training.outcome import FoldOutcome
-from tracking import limits
 from tracking.events import EpochEnded, Event, Failed, Finished, Started
 from tracking.figures import confusion_figure, curves_figure
 from tracking.mlflow_pages import Pages, fold_note
 from tracking.models import log_model
 from tracking.promotion.registry import VersionNotes, register
 from tracking.store import Store
+from tracking.writer import Writer, param_texts
 
 _EPOCH_METRICS = (
     "train_loss", "val_loss", "val_accuracy", "val_macro_f1", "learning_rate", "images_per_second",
@@ -94,6 +92,7 @@ class Recorder:
         self.store, self._memory = store, memory
         self._classes, self._names = class_names, names
         self._client = MlflowClient(store.uri, store.uri)
+        self._writer = Writer(self._client)
         self._tags: dict[str, str] = {}
         self._failed: set[str] = set()
         self.runs = Runs()
@@ -119,11 +118,11 @@ class Recorder:
             self._try_file(experiment, params)
             self._remember()
         self._log_dataset(self.runs.parent)
-        self._params(self.runs.parent, params)
+        self._writer.params(self.runs.parent, params)
 
     def _try_file(self, experiment: str, params: Mapping[str, Any]) -> None:
         """Write a new run's first file, its settings: before anything is trained."""
-        text = json.dumps({name: _param(name, value).value for name, value in params.items()})
+        text = json.dumps(param_texts(params))
         try:
             self._client.log_text(self.runs.parent, text, "settings.json")
         except Exception as error:  # whatever the place of the files raises
@@ -160,12 +159,12 @@ class Recorder:
             case EpochEnded(report=report):
                 values = {name: getattr(report, name) for name in _EPOCH_METRICS}
                 there = {name: value for name, value in values.items() if value is not None}
-                self._metrics(self.runs.folds[task], event.time, report.epoch + 1, there)
+                self._writer.metrics(self.runs.folds[task], event.time, report.epoch + 1, there)
             case Finished():
                 assert files is not None
                 self._finish(task, event, files)
             case Failed() if task in self.runs.folds:  # it may have failed before it started
-                self._tag(self.runs.folds[task], "crossfold.cause", event.cause)
+                self._writer.tag(self.runs.folds[task], "crossfold.cause", event.cause)
                 self._client.set_terminated(self.runs.folds[task], "FAILED")
                 self._failed.add(self.runs.folds[task])
         self.runs.written += 1
@@ -179,12 +178,12 @@ class Recorder:
         tags: Mapping[str, str],
     ) -> None:
         """Write the parent's metrics, files, confusion matrix and tags."""
-        self._metrics(self.runs.parent, int(time.time() * 1000), _FINAL, metrics)
+        self._writer.metrics(self.runs.parent, int(time.time() * 1000), _FINAL, metrics)
         for path in files:
             self._client.log_artifact(self.runs.parent, str(path))
         self._client.log_figure(self.runs.parent, figure, "confusion.png")
         for name, value in tags.items():
-            self._tag(self.runs.parent, name, value)
+            self._writer.tag(self.runs.parent, name, value)
 
     def register(self, bundle: Path, kind: str, name: str, about: VersionNotes) -> str:
         """Log a bundle in the parent run and make it the newest version and the candidate; once.
@@ -204,7 +203,7 @@ class Recorder:
             self.runs.version = register(model, name, about)
             self._remember()
         tag = f"{name} v{self.runs.version}"
-        self._tag(self.runs.parent, "crossfold.registered", tag)
+        self._writer.tag(self.runs.parent, "crossfold.registered", tag)
         return self.runs.version
 
     def close(self, status: str) -> None:
@@ -227,21 +226,11 @@ class Recorder:
         return str(experiment.experiment_id)
 
     def _run(self, name: str, tags: Mapping[str, str], start: int | None = None) -> str:
-        """Make a run; `start` in ms."""
-        every = limits.tags(self._tags | dict(tags))
-        named = limits.fitted(name, limits.RUN_NAME)
-        run = self._client.create_run(self.runs.experiment_id, start, every, named)
-        return str(run.info.run_id)
+        return self._writer.run(self.runs.experiment_id, name, self._tags | dict(tags), start)
 
     def _log_dataset(self, run: str) -> None:
-        """Fill the column that MLflow has for the data."""
-        source = self._tags["crossfold.dataset"]
-        name = limits.fitted(Path(source).name or source, limits.DATASET_NAME)
-        digest = limits.fitted(self._tags["crossfold.data_digest"], limits.DATASET_DIGEST)
-        where = limits.fitted(json.dumps({"uri": source}), limits.DATASET_SOURCE)
-        data = Dataset(name, digest, "local", where)
-        context = InputTag("mlflow.data.context", "training")
-        self._client.log_inputs(run, [DatasetInput(data, [context])])
+        tags = self._tags
+        self._writer.dataset(run, tags["crossfold.dataset"], tags["crossfold.data_digest"])
 
     def _start(self, task: str, event: Started) -> None:
         if task not in self.runs.folds:
@@ -251,7 +240,7 @@ class Recorder:
         own |= {"held_out": event.held_out}
         own |= {f"fold_class_{what}": value for what, value in event.balance.items()}
         parent = self._client.get_run(self.runs.parent).data.params
-        self._params(self.runs.folds[task], parent | own)
+        self._writer.params(self.runs.folds[task], parent | own)
         self._log_dataset(self.runs.folds[task])
 
     def _child(self, task: str, event: Started) -> str:
@@ -274,15 +263,15 @@ class Recorder:
         facts["initial_loss"] = files.outcome.history[0].first_loss
         odd = odd_initial_loss(facts["initial_loss"], len(self._classes))
         if odd is not None:
-            self._tag(run, "crossfold.notice", odd)
-        self._metrics(run, event.time, _FINAL, facts)
+            self._writer.tag(run, "crossfold.notice", odd)
+        self._writer.metrics(run, event.time, _FINAL, facts)
         pages = Pages(self.runs.experiment_id, self.runs.parent)
         epoch, pictures = (
             f"{best + 1} of {len(files.outcome.history)}",
             self._draw(task, best, files),
         )
         note = fold_note(pages, run, epoch, event.scores, pictures)
-        self._tag(run, "mlflow.note.content", note)
+        self._writer.tag(run, "mlflow.note.content", note)
         if task not in self.runs.models:
             with mlflow.start_run(run_id=run):
                 name = self._names[int(task)].replace(" ", "-")
@@ -301,35 +290,9 @@ class Recorder:
             self._client.log_figure(self.runs.folds[task], picture, name)
         return list(pictures)
 
-    def _metrics(self, run: str, when: int, step: int, values: Mapping[str, float]) -> None:
-        """Log metrics with the event's own time: MLflow keeps a point written twice once.
-
-        With a stroke for a dot in their names MLflow shows them in groups (``shift/blur``).
-        """
-        points = [
-            Metric(limits.fitted(name.replace(".", "/"), limits.KEY), float(value), when, step)
-            for name, value in values.items()
-            if np.isfinite(value)
-        ]
-        for some in limits.pieces(points, limits.METRICS_AT_ONCE):
-            self._client.log_batch(run, metrics=some)
-
-    def _params(self, run: str, values: Mapping[str, Any]) -> None:
-        every = [_param(*item) for item in values.items()]
-        for some in limits.pieces(every, limits.PARAMS_AT_ONCE):
-            self._client.log_batch(run, params=some)
-
-    def _tag(self, run: str, key: str, value: str) -> None:
-        self._client.set_tag(run, key, limits.fitted(value, limits.TAG))
-
     def _unfinished(self) -> list[str]:
         """Folds without a model; those are the ones that have not ended well."""
         return [run for task, run in self.runs.folds.items() if task not in self.runs.models]
 
     def _remember(self) -> None:
         write_whole(self._memory, json.dumps(asdict(self.runs)).encode())
-
-
-def _param(name: str, value: Any) -> Param:
-    text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return Param(limits.fitted(name, limits.KEY), limits.fitted(text, limits.PARAM))

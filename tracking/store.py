@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from folds.errors import UserError, masked, reason
+from folds.errors import LOGIN, UserError, disk_full, masked, reason
 from folds.files import check_folder
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 _VARIABLE = "MLFLOW_TRACKING_URI"
-LOGIN = "USER:PASSWORD@"  # what stands for them in a hint
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,9 @@ def connect(uri: str | None) -> Store:
     given = os.environ.get(_VARIABLE)
     flagged = uri is not None and uri != masked(given or "")
     chosen = uri if uri is not None and flagged else given or DEFAULT_URI
+    if "@" in chosen and "://" not in chosen:  # a password may be in it, so it is not repeated
+        flag = _VARIABLE if uri is None else "--tracking-uri"
+        raise UserError(f"{flag}: has an @ but no ://; give an address such as http://{LOGIN}HOST")
     place = masked(f"--tracking-uri {uri}" if uri else f"{_VARIABLE} {given}" if given else "")
     _quiet()
     login = masked(chosen) != chosen
@@ -105,7 +107,8 @@ def connect(uri: str | None) -> Store:
 
 def _no_answer(place: str, uri: str, error: Exception) -> str:
     if _sqlite_path(uri) is not None:
-        return f"{place}: cannot be opened ({reason(error)}); give another --tracking-uri"
+        room = "make room, or " if disk_full(error) else ""
+        return f"{place}: cannot be opened ({reason(error)}); {room}give another --tracking-uri"
     if any(word in str(error) for word in ("error code 401", "error code 403", "password")):
         example = masked(uri).replace("://", f"://{LOGIN}", 1)
         return (

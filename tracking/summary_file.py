@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from folds.errors import UserError
+from folds.errors import UserError, reason
 from tracking.summary import Summary
 
 _NEW = ("date", "scored", "class_images", "groups", "software")  # what format 1 did not tell
@@ -57,4 +57,4 @@ def _reason(error: Exception) -> str:
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     if isinstance(error, KeyError):
         return f"no {error}"
-    return " ".join(str(error).split())[:120]
+    return reason(error)

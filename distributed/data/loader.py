@@ -12,7 +12,7 @@ from distributed.data import localize, scratch
 from distributed.data.memory import available_memory
 from distributed.data.ray_data import decode
 from folds.config import ClusterConfig, DataConfig
-from folds.errors import RunError, UserError
+from folds.errors import RunError, UserError, reason
 from folds.images import ImageSet
 from folds.images.source import open_source
 
@@ -98,5 +98,5 @@ class Loader:
                 f"--stream-dir {place}: {error.strerror}; name another folder"
             ) from None
         except RayError as error:
-            reason = " ".join(str(error).split())[:300]
-            raise RunError(f"the images could not be decoded: {reason}") from None
+            why = reason(error, most=300)
+            raise RunError(f"the images could not be decoded: {why}") from None

@@ -15,7 +15,7 @@ from distributed.lanes.frozen_features import compute_frozen_features
 from distributed.lanes.ledger import Claim
 from distributed.lanes.trainer import make_trainer
 from distributed.planning.plan import Plan
-from folds.errors import DivergenceError, UserError
+from folds.errors import DivergenceError, UserError, reason
 from folds.model.bundle import bundle_files
 from folds.runtime.cpu import keep_memory
 from folds.runtime.device import Runtime
@@ -183,7 +183,7 @@ def _record_start(lane: Lane, problem: Problem, claim: Claim) -> None:
 
 def _cause(error: Exception) -> str:
     """One line for people, with the remedy where it is known."""
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    why = f"{type(error).__name__}: {reason(error)}"
     if isinstance(error, torch.OutOfMemoryError):
-        return f"the GPU's memory is full ({reason}): lower --batch-size or --image-size"
-    return reason
+        return f"the GPU's memory is full ({why}): lower --batch-size or --image-size"
+    return why

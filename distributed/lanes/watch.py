@@ -15,7 +15,7 @@ from distributed.lanes.ledger import Ledger, Piece, read_journal
 from distributed.lanes.recording import RecorderThread
 from distributed.lanes.trainer import NOT_LEAN, lean_trainer
 from distributed.run import Run
-from folds.errors import RunError
+from folds.errors import RunError, reason
 from folds.evaluation.metrics import odd_initial_loss
 from folds.training.frozen import shareable_views
 from tracking.events import EpochEnded, Event, Failed, Finished
@@ -104,7 +104,7 @@ class _LaneThread(threading.Thread):
             name = f"lane-{self._lane.number}-{time.time_ns()}"
             run_lane(self._lane, storage=self._storage, name=name)
         except BaseException as error:  # Ray raises its own, its workers' and SystemExit
-            self.error = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            self.error = f"{type(error).__name__}: {reason(error, most=300)}"
 
 
 class _Watch:

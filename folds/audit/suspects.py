@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folds.arrays import Ints
-from folds.errors import UserError, listed
+from folds.errors import UserError, listed, reason
 from folds.evaluation.predictions import sum_by_image
 from folds.images import ImageSet
 
@@ -92,8 +92,7 @@ def read_predictions(source: Path) -> RunPredictions:
         with np.load(path, allow_pickle=False) as file:
             ids, labels, probabilities = (file[name] for name in _ARRAYS)
     except Exception as error:  # zlib, struct, zipfile and numpy raise many types
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"--oof {source}: not a readable oof.npz ({reason})") from None
+        raise UserError(f"--oof {source}: not a readable oof.npz ({reason(error)})") from None
     _check(source, ids, labels, probabilities)
     images = sum_by_image(ids, probabilities)
     given = labels[images.first]

@@ -23,7 +23,7 @@ from folds.config.optim import OptimConfig
 from folds.config.section import Section
 from folds.config.selection import SelectBy
 from folds.config.train import TrainConfig
-from folds.errors import UserError, masked, nearest
+from folds.errors import UserError, masked, nearest, reason
 
 __all__ = [
     "ClusterConfig",
@@ -133,7 +133,7 @@ def read_yaml(path: str) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"--config {path}: {error.strerror}; give a YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"--config {path}: not YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"--config {path}: not YAML: {reason(error)}") from None
     if not isinstance(content, dict | None):
         raise UserError(f"--config {path}: must be a mapping of settings, such as 'folds: 5'")
     flat: dict[str, Any] = {}

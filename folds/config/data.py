@@ -48,7 +48,8 @@ class DataConfig(Section):
         "report",
         description="Look for junk and duplicates: report tells what there is and keeps "
         "near-duplicates in one fold; drop also leaves out junk and exact copies, but none of a "
-        "hold-out.",
+        "hold-out; off does not look, also not for one picture in several formats or sizes, which "
+        "may then stand on both sides of a fold.",
     )
     group_regex: Annotated[str, AfterValidator(check_pattern)] | None = Field(
         None,

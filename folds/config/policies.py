@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from folds.errors import nearest
+from folds.errors import nearest, reason
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _from_yaml(text: str, what: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(f"{what} is not YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{what} is not YAML: {reason(error)}") from None
 
 
 def _expand(line: Any) -> Iterable[Entry]:

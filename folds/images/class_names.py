@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from folds.errors import UserError, listed
 
@@ -82,11 +82,17 @@ def _look_alikes(class_names: Sequence[str]) -> tuple[str, ...]:
     for name in class_names:
         alike[_bare(name)].append(name)
     return tuple(
-        f"classes {listed(map(repr, names), most=8)} differ in case, blanks or Unicode form "
-        "alone and are trained as different ones; give them one name if they are one"
+        f"classes {listed(map(_shown(names), names), most=8)} differ in case, blanks or Unicode "
+        "form alone and are trained as different ones; give them one name if they are one"
         for names in alike.values()
         if len(names) > 1
     )
+
+
+def _shown(names: Sequence[str]) -> Callable[[str], str]:
+    """How to write names so that they differ: in ASCII where one letter has several forms."""
+    forms = {unicodedata.normalize("NFKC", name) for name in names}
+    return repr if len(forms) == len(names) else ascii
 
 
 def _bare(name: str) -> str:

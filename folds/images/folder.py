@@ -13,9 +13,10 @@ from folds.images.listing import Listing, Unlabelled, decode_unlabelled, listing
 from folds.images.survey import Target
 from folds.images.walk import READ, Passed, class_folders, images_below
 
-# what people call the parts of a data set, such as ``train``, ``Validation`` or ``test_set``
+# what people call parts of a data set, such as ``train``, ``Validation``, ``test_set``, ``fold3``
 _PART = re.compile(
-    r"(train|training|val|valid|validation|test|testing|dev|eval|evaluation|hold-?out)"
+    r"(train|training|val|valid|validation|test|testing|dev|eval|evaluation|hold-?out"
+    r"|fold|split|subset|part)"
     r"[-_ ]?(set|data|images|\d+)?",
     re.IGNORECASE,
 )
@@ -67,18 +68,33 @@ def _class_files(root: Path) -> tuple[list[Path], NDArray[np.int64], tuple[str, 
     _refuse_parts(root, classes)
     files: list[Path] = []
     labels: list[int] = []
+    inner: list[set[str]] = []
     for number, path in enumerate(classes):
         images, others = images_below(path, root)
         if not images:
             raise UserError(f"--data {root}: class folder {path.name!r} {_without(others)}")
         labels += [number] * len(images)
         files += images
+        inner.append(_inner(path, images))
         passed.add(others)
     notices = passed.notices
     if loose:
         notices.append(f"{counted(loose, 'image')} beside the class folders skipped")
     names = tuple(path.name for path in classes)
+    if len(inner[0]) > 1 and len(inner) > 1 and all(folders == inner[0] for folders in inner):
+        notices.append(
+            f"each class folder ({listed(names)}) holds the same folders "
+            f"({listed(sorted(inner[0]))}); if those are the classes, name one folder, "
+            f"as in --data {classes[0]}"
+        )
     return files, np.array(labels, dtype=np.int64), names, notices
+
+
+def _inner(root: Path, files: Sequence[Path]) -> set[str]:
+    """The folders right in a folder in which all of its images are; empty if some are in none."""
+    if any(file.parent == root for file in files):
+        return set()
+    return {file.relative_to(root).parts[0] for file in files}
 
 
 def _without(passed: Passed) -> str:
@@ -92,17 +108,23 @@ def _without(passed: Passed) -> str:
 
 
 def _refuse_parts(root: Path, folders: list[Path]) -> None:
-    """Refuse train, val and test in place of class folders: each holds the class folders."""
+    """Refuse a folder around the class folders, or train, val and test that each hold them."""
     inner: dict[Path, set[str]] = {}
     for folder in folders:
-        if _PART.fullmatch(folder.name):
+        if _PART.fullmatch(folder.name) or len(folders) == 1:
             below, _, loose = class_folders(folder)
             inner[folder] = set() if loose else {path.name for path in below}
     parts = [path.name for path, names in inner.items() if len(names) > 1]
     shared = set.intersection(*inner.values()) if inner else set()
     if shared and (len(parts) > 1 or len(parts) == len(folders)):
         first = next((n for n in parts if n.lower().startswith("train")), parts[0])
+        classes = listed(sorted(shared))
+        if len(folders) == 1:
+            raise UserError(
+                f"--data {root}: its only folder, {first}, holds the class folders ({classes}); "
+                f"name that, as in --data {root / first}"
+            )
         raise UserError(
             f"--data {root}: its folders {listed(parts)} are parts that each hold the classes "
-            f"({listed(sorted(shared))}); name one of them, as in --data {root / first}"
+            f"({classes}); name one of them, as in --data {root / first}"
         )

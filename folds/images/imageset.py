@@ -51,7 +51,8 @@ class ImageSet:
                 raise UserError(f"{count} {name} for {size} images: give one for each image")
         if len(self.class_names) < 2:
             raise UserError(
-                f"only one class ({', '.join(self.class_names)}): classification needs at least two"
+                f"only one class ({', '.join(self.class_names)}); classification needs at least "
+                "two: give each a folder, or a label, of its own"
             )
         if len(np.unique(self.ids)) != size:
             raise UserError("image ids are not unique: rename the images that share a name")

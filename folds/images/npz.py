@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from folds.errors import UserError, listed
+from folds.errors import UserError, listed, reason
 from folds.images.columns import read_columns, read_ids
 from folds.images.imageset import ImageSet, stratified
 from folds.images.listing import Unlabelled
@@ -139,8 +139,7 @@ def _naming(path: Path) -> Iterator[None]:
                 f"--data {path}: holds object arrays, which could run code when read; "
                 "save plain uint8 and integer arrays"
             ) from None
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UserError(f"--data {path}: not a readable .npz file ({reason})") from None
+        raise UserError(f"--data {path}: not a readable .npz file ({reason(error)})") from None
 
 
 @contextmanager

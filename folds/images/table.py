@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from folds.errors import UserError, listed, nearest
+from folds.errors import UserError, listed, nearest, reason
 from folds.images.imageset import singletons, stratified
 from folds.images.listing import Listing, Unlabelled, decode_unlabelled, listing
 from folds.images.survey import Target
@@ -76,8 +76,9 @@ def _frame(path: Path) -> "pd.DataFrame":
         else:
             frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
     except (OSError, ValueError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"--data {path}: not a readable table ({reason}); save it anew") from None
+        raise UserError(
+            f"--data {path}: not a readable table ({reason(error)}); save it anew, a CSV as UTF-8"
+        ) from None
     frame.columns = pd.Index([str(name).strip() for name in frame.columns])
     if not len(frame):
         raise UserError(f"--data {path}: the table has no rows; give one an image")

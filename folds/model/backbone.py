@@ -2,16 +2,15 @@
 
 import importlib
 import warnings
-from collections.abc import Iterator
 from typing import Any, cast
 
 import timm
 import torch
-from timm.models import group_parameters
 from torch import Tensor, nn
 
 from folds.config.head import PLAIN_HEAD, HeadShape
-from folds.errors import UserError
+from folds.errors import UserError, reason
+from folds.model.blocks import chain, layer_groups
 from folds.model.head import Head, fixed_pool
 from folds.model.weights import State
 
@@ -127,40 +126,6 @@ class Classifier(nn.Module):
         return any(parameter.requires_grad for parameter in self.backbone.parameters())
 
 
-def chain(network: nn.Module, size: int) -> tuple[nn.Module, ...]:
-    """Cut a backbone into parts that, one after another, are the backbone.
-
-    Returns
-    -------
-    tuple of Module
-        The finest parts that were seen to give the same output; the backbone as the only part
-        where its forward pass is no chain of its children (vision transformers).
-    """
-    parts = tuple(_links(network))
-    was_training = network.training
-    network.eval()
-    probe = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
-    try:
-        with torch.inference_mode():
-            output = probe
-            for part in parts:
-                output = part(output)
-            same = torch.equal(output, network(probe))
-    except Exception:  # whatever a part may raise that got another part's input
-        same = False
-    network.train(was_training)
-    return parts if same else (network,)
-
-
-def _links(module: nn.Module) -> Iterator[nn.Module]:
-    """A module's children in order, each `Sequential` as its own children."""
-    for child in module.children():
-        if type(child) is nn.Sequential:
-            yield from _links(child)
-        else:
-            yield child
-
-
 def create_backbone(name: str, size: int, *, pooled: bool = True) -> nn.Module:
     """Make a timm model without classifier for a size of input, and without its pooling if asked.
 
@@ -252,10 +217,9 @@ def check_size(name: str, size: int, head: HeadShape = PLAIN_HEAD) -> int:
             raise UserError(
                 f"--pool {head.pool}: {name} gives no map to pool; use --pool auto"
             ) from None
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
-            f"--backbone {name}: does not work on images of {size} px ({reason}); set --image-size "
-            f"{native_size(name)}, or take another backbone"
+            f"--backbone {name}: does not work on images of {size} px ({reason(error)}); set "
+            f"--image-size {native_size(name)}, or take another backbone"
         ) from None
     return len(groups)
 
@@ -290,25 +254,3 @@ def resized(state: State, backbone: nn.Module) -> State:
         return state
     module = importlib.import_module(type(backbone).__module__)
     return dict(module.checkpoint_filter_fn(dict(state), backbone))
-
-
-def layer_groups(backbone: nn.Module) -> list[list[nn.Parameter]]:
-    """A timm model's parameters in its blocks, from the input to the classifier.
-
-    Notes
-    -----
-    - each block has a matrix or a kernel: what timm counts as a layer of its own but is only
-      vectors, such as the norm behind the last block of a ConvNeXt, belongs to the block before it.
-    """
-    network: Any = backbone
-    numbers = group_parameters(network, network.group_matcher(coarse=False), reverse=True)
-    layers: dict[int, list[nn.Parameter]] = {}
-    for name, parameter in backbone.named_parameters():
-        layers.setdefault(numbers[name], []).append(parameter)
-    blocks: list[list[nn.Parameter]] = []
-    for _, layer in sorted(layers.items()):
-        if blocks and not any(parameter.ndim > 1 for parameter in layer):
-            blocks[-1] += layer
-        else:
-            blocks.append(layer)
-    return blocks

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from folds.errors import RunError, UserError
+from folds.errors import RunError, UserError, reason
 from folds.files import output_file
 from folds.model.bundle import Predictor
 
@@ -103,7 +103,7 @@ def _program(predictor: Predictor) -> torch.export.ExportedProgram:
                 model, (pixels,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)
             )
     except Exception as error:  # whatever a model of a thousand may raise
-        raise RunError(f"{backbone}: torch.export cannot export it ({_reason(error)})") from None
+        raise RunError(f"{backbone}: torch.export cannot export it ({reason(error)})") from None
 
 
 def _pt2(program: torch.export.ExportedProgram, about: str) -> tuple[bytes, Run]:
@@ -128,13 +128,9 @@ def _onnx(program: torch.export.ExportedProgram, about: str) -> tuple[bytes, Run
     try:
         made: Any = torch.onnx.export(program, verbose=False, **names)
     except Exception as error:  # an operation that ONNX has not got
-        raise RunError(f"--to onnx: {_reason(error)}; use --to pt2") from None
+        raise RunError(f"--to onnx: {reason(error)}; use --to pt2") from None
     for name, value in json.loads(about).items():
         made.model.metadata_props[name] = value if isinstance(value, str) else json.dumps(value)
     content = made.model_proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda images: session.run(None, {"images": images})[0]
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__

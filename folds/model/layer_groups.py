@@ -8,7 +8,8 @@ from torch import nn
 
 from folds.config import Config
 from folds.config.stages import Stage, StagePosition, lr_scale
-from folds.model.backbone import Classifier, layer_groups
+from folds.model.backbone import Classifier
+from folds.model.blocks import layer_groups
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from folds.errors import UserError, listed, nearest
+from folds.errors import UserError, listed, nearest, reason
 
 State = dict[str, Tensor]
 TRAINED_ON = "trained_on"  # key of a safetensors file's metadata: digests of images, as JSON
@@ -93,16 +93,16 @@ def load_pretrained(backbone: str, weights: str) -> Pretrained:
     try:
         return Pretrained(_from_hub(backbone), f"hub:{backbone}")
     except Exception as error:  # the hub's client raises dozens of types, its own and httpx's
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        why = reason(error)
         if weights == "hub":
             raise UserError(
-                f"--weights hub: no pretrained {backbone} from the hub ({reason}); "
+                f"--weights hub: no pretrained {backbone} from the hub ({why}); "
                 "check the network, or pass a file or 'none'"
             ) from None
     return Pretrained(
         None,
         "random",
-        f"no pretrained weights for {backbone} from the hub ({reason}): starting from random "
+        f"no pretrained weights for {backbone} from the hub ({why}): starting from random "
         "weights, everything unfrozen; --weights FILE uses a local file",
     )
 
@@ -168,7 +168,7 @@ def _read(path: Path) -> State:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
-        raise UserError(f"--weights {path}: cannot be read ({str(error)[:120]})") from None
+        raise UserError(f"--weights {path}: cannot be read ({reason(error)})") from None
     except Exception as error:  # pickle.UnpicklingError and what a damaged pickle may raise
         raise UserError(
             f"--weights {path}: holds more than tensors, or is damaged ({type(error).__name__}); "

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from folds.config.stages import StagePosition
-from folds.model.backbone import layer_groups
+from folds.model.blocks import layer_groups
 from folds.model.layer_groups import BatchNorm, set_scales, train_mode
 from folds.sampling import model_seed
 from folds.training.checkpoint import FoldState

@@ -1,8 +1,10 @@
 import dataclasses
+import errno
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +28,13 @@ class TestRun:
             (UserError("--folds 1: too few"), 2, "error: --folds 1: too few\n"),
             (RunError("lost"), 1, "failed: lost\n"),
             (DivergenceError("nan"), 1, "failed: nan\n"),
+            (BrokenPipeError("to go on: x"), 141, "interrupted: to go on: x\n"),
+            (BrokenPipeError(errno.EPIPE, "Broken pipe"), 141, ""),
+            (
+                OSError(errno.ENOSPC, "No space left on device"),
+                1,
+                "failed: the disk is full ([Errno 28] No space left on device); make room\n",
+            ),
             (KeyboardInterrupt(), 130, "interrupted\n"),
             (KeyboardInterrupt("resume it"), 130, "interrupted: resume it\n"),
         ],
@@ -106,6 +115,27 @@ class TestConfigParser:
         for name in Config().flat():
             assert f"--{name.replace('_', '-')}" in text
 
+    @pytest.mark.parametrize(
+        "argv", [["--traking-uri"], ["--tracking-ury=http"], ["--folds", "5", "--seed"]]
+    )
+    def test_a_wrong_command_line_is_told_without_its_password(self, argv, capsys):
+        *first, last = argv
+        secret = "://alice:s3cr3tpw@host.example:5000/runs"
+        words = [f"{last}{secret}"] if "=" in last else [last, f"http{secret}"]
+        with pytest.raises(SystemExit) as caught:
+            read(*first, *words)
+        assert caught.value.code == 2
+        told = "".join(capsys.readouterr())
+        assert "s3cr3t" not in told
+        assert last.partition("=")[0] in told
+        with pytest.raises(SystemExit) as caught:
+            parse(Extra, [*words], prog="x", description="d")
+        assert "s3cr3t" not in "".join(capsys.readouterr())
+
+    def test_a_password_in_a_right_command_line_stays(self):
+        uri = "http://alice:s3cr3tpw@host:5000"
+        assert read("--tracking-uri", uri)[0].tracking.tracking_uri == uri
+
     def test_limits_are_pydantics(self):
         with pytest.raises(UserError, match="--folds 1: must be greater than or equal to 2"):
             read("--folds", "1")
@@ -126,8 +156,37 @@ def test_parse_fills_a_dataclass():
     assert parse(Extra, ["--dry-run"], prog="x", description="y") == Extra(dry_run=True)
 
 
-def test_output_that_nobody_reads_ends_without_a_traceback():
-    script = "import sys; from folds import cli\ndef job():\n  while True: print('x' * 9999)\n"
+JOB = "import sys; from folds import cli; sys.exit(cli.run(lambda: print('done')))"
+
+
+def test_a_command_without_output_does_its_work_and_takes_no_file_for_it(tmp_path):
+    job = "lambda: (open('f', 'w').write('kept'), print('lost'))"
+    shell = f'"{sys.executable}" -c "{JOB}" >&- 2>&-'.replace("lambda: print('done')", job)
+    assert subprocess.run(["sh", "-c", shell], cwd=tmp_path, env=here()).returncode == 0
+    assert (tmp_path / "f").read_text() == "kept"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_output_for_which_the_disk_has_no_room_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-c", JOB], stdout=full, stderr=subprocess.PIPE, text=True, env=here()
+        )
+    assert ran.returncode == 1
+    assert ran.stderr == (
+        "failed: the disk is full ([Errno 28] No space left on device); make room\n"
+    )
+
+
+def here():
+    """The environment, with this checkout before others and output kept until the end."""
+    known = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return {n: v for n, v in os.environ.items() if n != "PYTHONUNBUFFERED"} | known
+
+
+@pytest.mark.parametrize("show", ["print", "cli.Screen().print"])
+def test_output_that_nobody_reads_ends_without_a_traceback(show):
+    script = f"import sys; from folds import cli\ndef job():\n  while True: {show}('x' * 9999)\n"
     script += "sys.exit(cli.run(job))"
     writer = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from folds.config import Config
-from folds.errors import disk_full, masked, reason
+from folds.errors import LOGIN, disk_full, masked, reason
 
 LETTERS = st.characters(exclude_categories=("Z", "C"))  # an address has no spaces
 
@@ -26,6 +26,13 @@ def test_no_login_survives_whatever_its_letters(password, user):
 )  # fmt: skip
 def test_what_holds_no_login_is_left_as_it_is(text):
     assert masked(text) == text
+
+
+def test_a_hint_keeps_its_words_for_user_and_password():
+    hint = f"to go on: --resume x --tracking-uri http://{LOGIN}host:5000"
+    assert masked(hint) == hint
+    assert masked(f"http://{LOGIN}pw@host:5000") == "http://host:5000"
+    assert masked("http://alice:pw@host", LOGIN) == f"http://{LOGIN}host"
 
 
 def test_a_password_among_the_options_of_a_database_is_masked():

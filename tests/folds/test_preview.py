@@ -28,7 +28,7 @@ class TestCommand:
             (["--rows", "0"], "--rows 0: must be 1 or more"),
             (["--out", "sheet.txt"], "--out sheet.txt: give a file that ends in .png or .jpg"),
             (["--data", "none.npz"], "--data none.npz"),
-            (["--data", "digits", "--out", "no/where.png"], "--out no/where.png: "),
+            (["--out", "no/where.png"], "--out no/where.png: no folder .*/no; make it"),
         ],
     )
     def test_refuses_in_one_line(self, monkeypatch, argv, message):

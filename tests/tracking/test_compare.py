@@ -315,6 +315,23 @@ class TestBadInput:
         assert err.count("\n") == 1
 
 
+def test_files_that_were_moved_are_told_with_the_remedy(call, tmp_path):
+    (tmp_path / "A").mkdir()
+    store = tracking_store.connect(f"sqlite:///{tmp_path}/A/mlflow.db")
+    made, (predictions, _) = Runs(tmp_path, store.artifact_root), rivals(40, seed=0)
+    made.log("one", predictions), made.log("two", predictions)
+    (tmp_path / "A").rename(tmp_path / "B")
+    argv = ("one", "two", "--tracking-uri", f"sqlite:///{tmp_path}/B/mlflow.db")
+    status, _, err = call(*argv)
+    assert status == 2
+    assert re.fullmatch(
+        rf"error: RUN one \(.{{8}}\): its files are not in {tmp_path}/A/mlruns/.* any more; if "
+        rf"that folder was moved, `ln -s WHERE-IT-IS-NOW {tmp_path}/A` finds them again\n", err
+    )  # fmt: skip
+    (tmp_path / "A").symlink_to(tmp_path / "B")
+    assert call(*argv)[0] == 0
+
+
 class TestPage:
     @pytest.fixture
     def page(self, runs, tmp_path):

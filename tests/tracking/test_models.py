@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from folds.errors import UserError
+from folds.errors import UserError, masked
 from folds.model.bundle import Predictor, ensemble
 from tracking.flavor import _load_pyfunc
 from tracking.models import load_model, log_model, probabilities
@@ -138,3 +138,9 @@ print(mlflow.pyfunc.load_model("models:/{model_id}").predict(np.load("images.npy
 def test_a_model_that_is_not_there_is_refused(store):
     with pytest.raises(UserError, match=r"cannot be loaded.*models:/NAME@champion"):
         load_model("models:/nobody@champion")
+
+
+def test_an_address_is_no_model_and_repeats_no_password(store):
+    with pytest.raises(UserError, match=r"cannot be loaded .*names look like") as e:
+        load_model("http://alice:s3cr3tpw@host/m")
+    assert "s3cr3t" not in masked(str(e.value))

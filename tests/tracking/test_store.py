@@ -84,6 +84,18 @@ def test_a_password_that_would_end_the_host_is_refused(password):
     assert password not in str(error.value)
 
 
+@pytest.mark.parametrize("uri", ["alice:s3cr3tpw@host:5000", "http:/alice:s3cr3tpw@host:5000"])
+def test_an_address_that_is_none_is_refused_without_its_password(uri, monkeypatch):
+    with pytest.raises(UserError) as refused:
+        tracking_store.connect(uri)
+    assert str(refused.value) == (
+        "--tracking-uri: has an @ but no ://; give an address such as http://USER:PASSWORD@HOST"
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(UserError, match=r"^MLFLOW_TRACKING_URI: has an @"):
+        tracking_store.connect(None)
+
+
 def test_a_folder_that_cannot_be_written_to_is_named_and_no_flag(monkeypatch):
     monkeypatch.chdir("/proc")  # where root can write no more than others
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from folds.arrays import Ints
 from folds.config import Config
-from folds.errors import UserError
+from folds.errors import UserError, reason
 from folds.evaluation.predictions import Predictions, ShiftPredictions, clusters
+from tracking.places import check_there
 from tracking.summary import Summary
 from tracking.summary_file import read_summary
 
@@ -108,7 +109,7 @@ def read_evidence(run: Run) -> Evidence:
     Raises
     ------
     UserError
-        It has no predictions, or they are damaged.
+        It has no predictions, or they are damaged; or they are lost, see `check_there`.
     """
     files = _files(run)
     missing = {"oof.npz", "summary.json"} - files
@@ -137,7 +138,7 @@ def read_externals(run: Run) -> dict[str, ExternalEvidence]:
     Raises
     ------
     UserError
-        A file is damaged.
+        A file is damaged; or they are lost, see `check_there`.
     """
     files = _files(run)
     names = sorted(match[1] for file in files if (match := _EXTERNAL.fullmatch(file)))
@@ -157,6 +158,7 @@ def _where(run: Run) -> str:
 
 def _files(run: Run) -> set[str]:
     """Names of the run's files."""
+    check_there(_where(run), run.info.artifact_uri)
     return {file.path for file in MlflowClient().list_artifacts(run.info.run_id)}
 
 
@@ -167,8 +169,7 @@ def _reading(run: Run) -> Iterator[str]:
         with tempfile.TemporaryDirectory() as folder:
             yield folder
     except (ValueError, LookupError, OSError, zipfile.BadZipFile, MlflowException) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{_where(run)}: its files cannot be read ({reason})") from None
+        raise UserError(f"{_where(run)}: its files cannot be read ({reason(error)})") from None
 
 
 def _fetch(run: Run, name: str, folder: str) -> Path:

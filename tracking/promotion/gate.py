@@ -9,12 +9,13 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from folds.config.selection import SelectBy
-from folds.errors import UserError, listed
+from folds.errors import UserError, listed, reason
 from folds.evaluation.gains import Rivals, check_measured
 from folds.evaluation.gate import Check, beats, floors, no_class_drops, no_worse_under_shift
 from folds.evaluation.spending import Spending, spent
 from tracking.comparison.evidence import HOLDOUT, read_evidence, read_externals
 from tracking.comparison.runs import find_run
+from tracking.places import LostError
 from tracking.promotion.attempts import Count, Trial
 from tracking.promotion.common_images import (
     Contender,
@@ -254,10 +255,12 @@ def _contender(version: ModelVersion) -> Contender:
         run = find_run(_run_of(version))
         evidence, externals = read_evidence(run), read_externals(run)
     except (UserError, MlflowException) as error:
-        reason = " ".join(str(error).split(";")[0].split())
+        what = f"what version {version.version} predicted cannot be read"
+        if isinstance(error, LostError):  # which has a remedy
+            raise MissingEvidenceError(f"{what}: {error}") from None
+        why = reason(error).partition(";")[0]
         raise MissingEvidenceError(
-            f"what version {version.version} predicted cannot be read: {reason}; train it again "
-            "and promote that version"
+            f"{what}: {why}; train it again and promote that version"
         ) from None
     kind = version.tags.get("crossfold.candidate", _OLD)
     return Contender(str(version.version), kind, evidence, externals)

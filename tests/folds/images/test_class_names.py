@@ -53,9 +53,14 @@ def test_classes_whose_names_look_alike_are_told_from_every_source(sources, one,
     for config in sources(one, other):
         images = load(config, seed=0, largest=8)
         (notice,) = images.notices
-        assert repr(one) in notice
-        assert repr(other) in notice
+        shown = [format(one) in notice and format(other) in notice for format in (repr, ascii)]
+        assert any(shown)
         assert set(images.class_names) == {one, other}
+
+
+def test_names_that_look_the_same_are_written_so_that_they_differ():
+    (notice,) = check_names("x", ["caf\xe9", "cafe\u0301"], [])
+    assert notice.startswith(r"classes 'caf\xe9', 'cafe\u0301' differ in case, blanks or Unicode")
 
 
 def test_other_names_are_not_told_of(sources):

@@ -138,7 +138,9 @@ class TestKinds:
 
 
 class TestParts:
-    @pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "valid_1"), ("dev",)])
+    @pytest.mark.parametrize(
+        "names", [("train", "val", "test"), ("Training", "valid_1"), ("fold1", "fold2")]
+    )
     def test_parts_of_a_set_are_no_classes(self, tmp_path, names):
         for part in names:
             for name in ("cat", "dog"):
@@ -151,6 +153,29 @@ class TestParts:
             for patient in ("p1", "p2"):
                 picture(tmp_path / name / patient / "0.png")
         assert read(tmp_path).class_names == ("cat", "dog")
+
+    @pytest.mark.parametrize("name", ["images", "train"])
+    def test_a_folder_around_the_classes_is_named(self, tmp_path, name):
+        for kind in ("blast", "mono"):
+            picture(tmp_path / name / kind / "0.png")
+        with pytest.raises(UserError) as refused:
+            read(tmp_path)
+        assert str(refused.value) == (
+            f"--data {tmp_path}: its only folder, {name}, holds the class folders (blast, mono); "
+            f"name that, as in --data {tmp_path}/{name}"
+        )
+
+    def test_classes_that_hold_the_same_folders_are_told(self, tmp_path):
+        for lab in ("lab1", "lab2"):
+            for kind in ("blast", "mono"):
+                picture(tmp_path / lab / kind / "0.png")
+        (notice,) = read(tmp_path).notices
+        assert notice == (
+            "each class folder (lab1, lab2) holds the same folders (blast, mono); if those are the "
+            f"classes, name one folder, as in --data {tmp_path}/lab1"
+        )
+        picture(tmp_path / "lab1" / "1.png")
+        assert read(tmp_path).notices == ()
 
     def test_a_class_may_be_called_train(self, tmp_path):
         for name in ("train", "tram", "test"):

@@ -12,9 +12,9 @@ from folds.model.backbone import (
     check_size,
     fixed_input,
     input_size,
-    layer_groups,
     native_size,
 )
+from folds.model.blocks import layer_groups
 from folds.model.layer_groups import train_mode, unfreeze
 from folds.model.weights import check_backbone, load_pretrained
 

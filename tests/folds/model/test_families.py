@@ -9,7 +9,8 @@ from timm.models import group_parameters
 from folds.config import Config
 from folds.config.head import HeadShape
 from folds.config.stages import Stage
-from folds.model.backbone import build, check_size, create_backbone, layer_groups, native_size
+from folds.model.backbone import build, check_size, create_backbone, native_size
+from folds.model.blocks import layer_groups
 from folds.model.layer_groups import forget_frozen, parameter_groups, train_mode, unfreeze
 from folds.model.weights import load_pretrained
 from folds.training.frozen import frozen_depth
@@ -32,6 +33,9 @@ BIG = [
     ("nasnetalarge", 64),
     ("tf_efficientnetv2_b0", 48),
     ("swin_tiny_patch4_window7_224", 224),
+    ("poolformer_s12", 64),
+    ("pit_ti_224", 224),
+    ("csatv2", 128),
 ]
 FAMILIES = [pytest.param(one, id=one[0]) for one in SMALL] + [
     pytest.param(one, id=one[0], marks=pytest.mark.slow) for one in BIG
@@ -78,6 +82,25 @@ def test_blocks_are_more_than_norms(family):
     name, size = family
     groups = layer_groups(make(name, size).backbone)
     assert all(any(parameter.ndim > 1 for parameter in group) for group in groups)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "last"),
+    [
+        ("poolformer_s12", 13, {"stages.3.blocks.1", "head.norm"}),
+        ("pit_ti_224", 13, {"transformers.2.blocks.3", "norm"}),
+        ("csatv2", 22, {"stages.3.6", "head.norm"}),
+    ],
+)
+def test_a_model_of_whose_layers_timm_tells_nothing_has_a_group_a_block(name, count, last):
+    with torch.device("meta"):
+        network = timm.create_model(name, num_classes=0)
+    assert not hasattr(network, "group_matcher")
+    groups = layer_groups(network)
+    assert len(groups) == count
+    assert sum(map(len, groups)) == len(list(network.parameters()))
+    ends = {id(p) for module in last for p in network.get_submodule(module).parameters()}
+    assert {id(parameter) for parameter in groups[-1]} == ends
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from folds.config import Config
 from folds.config.stages import Stage, lr_scale, stage_position
-from folds.model.backbone import build, layer_groups
+from folds.model.backbone import build
+from folds.model.blocks import layer_groups
 from folds.model.layer_groups import (
     BatchNorm,
     forget_frozen,

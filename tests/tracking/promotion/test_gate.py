@@ -29,7 +29,7 @@ class Versions(Runs):
 
     def register(self, run_id, kind="ensemble", **tags):
         own = {"crossfold.run": run_id, "crossfold.candidate": kind} if run_id else {}
-        made = self.client.create_model_version("cells", f"file:{run_id}", tags=own | tags)
+        made = self.client.create_model_version("cells", f"s3://nowhere/{run_id}", tags=own | tags)
         self.client.set_registered_model_alias("cells", "candidate", made.version)
         return str(made.version)
 
@@ -122,12 +122,35 @@ class TestFirst:
         assert out.endswith("champion of cells is version 1: models:/cells@champion")
         assert versions.tags("1") == ({"floors": None}, "none", None)
 
+    def test_whose_model_was_moved_is_refused_with_the_remedy(self, versions, promote, tmp_path):
+        place = tmp_path
+        versions.client.create_model_version("cells", f"file://{place}/mlruns/1/model")
+        status, _, err = promote("--version", "1", "--force", "a trial")
+        assert status == 2
+        assert err.startswith(
+            f"error: --version 1: its files are not in {place}/mlruns/1/model any"
+        )
+        assert f"`ln -s WHERE-IT-IS-NOW {place}/mlruns` finds them again" in err
+
     def test_needs_no_run_unless_floors_are_asked_for(self, versions, promote):
         versions.register(None)
         status, _, err = promote("--min", "macro_f1=0.5")
         assert status == 1
         assert "what version 1 predicted cannot be read" in err
         assert promote()[0] == 0
+
+    def test_whose_files_were_moved_is_not_to_be_trained_again(
+        self, versions, promote, pair, tmp_path
+    ):
+        versions.add(pair[0])
+        place = tmp_path
+        (place / "mlruns").rename(place / "elsewhere")
+        status, _, err = promote("--min", "macro_f1=0.5")
+        assert status == 1, err
+        assert f"`ln -s WHERE-IT-IS-NOW {place}/mlruns` finds them again; --force" in err
+        assert "train it again" not in err
+        (place / "mlruns").symlink_to(place / "elsewhere")
+        assert promote("--min", "macro_f1=0.5")[0] == 0
 
     @pytest.mark.parametrize(
         ("floors", "words"),
@@ -531,7 +554,7 @@ class TestMissing:
         versions.register(versions.log("first", pair[0]), "best-fold"), promote()
         tags = {"mlflow.parentRunId": versions.log("run", pair[1]), "crossfold.kind": "fold"}
         fold = versions.client.create_run(versions.experiment, tags=tags).info.run_id
-        versions.client.create_model_version("cells", "file:fold", fold)
+        versions.client.create_model_version("cells", "s3://nowhere/fold", fold)
         assert promote("--version", "2")[0] == 0
 
 
