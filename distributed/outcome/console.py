@@ -7,7 +7,8 @@ from rich.table import Table
 
 from tracking.mlflow_pages import SHOWN, Pages, figure, table
 from tracking.report.parts import epoch_words
-from tracking.summary import Estimate, ScoredOn, Scores, Summary
+from tracking.summary import Summary
+from tracking.summary_parts import Estimate, ScoredOn, Scores
 
 
 def print_summary(console: Console, summary: Summary, look: str) -> None:

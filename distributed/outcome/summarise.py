@@ -19,7 +19,8 @@ from folds.evaluation.metrics import macro_f1, scores
 from folds.evaluation.predictions import Predictions, UnseenPredictions
 from folds.evaluation.shift import ShiftScores
 from folds.training.outcome import EpochReport, FoldOutcome
-from tracking.summary import (
+from tracking.summary import Summary, over_folds
+from tracking.summary_parts import (
     Calibration,
     CandidateSummary,
     Case,
@@ -35,9 +36,7 @@ from tracking.summary import (
     Scores,
     ShiftSummary,
     Software,
-    Summary,
     finite,
-    over_folds,
 )
 
 _PACKAGES = ("crossfold", "torch", "timm", "kornia", "ray", "mlflow", "scikit-learn", "numpy")

@@ -20,8 +20,8 @@ from tracking.comparison.evidence import read_evidence
 from tracking.comparison.page import write_page
 from tracking.comparison.runs import find_run
 from tracking.comparison.table import show
-from tracking.summary import EpochChoice
 from tracking.summary_file import read_summary
+from tracking.summary_parts import EpochChoice
 
 NAMES = ("platelet", "<script>alert(1)</script>", "eosinophil", "immature granulocyte")
 CORRUPTIONS = ("gaussian_noise", "glass_blur", "stain", "jpeg")

@@ -7,8 +7,9 @@ from folds.errors import UserError
 from folds.evaluation.intervals import Interval
 from tests.tracking.conftest import FORMAT_1
 from tests.tracking.report.planted import planted
-from tracking.summary import Estimate, Scores, over_folds, schema
+from tracking.summary import over_folds, schema
 from tracking.summary_file import read_summary
+from tracking.summary_parts import Estimate, Scores
 
 DOCS = Path(__file__).parents[2] / "docs" / "summary.schema.json"
 

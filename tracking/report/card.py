@@ -11,7 +11,8 @@ from folds.config.scores import TITLES
 from folds.model.bundle import ModelCard
 from folds.model.licence import licence_of
 from tracking.report import parts
-from tracking.summary import Estimate, Summary
+from tracking.summary import Summary
+from tracking.summary_parts import Estimate
 
 FILE = "MODEL_CARD.md"
 FEW = 30  # images of a class, below which its scores say little

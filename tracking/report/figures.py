@@ -18,7 +18,7 @@ from folds.pages.svg import INK, PAPER, embed, palette, style
 from folds.training.outcome import EpochReport
 from tracking.report.formatting import title
 from tracking.report.visuals import FeatureMap
-from tracking.summary import FoldSummary
+from tracking.summary_parts import FoldSummary
 
 _BEFORE, _AFTER = "#e8833a", "#3b7dd8"
 _FEW = 10  # folds that a legend names and that have strong lines

@@ -1,7 +1,7 @@
 """Figures as they are written on a page."""
 
 from folds.config.scores import TITLES
-from tracking.summary import Estimate
+from tracking.summary_parts import Estimate
 
 _SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "precision", "recall", "f1")
 

@@ -16,7 +16,8 @@ from tracking.report import formatting, parts
 from tracking.report.figures import curves_figure, map_figure, reliability_figure
 from tracking.report.origin import computed_on, reproduce
 from tracking.report.visuals import Visuals
-from tracking.summary import CandidateSummary, Summary
+from tracking.summary import Summary
+from tracking.summary_parts import CandidateSummary
 
 _SHEET = 1400  # pixels of the augmentation sheet's width
 

@@ -11,7 +11,8 @@ from folds.config.scores import LOSSES, TITLES
 from folds.evaluation.epoch_choice import EPOCHS
 from folds.pages.templates import number
 from tracking.report.formatting import figure, interval, title
-from tracking.summary import Case, ClassSummary, Estimate, Scores, Summary
+from tracking.summary import Summary
+from tracking.summary_parts import Case, ClassSummary, Estimate, Scores
 
 MANY = 16  # classes beyond which a matrix has small cells
 _MOST_CLASSES = 100  # of a matrix that can be read

@@ -9,7 +9,8 @@ from folds.training.outcome import EpochReport
 from tests.tracking.conftest import FORMAT_1
 from tracking.report.gallery import average_by_image, confident_mistakes, least_certain
 from tracking.report.visuals import FeatureMap, Visuals
-from tracking.summary import (
+from tracking.summary_file import read_summary
+from tracking.summary_parts import (
     Calibration,
     CandidateSummary,
     Case,
@@ -25,7 +26,6 @@ from tracking.summary import (
     Software,
     Spread,
 )
-from tracking.summary_file import read_summary
 
 CORRUPTIONS = ("gaussian_noise", "impulse_noise", "glass_blur", "stain", "jpeg", "occlusion")
 

@@ -9,7 +9,7 @@ from folds.model.licence import licence_of
 from tests.tracking.report.planted import UNKNOWN, near, scores, shift, told
 from tracking.limits import DESCRIPTION
 from tracking.report.card import FILE, description, model_card
-from tracking.summary import CandidateSummary, ScoredOn
+from tracking.summary_parts import CandidateSummary, ScoredOn
 
 NAMES = ("basophil", "eosinophil")
 BUNDLE = ModelCard("test_resnet", NAMES, 32, tta="flips", members=5, temperature=1.25)

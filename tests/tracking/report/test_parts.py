@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tests.tracking.report.planted import UNKNOWN, cases_of, near, told
 from tracking.report import formatting, parts
-from tracking.summary import ClassSummary, EpochChoice
+from tracking.summary_parts import ClassSummary, EpochChoice
 
 shares = st.floats(0, 1)
 
