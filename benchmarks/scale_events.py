@@ -21,7 +21,7 @@ from distributed.planning.cost import (
     shared_seconds,
 )
 from distributed.planning.plan import Plan
-from folds.runtime.probe import Rates
+from folds.runtime.trial import Rates
 
 NODE = 8  # devices of a node
 

@@ -21,7 +21,7 @@ from benchmarks.scale_report import Point
 from distributed.planning.cost import Work, epoch_seconds
 from distributed.planning.plan import Plan, Resources, make_plan
 from folds.config.stages import Stage
-from folds.runtime.probe import Rates
+from folds.runtime.trial import Rates
 
 HERE = Path(__file__).parent
 IMAGES, TASKS, DEVICES = (2_000, 100_000), (5, 10, 25, 100), tuple(2**n for n in range(11))

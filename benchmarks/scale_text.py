@@ -8,7 +8,7 @@ from benchmarks.driver_load import BACKBONE, DriverCost
 from benchmarks.scale_events import NODE, Weather
 from benchmarks.scale_report import Point
 from distributed.planning.cost import FINISH_S, RECORD_S, START_S, TEAM_EFFICIENCY
-from folds.runtime.probe import Rates
+from folds.runtime.trial import Rates
 
 
 @dataclass(frozen=True)

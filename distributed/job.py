@@ -18,7 +18,7 @@ from distributed.workspace import Workspace
 from folds.config.corruptions import suite
 from folds.errors import RunError, UserError, disk_full, reason
 from folds.prepare import Prepared
-from folds.runtime.probe import Rates
+from folds.runtime.trial import Rates
 from folds.training.parts import at_once, check_parts
 from folds.training.validate import shift_share
 from tracking.recorder import Recorder

@@ -13,7 +13,7 @@ from folds.config import Config
 from folds.errors import masked
 from folds.prepare import Prepared
 from folds.runtime.device import Runtime
-from folds.runtime.probe import Trial
+from folds.runtime.trial import Trial
 from tracking.recorder import FoldFiles, Recorder
 
 

@@ -19,7 +19,8 @@ from folds.errors import DivergenceError, UserError, reason
 from folds.model.bundle import bundle_files
 from folds.runtime.cpu import keep_memory
 from folds.runtime.device import Runtime
-from folds.runtime.probe import Trial, probe
+from folds.runtime.probe import probe
+from folds.runtime.trial import Trial
 from folds.runtime.workers import Workers
 from folds.training.fit import fit_fold
 from folds.training.frozen import FrozenFeatures

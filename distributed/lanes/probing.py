@@ -18,7 +18,8 @@ from folds.errors import UserError
 from folds.files import write_whole
 from folds.prepare import Prepared
 from folds.runtime.device import Runtime
-from folds.runtime.probe import Probed, Rates, Trial, probe, remembered
+from folds.runtime.probe import probe, remembered
+from folds.runtime.trial import Probed, Rates, Trial
 
 _TRYING = "trying which precision and layout are fastest here (once for this machine)"
 

@@ -13,7 +13,7 @@ from distributed.planning.plan import Plan
 from folds.config.stages import Stage
 
 if TYPE_CHECKING:
-    from folds.runtime.probe import Rates
+    from folds.runtime.trial import Rates
 
 # Measured on a shared machine of 2 cores without a GPU; see LOG.md for the machine.
 START_S = 25.0  # Ray, its workers, and torch imported in each of them: command to first step

@@ -10,7 +10,7 @@ from distributed.planning.plan import Plan, count
 from folds.errors import listed
 
 if TYPE_CHECKING:
-    from folds.runtime.probe import Rates
+    from folds.runtime.trial import Rates
 
 SHOWN_LANES = 8  # more are told in one line
 _WIDTH = 10  # of the words at the left

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from folds.errors import UserError
 
 if TYPE_CHECKING:
-    from folds.runtime.probe import Rates
+    from folds.runtime.trial import Rates
 
 Device = Literal["cpu", "cuda"]
 _UNIT = {"cpu": "core", "cuda": "GPU"}

@@ -12,7 +12,7 @@ from distributed.lanes.ledger import Ledger
 from distributed.planning.plan import Plan
 from distributed.workspace import Workspace
 from folds.runtime.device import Runtime
-from folds.runtime.probe import Trial
+from folds.runtime.trial import Trial
 from tracking.events import EpochEnded, Failed, Finished
 
 CPU = Runtime.choose("cpu", "fp32")

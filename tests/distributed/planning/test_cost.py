@@ -25,7 +25,7 @@ from distributed.planning.cost import (
 from distributed.planning.describe import describe_plan, print_plan
 from distributed.planning.plan import Plan, Resources, make_plan
 from folds.config.stages import Stage
-from folds.runtime.probe import Rates
+from folds.runtime.trial import Rates
 
 RATES = Rates(train=100.0, forward=1000.0, step_bytes=500, busy=1.0)
 STAGES = (Stage(0.0, 3, 1e-3), Stage(0.5, 2, 1e-3), Stage(1.0, 1, 1e-4))

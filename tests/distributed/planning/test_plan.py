@@ -4,7 +4,7 @@ from hypothesis import assume, given
 
 from distributed.planning.plan import Resources, make_plan
 from folds.errors import UserError
-from folds.runtime.probe import Rates
+from folds.runtime.trial import Rates
 
 
 def resources(cpus=2, gpus=0):

@@ -9,7 +9,8 @@ import torch
 
 from folds.runtime import probe as probing
 from folds.runtime.device import Runtime
-from folds.runtime.probe import Trial, measure, probe, remembered
+from folds.runtime.probe import measure, probe, remembered
+from folds.runtime.trial import WORTH_STEPS, Trial
 
 CPU = Runtime.choose("cpu", "auto")
 TRIAL = Trial(
@@ -126,7 +127,7 @@ def test_a_processor_is_not_made_to_imitate_bf16(monkeypatch):
 
 
 def test_only_a_run_that_is_long_enough_asks():
-    long = 4 * probing.WORTH_STEPS
+    long = 4 * WORTH_STEPS
     assert trial(images=long).worth(CPU)
     assert not trial(images=long - 4).worth(CPU)
     assert trial(images=1, compile="on").worth(CPU)
