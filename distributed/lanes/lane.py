@@ -59,7 +59,7 @@ class Lane:
     trial: Trial | None = None
 
 
-def run_lane(lane: Lane, *, storage: str, name: str) -> None:
+def run_lane(lane: Lane, *, storage: str, name: str, grows: bool = True) -> None:
     """Start the workers of a lane and wait until there are no folds left; blocks.
 
     Parameters
@@ -68,6 +68,8 @@ def run_lane(lane: Lane, *, storage: str, name: str) -> None:
         Folder for Ray Train's own small files.
     name : str
         Unique for each start, since Ray Train would go on from an older trainer of that name.
+    grows : bool
+        Whether Ray may be able to start further machines; that of one machine alone is not.
 
     Raises
     ------
@@ -80,6 +82,7 @@ def run_lane(lane: Lane, *, storage: str, name: str) -> None:
         _work,
         workers=lane.plan.workers,
         backend="nccl" if lane.plan.device == "cuda" else "gloo",
+        grows=grows,
         # by reference: Ray Train's own processes need not read what only workers understand
         train_loop_config={"lane": ray.put(lane)},
         scaling_config=ScalingConfig(

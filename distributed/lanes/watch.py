@@ -7,7 +7,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from distributed.cluster import LANE_THREAD
+from distributed.cluster import LANE_THREAD, address_of
 from distributed.lanes.display import Display
 from distributed.lanes.frozen_features import cut
 from distributed.lanes.lane import Lane, run_lane
@@ -84,7 +84,8 @@ def _start_lanes(run: Run, ledger: Any, to_do: int) -> "list[_LaneThread]":
         Lane(n, problem, ledger, run.plan, run.runtime, run.trial)
         for n in range(min(run.plan.lanes, to_do))
     ]
-    threads = [_LaneThread(lane, storage) for lane in lanes]
+    joined = address_of(run.config.cluster.address) is not None
+    threads = [_LaneThread(lane, storage, grows=joined) for lane in lanes]
     for thread in threads:
         thread.start()
     return threads
@@ -93,16 +94,16 @@ def _start_lanes(run: Run, ledger: Any, to_do: int) -> "list[_LaneThread]":
 class _LaneThread(threading.Thread):
     """Waits for one lane; `error` says why it ended early."""
 
-    def __init__(self, lane: Lane, storage: str) -> None:
+    def __init__(self, lane: Lane, storage: str, *, grows: bool) -> None:
         super().__init__(name=f"{LANE_THREAD}{lane.number}", daemon=True)
-        self._lane, self._storage = lane, storage
+        self._lane, self._storage, self._grows = lane, storage, grows
         self.error: str | None = None
 
     def run(self) -> None:
         """Start the lane."""
         try:
             name = f"lane-{self._lane.number}-{time.time_ns()}"
-            run_lane(self._lane, storage=self._storage, name=name)
+            run_lane(self._lane, storage=self._storage, name=name, grows=self._grows)
         except BaseException as error:  # Ray raises its own, its workers' and SystemExit
             self.error = f"{type(error).__name__}: {reason(error, most=300)}"
 

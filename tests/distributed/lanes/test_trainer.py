@@ -26,12 +26,14 @@ def test_with_another_version_the_public_trainer_trains_the_same(
     local_ray, tmp_path, make_problem, monkeypatch
 ):
     problem, found = make_problem(stages=["1:1:1e-3"]), []
-    for name, lean in (("lean", trainer.lean_trainer), ("public", lambda: None)):
-        monkeypatch.setattr(trainer, "lean_trainer", lean)
+    lean, alone = trainer.lean_trainer(), trainer.lean_trainer(grows=False)
+    for name, made in (("lean", lean), ("alone", alone), ("public", None)):
+        monkeypatch.setattr(trainer, "lean_trainer", lambda grows, made=made: made)
         (tmp_path / name).mkdir()
         _, space = train(local_ray, tmp_path / name, problem, workers=1)
         found.append(space.read_outcome(0).probabilities)
-    np.testing.assert_array_equal(*found)
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0], other)
 
 
 @pytest.mark.usefixtures("another_ray")
