@@ -120,7 +120,8 @@ def render(look: Look, laboratory: Laboratory, rng: np.random.Generator) -> NDAr
     for _ in range(rng.integers(2, 7)):
         _red_cell(image, laboratory.framing, rng)
     centre = SIDE / 2 + rng.uniform(-11, 11, 2)
-    radius = rng.uniform(*look.radius) * laboratory.framing
+    least, greatest = look.radius
+    radius = rng.uniform(least, greatest) * laboratory.framing
     _white_cell(image, look, centre, radius, rng)
     image = PLASMA + laboratory.stain * (image - PLASMA)
     return _photographed(image, laboratory, rng)

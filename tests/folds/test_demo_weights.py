@@ -43,7 +43,7 @@ def test_the_kinds_are_the_same_every_time_and_not_the_demos():
 
 def test_the_command_writes_what_a_run_can_start_from(tmp_path, monkeypatch, capsys):
     path = tmp_path / "w.safetensors"
-    argv = ["--kinds", "4", "--each", "12", "--epochs", "1", "--out", str(path)]
+    argv = ["--kinds", "4", "--each", "24", "--epochs", "1", "--out", str(path)]
     monkeypatch.setattr(sys, "argv", ["demo_weights", *argv])
     assert cli.run(demo_weights.main) == 0
     assert "accuracy" in capsys.readouterr().out
@@ -74,7 +74,7 @@ def test_wrong_labels_are_ranked_first(heads, tmp_path):
 
 
 def test_another_laboratorys_cells_are_harder(heads):
-    problem, results = heads
+    _, results = heads
     home = np.mean([result.scores["accuracy"] for result in results])
     lab2 = np.mean([result.measured["external.lab2.accuracy"] for result in results])
     assert home > 0.6
