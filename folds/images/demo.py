@@ -3,7 +3,7 @@
 The eight classes are those of the PBC data set (Acevedo et al., 2020), drawn after their textbook
 look. As in a smear, cells stray towards related classes, so that some can hardly be told. Among
 the cells of ``demo`` are planted things that a careful user should find, and whose ids say what
-they are: ``junk``, ``copy``, ``mislabelled``. ``demo-lab2`` shows other cells of the same classes
+they are: ``junk``, ``copy``, ``wrong``. ``demo-lab2`` shows other cells of the same classes
 as another laboratory would.
 """
 
@@ -147,7 +147,7 @@ def _mislabelled(rng: np.random.Generator) -> Iterator[Planted]:
         name = NAMES[rng.integers(len(NAMES))]
         others = [other for other in NAMES if not _related(name, other)]
         pixels = render(_CLASSES[name].look, HOME, rng)
-        yield Planted(pixels, others[rng.integers(len(others))], f"mislabelled-{number:02d}")
+        yield Planted(pixels, others[rng.integers(len(others))], f"wrong-{number:02d}")
 
 
 def _related(name: str, other: str) -> bool:

@@ -69,7 +69,7 @@ def test_wrong_labels_are_ranked_first(heads, tmp_path):
         probabilities=np.concatenate([result.probabilities for result in results]),
     )
     suspects = find_suspects(read_predictions(tmp_path))
-    first = np.char.find(suspects.ids[: demo.MISLABELLED], "/mislabelled-") >= 0
+    first = np.char.find(suspects.ids[: demo.MISLABELLED], "/wrong-") >= 0
     assert first.mean() >= 0.75
 
 

@@ -103,7 +103,7 @@ class TestPlanted:
         assert found.exact.sum() == 5
 
     def test_mislabelled_cells_are_few(self, images):
-        assert len(named(images, "/mislabelled-")) == 12
+        assert len(named(images, "/wrong-")) == 12
 
 
 class TestLab2:
