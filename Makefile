@@ -5,8 +5,16 @@ BIN = $(VENV)/bin
 
 .PHONY: demo test test-slow lint format bench guard schema clean
 
-demo: $(VENV)/ready          ## cross-validate on the built-in demo images
-	$(BIN)/python -m distributed.cv --folds 5 --output demo-run
+demo: $(VENV)/ready          ## cross-validate on the built-in demo images, and doubt their labels
+	$(BIN)/python -m distributed.cv --recipe demo --output demo-run
+	$(BIN)/python -m folds.inspect --oof demo-run --out demo-run/inspect
+	@printf '%s\n' '' 'next, one after another:' \
+	  '  source $(BIN)/activate' \
+	  '  python -m webbrowser -t demo-run/report.html   # all of it on one page' \
+	  '  python -m folds.inspect --data demo --oof demo-run   # with pictures: inspect/report.html' \
+	  '  mlflow ui --backend-store-uri sqlite:///mlflow.db' \
+	  '  python -m tracking.promote --model-name crossfold' \
+	  '  python -m tracking.predict --data demo-lab2 --out preds.csv'
 
 test: $(VENV)/ready          ## the tests, under ten minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -35,8 +35,8 @@ class Options:
     """Which images, and what to write."""
 
     data: str | None = None
-    """Images: an .npz file, a folder of class folders, a .csv or .parquet table, 'demo' or
-    'digits'."""
+    """Images: an .npz file, a folder of class folders, a .csv or .parquet table, 'demo',
+    'demo-lab2' or 'digits'."""
     out: Path = Path("inspect")
     """Folder for report.html, findings.csv and suspects.csv; made if it is not there."""
     clean_to: Path | None = None

@@ -39,7 +39,7 @@ class Summary(Part):
     config_digest: str
     data_digest: str
     splits_digest: str
-    weights: str = Field(description="hub:NAME, file:NAME:DIGEST or random.")
+    weights: str = Field(description="hub:NAME, file:NAME:DIGEST, demo:DIGEST or random.")
     stages: list[str] = Field(description="The schedule that was trained.")
     image_size: int
     images: int

@@ -36,7 +36,7 @@ class DataConfig(Section):
         "demo",
         description="Images: an .npz file (AN2DL or MedMNIST layout), a folder of class folders, "
         "a .csv or .parquet table (columns path, label and, if you like, group), 'demo' (rendered "
-        "blood cells) or 'digits' (scikit-learn's).",
+        "blood cells), 'demo-lab2' (another laboratory's) or 'digits' (scikit-learn's).",
     )
     limit: int | None = Field(
         None, ge=1, description="Use a stratified subset of this many images."

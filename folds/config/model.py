@@ -16,8 +16,8 @@ class ModelConfig(Section):
     backbone: str = Field("resnet10t", description="Name of a timm classifier.")
     weights: str = Field(
         "auto",
-        description="Pretrained weights: auto (the hub if it answers, else random), hub, none, or "
-        "a .safetensors or torch file.",
+        description="Pretrained weights: auto (the hub if it answers, else random), hub, none, "
+        "demo (of rendered cells, for test_byobnet), or a .safetensors or torch file.",
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the head (probability).")
     pool: Pooling = Field(

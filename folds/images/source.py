@@ -17,7 +17,11 @@ from folds.images.pixelfile import write_pixels
 from folds.images.resize import shrink
 from folds.images.survey import Target
 
-_BUILT_IN: dict[str, Callable[[], ImageSet]] = {"demo": demo.load, "digits": demo.load_digits}
+_BUILT_IN: dict[str, Callable[[], ImageSet]] = {
+    "demo": demo.load,
+    "demo-lab2": demo.load_lab2,
+    "digits": demo.load_digits,
+}
 
 
 @dataclass(frozen=True)

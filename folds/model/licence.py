@@ -17,8 +17,10 @@ def licence_of(backbone: str, source: str) -> str | None:
     -------
     str or None
         Such as ``apache-2.0``; None where nothing is stated, as for files, or where nothing was
-        pretrained.
+        pretrained. The demo's weights are this project's own.
     """
+    if source.startswith("demo:"):
+        return "apache-2.0"
     if not source.startswith("hub:"):
         return None
     settings = timm.get_pretrained_cfg(backbone)

@@ -1,4 +1,4 @@
-"""Pretrained weights from the hub or a file, or a plain word that there are none."""
+"""Pretrained weights: from the hub, a file, the demo's own, or a plain word that there are none."""
 
 import hashlib
 import json
@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from folds.errors import UserError, listed, nearest, reason
 
 State = dict[str, Tensor]
+DEMO_BACKBONE = "test_byobnet"
+DEMO_WEIGHTS = Path(__file__).with_name("demo.safetensors")  # by `folds.demo_weights`
+_WORDS = ("auto", "hub", "none", "demo")
 TRAINED_ON = "trained_on"  # key of a safetensors file's metadata: digests of images, as JSON
 
 
@@ -32,7 +35,8 @@ class Pretrained:
     state : dict of str to Tensor, or None
         Backbone without classifier; None: random weights.
     source : str
-        ``"hub:NAME"``, ``"file:NAME:DIGEST"`` or ``"random"``; kept as a tag of the run.
+        ``"hub:NAME"``, ``"file:NAME:DIGEST"``, ``"demo:DIGEST"`` or ``"random"``; kept as a tag
+        of the run.
     notice : str or None
         What the user must be told.
     trained_on : dict of str to str
@@ -77,15 +81,24 @@ def load_pretrained(backbone: str, weights: str) -> Pretrained:
     backbone : str
         A timm model.
     weights : str
-        ``auto``, ``hub``, ``none`` or a file, see ``--weights``.
+        ``auto``, ``hub``, ``none``, ``demo`` or a file, see ``--weights``.
 
     Raises
     ------
     UserError
-        The file is missing, damaged or fits another model; or the hub failed under ``hub``.
+        The file is missing, damaged or fits another model, ``demo`` is asked for another backbone
+        than the demo's, or the hub failed under ``hub``.
     """
     if weights == "none":
         return Pretrained(None, "random")
+    if weights == "demo":
+        if backbone != DEMO_BACKBONE:
+            raise UserError(
+                f"--weights demo: they are {DEMO_BACKBONE}'s, not {backbone}'s; "
+                f"use --backbone {DEMO_BACKBONE}, or other weights"
+            )
+        state = _from_file(backbone, str(DEMO_WEIGHTS))
+        return Pretrained(state, f"demo:{_digest(state)}", trained_on=_trained_on(DEMO_WEIGHTS))
     if weights not in ("auto", "hub"):
         state = _from_file(backbone, weights)
         source = f"file:{Path(weights).name}:{_digest(state)}"
@@ -140,8 +153,9 @@ def _from_file(backbone: str, weights: str) -> State:
     """Read a file's weights, and check that they are all of a backbone's and no others."""
     path = Path(weights).expanduser()
     if not path.is_file():
-        near = nearest(weights, ["auto", "hub", "none"])
-        raise UserError(f"--weights {weights}: no such file; give one, or auto, hub, none{near}")
+        near = nearest(weights, _WORDS)
+        words = ", ".join(_WORDS)
+        raise UserError(f"--weights {weights}: no such file; give one, or {words}{near}")
     model = timm.create_model(backbone, pretrained=False, num_classes=0)
     state = _without_head(_read(path), model)
     wanted = model.state_dict()

@@ -24,10 +24,17 @@ def summary_of(folder):
     return json.loads((folder / "out" / "summary.json").read_text())
 
 
-def test_the_demo_is_learnt_without_pretrained_weights(tmp_path):
-    ran = python(tmp_path, "distributed.cv", "--folds", "5", "--weights", "none", "--output", "out")
+@pytest.mark.parametrize("seed", range(5))
+def test_the_demo_is_learnt_and_hard(tmp_path, seed):
+    ran = python(
+        tmp_path, "distributed.cv", "--recipe", "demo", "--seed", str(seed), "--output", "out"
+    )
     assert ran.returncode == 0, ran.stderr
-    assert summary_of(tmp_path)["oof"]["macro_f1"] >= 0.90
+    summary = summary_of(tmp_path)
+    home = summary["oof"]["macro_f1"]
+    assert 0.90 <= home <= 0.97
+    assert summary["oof_shift"]["macro_f1"] < home - 0.1
+    assert summary["external"]["lab2"]["models"]["ensemble"]["macro_f1"] < home - 0.1
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real images of ../shared")

@@ -7,6 +7,7 @@ import pytest
 from folds.audit import audit
 from folds.config import DataConfig
 from folds.images import load
+from folds.images.demo import cells
 from tests.folds.audit.junkyard import KINDS, hidden, junk
 
 
@@ -17,7 +18,7 @@ def blood(shared):
 
 @pytest.fixture(scope="module")
 def demo():
-    return load(DataConfig(data="demo", limit=600), seed=0, largest=96)
+    return cells(600)
 
 
 @pytest.fixture(scope="module")

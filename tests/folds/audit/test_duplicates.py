@@ -10,11 +10,12 @@ from folds.audit.describe import describe
 from folds.audit.duplicates import find_duplicates
 from folds.config import DataConfig
 from folds.images import load
+from folds.images.demo import cells
 
 
 @pytest.fixture(scope="module")
 def demo():
-    return np.asarray(load(DataConfig(data="demo", limit=300), seed=0, largest=96).pixels)
+    return cells(300).pixels
 
 
 def recompressed(image, quality):
@@ -90,9 +91,12 @@ def test_copies_are_found_where_most_images_have_one(demo, kind, share):
 def test_copies_are_found_whatever_the_share_of_images_that_have_one(
     request, source, kind, share, capsys
 ):
-    data = source if source == "demo" else str(request.getfixturevalue("shared") / "data" / source)
-    images = np.asarray(load(DataConfig(data=data, limit=300), seed=0, largest=96).pixels)
-    recall, wrong = recall_and_false_joins(images, [AUGMENTED[kind]], share)
+    if source == "demo":
+        images = cells(300)
+    else:
+        data = str(request.getfixturevalue("shared") / "data" / source)
+        images = load(DataConfig(data=data, limit=300), seed=0, largest=96)
+    recall, wrong = recall_and_false_joins(np.asarray(images.pixels), [AUGMENTED[kind]], share)
     with capsys.disabled():
         print(f"\n{source}, {kind}, {share:.0%}: recall {recall:.3f}, {wrong} false joins")
     assert recall >= 0.95

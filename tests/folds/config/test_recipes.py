@@ -24,6 +24,7 @@ def one_epoch_a_stage(name):
         "backbone": family[0] if family else "test_resnet",
         "stages": [str(stage) for stage in stages],
         "weights": "none",
+        "external": [],
     }
 
 

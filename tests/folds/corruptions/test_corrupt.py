@@ -21,7 +21,7 @@ IDS = [f"cell{number}" for number in range(12)]
 
 @pytest.fixture(scope="module")
 def cells():
-    return to_input(torch.from_numpy(demo.load(2 * len(IDS)).pixels[: len(IDS)]), SIDE)
+    return to_input(torch.from_numpy(demo.cells(2 * len(IDS)).pixels[: len(IDS)]), SIDE)
 
 
 @pytest.fixture(scope="module")

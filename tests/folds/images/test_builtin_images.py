@@ -1,55 +1,10 @@
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from folds.config import DataConfig
-from folds.images import demo, load, load_unlabelled
+from folds.images import load, load_unlabelled
 from folds.images.resize import cover, shrink
-
-
-@pytest.fixture(scope="module")
-def cells():
-    return load(DataConfig(data="demo"), seed=0, largest=64)
-
-
-class TestDemo:
-    def test_is_the_same_every_time(self, cells):
-        few = demo.load(80)
-        assert few.digest == demo.load(80).digest
-        assert (few.pixels[0] == cells.pixels[0]).all()
-
-    def test_has_eight_named_classes_of_unequal_size(self, cells):
-        assert len(cells) == 1000
-        assert cells.class_names == (
-            "basophil", "eosinophil", "erythroblast", "immature granulocyte",
-            "lymphocyte", "monocyte", "neutrophil", "platelet",
-        )  # fmt: skip
-        counts = list(cells.counts.values())
-        assert min(counts) >= 80
-        assert max(counts) > 1.5 * min(counts)
-
-    def test_is_colour_pictures(self, cells):
-        assert cells.pixels.shape == (1000, 64, 64, 3)
-        assert cells.pixels.dtype == np.uint8
-        assert cells.pixels.std(axis=(1, 2, 3)).min() > 5
-        assert len(np.unique(cells.pixels.reshape(1000, -1), axis=0)) == 1000
-
-    @pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
-    def test_a_linear_model_on_pixels_is_not_enough(self, cells):
-        pixels = (cells.pixels[:, ::2, ::2].reshape(len(cells), -1) / 255).astype(np.float32)
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=60))
-        with threadpool_limits(1):  # two BLAS threads on a busy machine take fifty times as long
-            accuracy = cross_val_score(model, pixels, cells.labels, cv=3).mean()
-        assert 0.2 < accuracy < 0.8
-
-    def test_limit_and_image_size_hold(self):
-        images = load(DataConfig(data="demo", limit=16, image_size=32), seed=0, largest=64)
-        assert images.pixels.shape == (16, 32, 32, 3)
 
 
 class TestDigits:

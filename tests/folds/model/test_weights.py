@@ -135,7 +135,7 @@ class TestFile:
         assert "not a state_dict; save model.state_dict()" in message or "does not fit" in message
 
     def test_missing_is_refused_with_the_words(self, tmp_path):
-        with pytest.raises(UserError, match=r"no such file; give one, or auto, hub, none$"):
+        with pytest.raises(UserError, match=r"no such file; give one, or auto, hub, none, demo$"):
             load_pretrained(NAME, str(tmp_path / "0.pth"))
         with pytest.raises(UserError, match="nearest: auto"):
             load_pretrained(NAME, "atuo")

@@ -97,6 +97,7 @@ def test_a_licence_that_is_not_stated_is_called_so():
     card = model_card(plain(weights="file:a.pt:1234"), BUNDLE)
     assert "(file:a.pt:1234) is not stated" in card
     assert licence_of("test_resnet", "hub:test_resnet") == "apache-2.0"
+    assert licence_of("test_byobnet", "demo:12345678") == "apache-2.0"
     assert licence_of("test_resnet", "file:a.pt:1234") is None
     assert licence_of("test_resnet", "random") is None
 
