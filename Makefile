@@ -17,7 +17,7 @@ demo: $(VENV)/ready          ## cross-validate on the built-in demo images, and 
 	  '  python -m tracking.predict --data demo-lab2 --out preds.csv'
 
 test: $(VENV)/ready          ## the tests, under ten minutes on two cores
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 test-slow: $(VENV)/ready     ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from folds.config import Config
 from folds.images import ImageSet
@@ -19,16 +20,23 @@ settings.load_profile("crossfold")
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-def pytest_collection_modifyitems(items):
-    """Two processes share the tests: one has all that start Ray, so that there is one at a time.
+class FewRays(LoadScopeScheduling):
+    """Shares the tests among processes by file, since a file's tests share what they have made.
 
-    The others go by file, since a file's tests share what they have made.
+    Of those of `distributed` one process has all that use the session's Ray, and one all that run
+    commands, which start their own.
     """
-    for item in items:
-        own = item.path.relative_to(item.config.rootpath)
-        group = "ray" if own.is_relative_to("tests/distributed") else str(own)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("ray",))
+
+    def _split_scope(self, nodeid):
+        folder, file = nodeid.partition("::")[0].rsplit("/", 1)
+        if folder.startswith("tests/distributed/"):
+            return "session's Ray"
+        return folder if folder == "tests/distributed" else f"{folder}/{file}"
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Let xdist share the tests so."""
+    return FewRays(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -56,10 +56,13 @@ def test_the_test_part_is_scored_by_the_best_fold_and_by_all(done, summary):
     assert summary["holdout"]["images"] == len(labels)
     for kind, value in accuracy.items():
         assert summary["holdout"]["models"][kind]["accuracy"] == pytest.approx(value)
-    assert (
-        f"hold-out  {len(labels)} images: accuracy {accuracy['best-fold']:.3f} best-fold, "
-        f"{accuracy['ensemble']:.3f} ensemble; never used for choosing"
-    ) in done[1]
+    told = []
+    for kind in ("best-fold", "ensemble"):
+        found = summary["holdout"]["intervals"][kind]["accuracy"]
+        assert found["low"] <= accuracy[kind] <= found["high"]
+        told.append(f"{accuracy[kind]:.3f} ({found['low']:.3f} to {found['high']:.3f}) {kind}")
+    line = f"hold-out  {len(labels)} images: accuracy (95% interval) {', '.join(told)}; "
+    assert line + "never used for choosing" in done[1]
 
 
 def test_no_fold_has_seen_it_or_its_patients(done):
