@@ -113,9 +113,6 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
 
     address = cluster.address_of(config.cluster.address)
     notices = cluster.set_environment(address)
-    ray = cluster.Starter(address, verbose=command.verbose)
-    if not command.plan:
-        ray.begin()  # its processes start while this one imports
     from distributed import job
     from distributed.data.loader import Loader
     from distributed.outcome.files import check_output
@@ -124,6 +121,9 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     from tracking.store import connect
 
     check_output(config.tracking.output)
+    ray = cluster.Starter(address, verbose=command.verbose)
+    if not command.plan:
+        ray.begin()
     tell = partial(say, console)
     for notice in notices:
         tell(f"notice: {notice}")
