@@ -12,10 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.inputs import at_least
 from folds import cli
-from folds.config import DataConfig
-from folds.errors import UserError
-from folds.images import ImageSet, load
+from folds.images import ImageSet
 from tracking.summary import Summary
 from tracking.summary_file import read_summary
 
@@ -40,9 +39,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Print each rule's accuracy and its interval beside that on other images."""
     options = parser().parse_args()
-    everything = load(DataConfig(data=str(options.data)), seed=0, largest=96)
-    if len(everything) < options.images + options.others:
-        raise UserError(f"--data {options.data}: {len(everything)} images are too few; name fewer")
+    everything = at_least(options.images + options.others, options.data)
     options.out.mkdir(parents=True, exist_ok=True)
     heads = ("rule", 10), ("out of fold", 13), ("95% interval", 19), ("others", 8), ("held", 6)
     print(" " * 6 + "".join(f"{head:>{width}}" for head, width in heads) + "    best  crossfit")

@@ -49,6 +49,20 @@ BACKBONE = "mobilenetv2_100"
 FOLDS = 5
 
 
+def at_least(count: int, data: Path) -> ImageSet:
+    """Images of a folder of class folders, at 96 pixels at most.
+
+    Raises
+    ------
+    UserError
+        They are fewer than so many.
+    """
+    images = load(DataConfig(data=str(data)), seed=0, largest=96)
+    if len(images) < count:
+        raise UserError(f"--data {data}: {len(images)} images are too few; name fewer")
+    return images
+
+
 class Inputs:
     """Images and weights; what is not given is made on first use.
 

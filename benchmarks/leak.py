@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
+from benchmarks.inputs import at_least
 from folds import cli
 from folds.augment import to_input
-from folds.config import Config, DataConfig
-from folds.errors import UserError
-from folds.images import ImageSet, load
+from folds.config import Config
+from folds.images import ImageSet
 from folds.model.backbone import build
 from folds.prepare import Prepared, prepare
 from folds.runtime.device import Runtime
@@ -50,9 +50,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Print both ways' accuracy, seed by seed."""
     options = parser().parse_args()
-    everything = load(DataConfig(data=str(options.data)), seed=0, largest=96)
-    if len(everything) < options.images + options.unseen:
-        raise UserError(f"--data {options.data}: {len(everything)} images are too few; name fewer")
+    everything = at_least(options.images + options.unseen, options.data)
     print(f"{'':6}{'folds':24}{'out of fold':>12}{'unseen':>10}{'overstated':>12}")
     for seed in range(options.seeds):
         seen, unseen = _divided(everything, options, seed)

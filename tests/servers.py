@@ -24,25 +24,32 @@ def free_port():
 
 
 @contextlib.contextmanager
-def mlflow_server(folder, database):
+def mlflow_server(folder, database, *options):
     """The address of `mlflow server` on a database; what it prints is in `folder / "log"`."""
     port = free_port()
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--backend-store-uri", database,
+        "--workers", "1", "--backend-store-uri", database, *options,
     ]  # fmt: skip
     changed = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # it calls uvicorn
-    with (folder / "log").open("w") as log:
+    address, environment = f"http://127.0.0.1:{port}", os.environ | QUIET | changed
+    with running(command, folder, folder / "log", f"{address}/health", environment):
+        yield address
+
+
+@contextlib.contextmanager
+def running(command, folder, log, health, environment):
+    """A server in a session of its own, from when it answers at `health` to the block's end."""
+    with log.open("w") as file:
         process = subprocess.Popen(
-            command, cwd=folder, env=os.environ | QUIET | changed, stdout=log, stderr=log,
-            start_new_session=True,
-        )  # fmt: skip
+            command, cwd=folder, env=environment, stdout=file, stderr=file, start_new_session=True
+        )
     try:
-        while not _answers(f"http://127.0.0.1:{port}/health"):
+        while not _answers(health):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=0.2)
-                raise AssertionError((folder / "log").read_text())
-        yield f"http://127.0.0.1:{port}"
+                raise AssertionError(log.read_text())
+        yield
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)

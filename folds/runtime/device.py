@@ -57,7 +57,7 @@ class Runtime:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cuda" and not torch.cuda.is_available():
             raise UserError("--device cuda: torch finds no GPU here; use --device cpu")
-        native = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        native = device == "cuda" and cls(torch.device(device), "fp32").half == "bf16"
         if precision == "auto":
             precision = "bf16" if native else "fp32"
         if precision == "bf16" and device == "cuda" and not native:

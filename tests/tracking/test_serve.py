@@ -4,10 +4,6 @@ import base64
 import contextlib
 import io
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -19,6 +15,7 @@ from PIL import Image
 
 from folds.model.backbone import build
 from folds.model.bundle import ModelCard, Predictor, ensemble, write_bundle
+from tests.servers import free_port, running
 from tracking.models import log_model
 
 
@@ -35,38 +32,14 @@ def both(tmp_path):
 
 @contextlib.contextmanager
 def served(uri, hidden):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable, "-m", "mlflow", "models", "serve", "-m", uri, "--env-manager", "local",
         "--host", "127.0.0.1", "--port", str(port),
     ]  # fmt: skip
-    with (hidden.folder.parent / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            command, cwd=hidden.folder, env=hidden.environment, stdout=log, stderr=log,
-            start_new_session=True,
-        )  # fmt: skip
-    try:
-        while not _answers(port):
-            try:
-                server.wait(timeout=0.2)
-            except subprocess.TimeoutExpired:
-                continue
-            pytest.fail((hidden.folder.parent / "server.log").read_text())
-        yield f"http://127.0.0.1:{port}/invocations"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
-        server.wait()
-
-
-def _answers(port):
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
+    address, log = f"http://127.0.0.1:{port}", hidden.folder.parent / "server.log"
+    with running(command, hidden.folder, log, f"{address}/ping", hidden.environment):
+        yield f"{address}/invocations"
 
 
 def ask(address, **question):

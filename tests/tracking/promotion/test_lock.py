@@ -1,18 +1,13 @@
 import contextlib
 import multiprocessing
-import os
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import threading
-import urllib.request
 
 import mlflow
 import pytest
 
 from folds.errors import RunError
+from tests.servers import mlflow_server
 from tracking import store
 from tracking.promotion import lock, registry
 from tracking.promotion.lock import locked
@@ -96,43 +91,11 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(client, store)
 
 @pytest.mark.slow
 def test_so_it_is_with_a_server(tmp_path, monkeypatch):
-    with serving(tmp_path) as uri:
+    files = "--artifacts-destination", str(tmp_path / "files")
+    with mlflow_server(tmp_path, f"sqlite:///{tmp_path}/server.db", *files) as uri:
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
         store.connect(uri)
         check_race(filled(), uri)
-
-
-@contextlib.contextmanager
-def serving(folder):
-    """A real tracking server on loopback."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-        "--backend-store-uri", f"sqlite:///{folder}/server.db",
-        "--artifacts-destination", str(folder / "files"), "--workers", "1",
-    ]  # fmt: skip
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        while not _answers(f"http://127.0.0.1:{port}/health"):
-            try:
-                server.wait(timeout=0.2)
-            except subprocess.TimeoutExpired:
-                continue
-            pytest.fail((folder / "server.log").read_text())
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def _answers(address):
-    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5):
-        return True
-    return False
 
 
 def test_many_hold_it_one_after_the_other(client):
