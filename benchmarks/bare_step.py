@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.baseline import LABEL_SMOOTHING, WEIGHT_DECAY
-from folds.runtime.cpu import keep_memory, widen_strided_depthwise
+from folds.runtime.cpu import clamp_without_copy, keep_memory, widen_strided_depthwise
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 BATCHES = 4  # different ones, so that no cache holds them all
@@ -39,7 +39,7 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     model = timm.create_model(options.backbone, num_classes=options.classes)
-    use_trainer_settings(model, options.precision)
+    use_trainer_settings(model, options)
     model = model.to(DEVICE, memory_format=torch.channels_last).train()
     if options.compile:
         model = torch.compile(model)
@@ -47,11 +47,13 @@ def main() -> None:
     print(json.dumps({"images_per_s": options.batch_size / statistics.median(seconds)}))
 
 
-def use_trainer_settings(model: nn.Module, precision: str) -> None:
-    """Give this process the trainer's memory settings, and the model its convolutions."""
+def use_trainer_settings(model: nn.Module, options: argparse.Namespace) -> None:
+    """Give this process the trainer's memory settings, and the model its layers."""
     keep_memory()
-    if DEVICE == "cpu" and precision == "bf16":
+    if DEVICE == "cpu" and options.precision == "bf16":
         widen_strided_depthwise(model)
+    if DEVICE == "cpu" and not options.compile:
+        clamp_without_copy(model)
 
 
 def step_seconds(model: nn.Module, options: argparse.Namespace) -> Iterator[float]:

@@ -114,7 +114,7 @@ def _ours(inputs: Inputs, epochs: tuple[int, int], read: Reader, *more: str) -> 
 
     def flags(_: Round) -> list[str]:
         return [
-            *_common(inputs), "--output", "out", "--shift", "off", *more,
+            *_common(inputs), "--output", "out", *more,
             "--stages", f"0:{frozen}:1e-3", f"1:{full}:5e-4",
         ]  # fmt: skip
 

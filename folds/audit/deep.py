@@ -1,12 +1,12 @@
 """What a pretrained network makes of images: features that say more than pixel statistics."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from folds.augment import to_input
 from folds.images import ImageSet
 from folds.model.backbone import build, input_size
+from folds.model.folding import predicting
 from folds.model.weights import State
 from folds.runtime.device import Runtime, as_tensor
 
@@ -39,10 +39,10 @@ def deep_features(
     An image's features do not depend on the images beside it.
     """
     size = input_size(backbone, "auto", min(images.pixels.shape[1:3]))
-    model = build(backbone, classes=2, size=size, dropout=0.0, pretrained=weights, seed=0).eval()
+    model = build(backbone, classes=2, size=size, dropout=0.0, pretrained=weights, seed=0)
     runtime.place(model)
     features = []
-    with torch.inference_mode(), runtime.autocast():
+    with predicting(model), runtime.autocast():
         for first in range(0, len(images), _BATCH):
             batch = as_tensor(images.pixels[first : first + _BATCH]).to(runtime.device)
             pooled = model.frozen_features(to_input(batch, size), len(model.chain))

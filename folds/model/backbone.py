@@ -2,6 +2,7 @@
 
 import importlib
 import warnings
+from functools import cached_property
 from typing import Any, cast
 
 import timm
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from folds.config.head import PLAIN_HEAD, HeadShape
 from folds.errors import UserError, reason
 from folds.model.blocks import chain, layer_groups
+from folds.model.folding import Pair, pairs
 from folds.model.head import Head, fixed_pool
 from folds.model.weights import State
 
@@ -61,7 +63,7 @@ class Classifier(nn.Module):
         self.pool = fixed_pool(head.pool, network)
         pool = () if self.pool is None else (self.pool,)
         self.chain = chain(network, size) + pool  # a tuple: does not register its parts again
-        self.layout = torch.channels_last
+        self.size, self.layout = size, torch.channels_last
         self.head = Head(network, classes, head, dropout)
 
     def forward(
@@ -101,6 +103,11 @@ class Classifier(nn.Module):
             pooled = self.head.pool(output.float())
             logits = self.head(pooled, rows, seed)
         return (logits, pooled) if with_features else logits
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """What `folds.model.folding` may fold; to be asked first in evaluation."""
+        return pairs(self, self.size)
 
     def frozen_features(self, image: Tensor, depth: int) -> Tensor:
         """Output of the first `depth` parts of the chain, at least one, for images in [0, 1]."""

@@ -24,6 +24,7 @@ from folds.augment import to_input
 from folds.config.head import PLAIN_HEAD, HeadShape
 from folds.model.backbone import Classifier
 from folds.model.ensemble import Ensemble
+from folds.model.folding import fold
 from folds.model.inputs import ANYWHERE, Pixels, batches
 from folds.model.weights import TRAINED_ON
 
@@ -205,6 +206,7 @@ class Predictor:
         classes = len(card.class_names)
         member = Classifier(card.backbone, classes=classes, size=card.size, head=card.head)
         member.load_state_dict(load_file(file))
+        fold(member.eval().pairs)
         return member
 
     @torch.inference_mode()

@@ -12,7 +12,7 @@ from torch.amp import GradScaler
 
 from folds.errors import UserError
 from folds.model.backbone import Classifier
-from folds.runtime.cpu import widen_strided_depthwise
+from folds.runtime.cpu import clamp_without_copy, widen_strided_depthwise
 
 FIRST_SCALE = 2.0**12  # of float16's gradients
 
@@ -109,8 +109,14 @@ class Runtime:
         """Bring a network onto the device and into the layout, in place."""
         model.to(self.device).to(memory_format=self.layout)
         model.layout = self.layout
-        if self.device.type == "cpu" and self.precision == "bf16":
+        if self.precision != "fp32":
+            model.pairs = ()  # see `folds.model.folding`
+        if self.device.type != "cpu":
+            return
+        if self.precision == "bf16":
             widen_strided_depthwise(model)
+        if not self.compiled:  # a compiler fuses activations itself
+            clamp_without_copy(model)
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The network as it is called in training: compiled, if that was chosen."""

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from folds.config.stages import Stage
 from folds.files import cache_folder, write_whole
 from folds.model.backbone import Classifier, build
+from folds.model.folding import predicting
 from folds.model.layer_groups import train_mode, unfreeze
 from folds.runtime.cpu import keep_memory
 from folds.runtime.device import Runtime
@@ -164,7 +165,6 @@ def _stepper(trial: Trial, runtime: Runtime) -> Callable[[], None]:
     return step
 
 
-@torch.inference_mode()
 def _forward_seconds(trial: Trial, runtime: Runtime) -> float:
     """Seconds of the fastest pass of a batch without gradients; the first one warms up."""
     model, image = _network(trial, runtime)
@@ -173,8 +173,9 @@ def _forward_seconds(trial: Trial, runtime: Runtime) -> float:
         with runtime.autocast():
             model(image)
 
-    forward()
-    return min(_timed(forward, runtime) for _ in range(STEPS))
+    with predicting(model):
+        forward()
+        return min(_timed(forward, runtime) for _ in range(STEPS))
 
 
 def _timed(action: Callable[[], None], runtime: Runtime) -> float:

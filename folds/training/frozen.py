@@ -17,6 +17,7 @@ from torch import Tensor
 from folds.augment import augment, to_input
 from folds.config.stages import Stage
 from folds.model.backbone import Classifier, build
+from folds.model.folding import fold
 from folds.model.layer_groups import BatchNorm, trained_groups
 from folds.runtime.device import Runtime, as_tensor
 from folds.sampling import uniform_table
@@ -118,6 +119,7 @@ class FrozenFeatureExtractor:
     def __init__(self, problem: Problem, runtime: Runtime) -> None:
         self._problem, self._runtime = problem, runtime
         self._model = fresh_model(problem, runtime)
+        fold(self._model.pairs)
 
     @torch.no_grad()
     def outputs(self, view: View, first: int, last: int) -> Tensor:

@@ -15,6 +15,7 @@ from folds.augment import to_input
 from folds.augment.tta import mean_probabilities
 from folds.config.stages import StagePosition
 from folds.model.backbone import Classifier
+from folds.model.folding import predicting
 from folds.training.checkpoint import FoldState
 from folds.training.context import FoldContext
 from folds.training.divergence import check_logits
@@ -42,7 +43,6 @@ def eval_batches(context: FoldContext, rows: Ints) -> list[Ints]:
     return [mine[first : first + batch] for first in range(0, len(mine), batch)]
 
 
-@torch.inference_mode()
 def predict(
     context: FoldContext, model: Classifier, pixels: BatchLoader, rows: Ints, tta: str = "none"
 ) -> Floats:
@@ -53,14 +53,13 @@ def predict(
     tta : str
         Views that are averaged, see `folds.augment.tta.views`.
     """
-    model.eval()
     logits, size = as_logits(context, model), context.problem.size
     batches = pixels.batches(eval_batches(context, rows))
     outputs = (mean_probabilities(logits, to_input(batch, size), tta) for _, batch in batches)
-    return all_gather(context, outputs, len(rows)).numpy()
+    with predicting(model):
+        return all_gather(context, outputs, len(rows)).numpy()
 
 
-@torch.inference_mode()
 def predict_logits(
     context: FoldContext, state: FoldState, position: StagePosition, rows: Ints
 ) -> Floats:
@@ -76,27 +75,24 @@ def predict_logits(
     DivergenceError
         They are no finite numbers.
     """
-    state.model.eval()
     inputs = plain_inputs(context, state.model, position, eval_batches(context, rows))
     outputs = []
-    for batch in inputs.batches:
-        with context.runtime.autocast():
+    with predicting(state.model), context.runtime.autocast():
+        for batch in inputs.batches:
             outputs.append(state.model(batch.inputs, start=inputs.depth).float())
-    logits = all_gather(context, outputs, len(rows)).numpy()
+        logits = all_gather(context, outputs, len(rows)).numpy()
     check_logits(context, state, position, logits)
     return logits
 
 
-@torch.inference_mode()
 def features_of(context: FoldContext, model: Classifier, rows: Ints) -> Floats:
     """Pooled features (n, F) of rows of the images in their plain view."""
-    model.eval()
     size, outputs = context.problem.size, []
-    for _, batch in context.pixels.batches(eval_batches(context, rows)):
-        with context.runtime.autocast():
+    with predicting(model), context.runtime.autocast():
+        for _, batch in context.pixels.batches(eval_batches(context, rows)):
             _, features = model(to_input(batch, size), with_features=True)
-        outputs.append(features.float())
-    return all_gather(context, outputs, len(rows), model.head.features).numpy()
+            outputs.append(features.float())
+        return all_gather(context, outputs, len(rows), model.head.features).numpy()
 
 
 def all_gather(

@@ -18,6 +18,7 @@ from folds.evaluation.predictions import CorruptedPredictions
 from folds.evaluation.shift import corrupted_scores
 from folds.images.external import External
 from folds.model.backbone import Classifier
+from folds.model.folding import predicting
 from folds.sampling import uniform_table
 from folds.training.context import FoldContext
 from folds.training.predict import all_gather, as_logits, eval_batches, predict
@@ -70,7 +71,6 @@ def shift_share(kind: Shift, stages: Sequence[Stage]) -> float:
     return min(1.0, trained / ENOUGH)
 
 
-@torch.inference_mode()
 def predict_corrupted(
     context: FoldContext, model: Classifier, cases: Sequence[Case], share: float
 ) -> CorruptedPredictions:
@@ -82,15 +82,15 @@ def predict_corrupted(
     """
     problem = context.problem
     rows = _subset(context, share) if cases else context.held_out[:0]
-    model.eval()
     logits = as_logits(context, model)
     parts = eval_batches(context, rows)
     outputs = []
-    for part, (_, pixels) in zip(parts, context.pixels.batches(parts), strict=True):
-        images, keys = to_input(pixels, problem.size), keys_of(problem.images.ids[part])
-        views = (corrupt(images, keys, *case) for case in cases)
-        outputs.append(torch.stack([logits(view).argmax(dim=1) for view in views], dim=1))
-    predicted = all_gather(context, outputs, len(rows), max(len(cases), 1))
+    with predicting(model):
+        for part, (_, pixels) in zip(parts, context.pixels.batches(parts), strict=True):
+            images, keys = to_input(pixels, problem.size), keys_of(problem.images.ids[part])
+            views = (corrupt(images, keys, *case) for case in cases)
+            outputs.append(torch.stack([logits(view).argmax(dim=1) for view in views], dim=1))
+        predicted = all_gather(context, outputs, len(rows), max(len(cases), 1))
     return CorruptedPredictions(
         rows, tuple(cases), predicted.to(torch.int64).numpy().T[: len(cases)]
     )
@@ -128,7 +128,6 @@ def predict_other_views(context: FoldContext, model: Classifier) -> dict[str, Fl
         ``--val-augment`` makes it, the same in every fold and epoch.
     """
     config = context.problem.config
-    model.eval()
     probabilities = {}
     if config.model.tta != "none":
         probabilities["tta"] = predict(
@@ -139,7 +138,6 @@ def predict_other_views(context: FoldContext, model: Classifier) -> dict[str, Fl
     return probabilities
 
 
-@torch.inference_mode()
 def _augmented(context: FoldContext, model: Classifier, text: str) -> Floats:
     """Probabilities (V, C) of the validation part, each image as a policy makes it."""
     problem, policy = context.problem, make_policy(text)
@@ -152,4 +150,5 @@ def _augmented(context: FoldContext, model: Classifier, text: str) -> Floats:
     )
     logits = as_logits(context, model)
     probabilities = (logits(batch).float().softmax(dim=1) for batch in images)
-    return all_gather(context, probabilities, len(context.held_out)).numpy()
+    with predicting(model):
+        return all_gather(context, probabilities, len(context.held_out)).numpy()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from folds.augment import to_input
 from folds.config import DataConfig
 from folds.images import load, load_unlabelled
 from folds.model.backbone import build
@@ -43,8 +44,10 @@ class TestFiles:
     def test_card_and_weights_come_back(self, predictor):
         model = build("test_resnet", classes=3, size=32, dropout=0, pretrained=None, seed=4)
         assert predictor.card == ModelCard("test_resnet", NAMES, 32)
-        found = predictor.model.members[0].state_dict()
-        assert all(torch.equal(found[name], t) for name, t in model.state_dict().items())
+        images = torch.from_numpy(noise(2, 32, 32, 3))
+        with torch.inference_mode():
+            logits = model.eval()(to_input(images, 32))
+        torch.testing.assert_close(predictor.model(images), logits.softmax(dim=1))
 
     def test_are_safetensors_and_json(self, folder):
         assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors"]
