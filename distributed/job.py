@@ -52,6 +52,7 @@ def plan_for(prepared: Prepared, rates: Rates | None = None) -> Plan:
         batch_norm=prepared.batch_norm,
         rates=rates,
         image_bytes=problem.images.pixels.nbytes,
+        steps=_work(prepared).steps(config.train.batch_size),
     )
     check_parts(problem, plan.workers)
     return plan

@@ -16,7 +16,9 @@ from folds.errors import RunError, UserError, reason
 from folds.images import ImageSet
 from folds.images.source import open_source
 
-SHARE = 0.4  # of the free memory; in memory mode images are there twice for a while
+# In memory images are there twice, in the command and in Ray's object store; reading them from a
+# file costs next to nothing, since the system keeps in memory what it has room for.
+SHARE, MOST = 0.4, 2**28  # of the free memory; bytes
 _FILE = "pixels.npy"
 
 
@@ -52,8 +54,8 @@ class Loader:
             As there, or there is no room for the file.
         """
         source = open_source(config, seed=seed, largest=largest, decoder=decode)
-        stream = self._config.stream
-        if stream == "off" or (stream == "auto" and source.nbytes <= SHARE * available_memory()):
+        stream, few = self._config.stream, min(SHARE * available_memory(), MOST)
+        if stream == "off" or (stream == "auto" and source.nbytes <= few):
             return source.decode()
         with self._target(source.nbytes) as target:
             return replace(source.decode_to(target), pixels=localize.NodeFile(target))

@@ -59,6 +59,11 @@ class Work:
     image_bytes: int
     shift_views: int = 0
 
+    def steps(self, batch_size: int) -> int:
+        """Training steps of all folds together, in batches of so many images."""
+        epochs = sum(stage.epochs for stage in self.stages)
+        return self.tasks * epochs * max(1, self.train_rows // batch_size)
+
 
 @dataclass(frozen=True)
 class Estimate:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 Device = Literal["cpu", "cuda"]
 _UNIT = {"cpu": "core", "cuda": "GPU"}
+FEW_STEPS = 50  # that are sooner done than further lanes' processes have started
 GPU_FILL = 0.8  # share of a GPU's memory that lanes may plan with; the rest is the allocator's
 
 
@@ -146,6 +147,7 @@ def make_plan(
     batch_norm: bool = True,
     rates: "Rates | None" = None,
     image_bytes: int = 0,
+    steps: int = FEW_STEPS,
 ) -> Plan:
     """Lay folds over a cluster.
 
@@ -159,8 +161,8 @@ def make_plan(
         ``cpu``, ``cuda`` or ``auto`` (GPUs if there are any).
     workers, lanes : int or "auto"
         Wishes. By default there are as many lanes as the cluster has room for, since folds take
-        unequal times; and a lane has one worker, without batch norm as many GPUs as there are
-        for each fold.
+        unequal times, but half as many on CPUs that have little to do (`steps`); and a lane has
+        one worker, without batch norm as many GPUs as there are for each fold.
     lanes_per_gpu : int or "auto"
         Wish. By default 1, unless `rates` say that a lane leaves its GPU waiting, that the
         memory suffices, and that sharing ends sooner.
@@ -173,6 +175,8 @@ def make_plan(
         Measured speed and memory of one worker.
     image_bytes : int
         Bytes of all images, of which each worker keeps a copy on its GPU.
+    steps : int
+        Of training, of all folds together.
 
     Raises
     ------
@@ -191,7 +195,10 @@ def make_plan(
     _check_sharing(kind, wide, share)
     if lanes_per_gpu == "auto" and kind == "cuda" and wide == 1 and rates is not None:
         share = _share(resources, at_once, tasks, rates, image_bytes)
-    many = _lanes(lanes, units * share // max(wide, 1), tasks)
+    room = units * share // max(wide, 1)
+    # a lane's processes import for some 10 s of a core
+    few = kind == "cpu" and steps < FEW_STEPS
+    many = _lanes(lanes, room // 2 if few else room, tasks)
     used = math.ceil(wide * many / share)
     _check_fits(kind, wide, many, used, units)
     if kind == "cuda":

@@ -64,7 +64,7 @@ class ClusterConfig(Section):
     stream: Literal["auto", "on", "off"] = Field(
         "auto",
         description="Keep the images in a file and read each batch from it, instead of keeping "
-        "them in memory; auto: if they would take more than 40% of the memory that is free.",
+        "them in memory; auto: if they take more than 256 MiB, or 40% of the memory that is free.",
     )
     stream_dir: str | None = Field(
         None,

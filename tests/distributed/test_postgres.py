@@ -10,6 +10,7 @@ from tests.distributed.test_end_to_end import python
 from tests.servers import mlflow_server, postgres
 from tracking.limits import DESCRIPTION
 
+pytestmark = pytest.mark.slow  # two whole runs
 CLASSES = 40
 TINY = [
     "--backbone", "test_resnet", "--weights", "none", "--image-size", "32", "--batch-size", "16",

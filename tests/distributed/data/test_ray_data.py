@@ -151,11 +151,16 @@ class TestAuto:
             assert isinstance(images.pixels, np.ndarray)
 
     @pytest.mark.parametrize(("spare", "kept"), [(-1, localize.NodeFile), (0, np.ndarray)])
-    def test_a_set_beyond_its_share_of_memory_goes_to_a_file(
-        self, local_ray, data, make_loader, monkeypatch, spare, kept
+    @pytest.mark.parametrize("limit", ["memory", "most"])
+    def test_a_large_set_goes_to_a_file(
+        self, local_ray, data, make_loader, monkeypatch, spare, kept, limit
     ):
-        free = round(60 * 20 * 20 * 3 / loader.SHARE) + spare
-        monkeypatch.setattr(loader, "available_memory", lambda: free)
+        nbytes = 60 * 20 * 20 * 3
+        if limit == "memory":
+            free = round(nbytes / loader.SHARE) + spare
+            monkeypatch.setattr(loader, "available_memory", lambda: free)
+        else:
+            monkeypatch.setattr(loader, "MOST", nbytes + spare)
         images = make_loader("auto")(DataConfig(data=str(data)), seed=0, largest=64)
         assert isinstance(images.pixels, kept)
 

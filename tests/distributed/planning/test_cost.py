@@ -197,3 +197,9 @@ def test_fold_seconds_of_wider_lanes():
     one, four = (Plan("cuda", 1, workers, 1, 1) for workers in (1, 4))
     alone, workers = (fold_seconds(plan, 0, work(1), RATES) - FOLD_S for plan in (one, four))
     assert alone / workers == pytest.approx(3.6)
+
+
+def test_steps_are_whole_batches_of_all_epochs_and_folds():
+    some = replace(work(5), train_rows=100, stages=(Stage(0.0, 2, 1e-3), Stage(1.0, 1, 1e-3)))
+    assert some.steps(32) == 5 * 3 * 3
+    assert some.steps(128) == 5 * 3  # an epoch of fewer images is one step

@@ -2,7 +2,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import assume, given
 
-from distributed.planning.plan import Resources, make_plan
+from distributed.planning.plan import FEW_STEPS, Resources, make_plan
 from folds.errors import UserError
 from folds.runtime.trial import Rates
 
@@ -181,3 +181,16 @@ def test_wider_lanes_stay_on_a_node():
 def test_an_impossible_sharing_is_refused(there, wish, words):
     with pytest.raises(UserError, match=words):
         make_plan(there, 5, **wish)
+
+
+class TestFewSteps:
+    @pytest.mark.parametrize(("cpus", "lanes"), [(1, 1), (2, 1), (3, 1), (4, 2), (16, 5)])
+    def test_start_lanes_on_half_of_the_cores(self, cpus, lanes):
+        plan = make_plan(resources(cpus), 5, steps=FEW_STEPS - 1)
+        assert plan.lanes == lanes
+        assert plan.threads * plan.lanes <= cpus
+        assert make_plan(resources(cpus), 5, steps=FEW_STEPS).lanes == min(cpus, 5)
+
+    def test_change_neither_a_wish_nor_gpus(self):
+        assert make_plan(resources(2), 5, lanes=2, steps=1).lanes == 2
+        assert make_plan(resources(2, 2), 5, steps=1).lanes == 2

@@ -1,0 +1,36 @@
+"""Which heavy packages each kind of process imports: each costs its start a second or so."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "kornia", "matplotlib", "mlflow", "pandas", "pyarrow", "ray", "scipy", "sklearn", "sqlalchemy",
+    "timm", "torch", "torchvision",
+}  # fmt: skip
+ALLOWED = {
+    # what answers --help, and refuses a mistake in the flags
+    "distributed.cv": set(),
+    "folds.inspect": set(),
+    "tracking.predict": set(),
+    "tracking.promote": set(),
+    # an actor of its own
+    "distributed.lanes.ledger": set(),
+    # what Ray Train's controllers unpickle
+    "distributed.lanes.trainer": set(),
+    # each worker
+    "distributed.lanes.lane": set(),
+    # a served model
+    "tracking.flavor": set(),
+}
+
+
+@pytest.mark.parametrize("module", ALLOWED)
+def test_a_process_imports_no_more_than_it_needs(module):
+    code = (
+        f"import sys, {module}; print(*sorted({HEAVY} & {{name.partition('.')[0] for name in "
+        "sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= ALLOWED[module], done.stdout
