@@ -13,6 +13,7 @@ import pandas as pd
 
 from folds.model.bundle import Predictor
 from folds.model.inputs import ANYWHERE
+from folds.runtime.cpu import keep_memory
 
 
 class _Scorer:
@@ -42,9 +43,15 @@ def _readable() -> Path | None:
     """Where files may be read: a server reads none for a stranger, unless it was told a folder."""
     if folder := os.environ.get("CROSSFOLD_SERVE_PATHS"):
         return Path(folder)
-    return None if "mlflow.pyfunc.scoring_server" in sys.modules else ANYWHERE
+    return None if _serving() else ANYWHERE
+
+
+def _serving() -> bool:
+    return "mlflow.pyfunc.scoring_server" in sys.modules
 
 
 def _load_pyfunc(path: str) -> _Scorer:
     """Load the bundle that `tracking.models.log_model` stored."""
+    if _serving():  # in a process of somebody else's, how memory is kept is his affair
+        keep_memory()
     return _Scorer(Predictor(Path(path)))

@@ -34,9 +34,11 @@ def main() -> None:
         raise UserError(f"--out {options.out}: no folder {options.out.resolve().parent}; make it")
     check_folder(f"--out {options.out}", options.out.absolute().parent)
     from folds.images import load_unlabelled
+    from folds.runtime.cpu import keep_memory
     from tracking import store
     from tracking.models import load_model, probabilities
 
+    keep_memory()
     store.connect(options.tracking_uri)
     model, card = load_model(options.model)
     images = load_unlabelled(
