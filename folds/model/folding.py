@@ -132,16 +132,20 @@ def folded(found: Sequence[Pair]) -> Iterator[None]:
 
 
 @contextmanager
-def predicting(model: Any) -> Iterator[None]:
+def predicting(model: Any, cut: int = 0) -> Iterator[None]:
     """Evaluation mode without gradients, folded; ends in evaluation mode.
 
     Parameters
     ----------
     model : Classifier
         Its `pairs` are folded.
+    cut : int
+        Parts of its chain that run apart from the others: a pair that they divide stays.
     """
     model.eval()
-    with torch.inference_mode(), folded(model.pairs):
+    front = {module for part in model.chain[:cut] for module in part.modules()}
+    whole = [pair for pair in model.pairs if len({each in front for each in pair}) == 1]
+    with torch.inference_mode(), folded(whole):
         yield
 
 

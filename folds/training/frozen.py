@@ -17,7 +17,7 @@ from torch import Tensor
 from folds.augment import augment, to_input
 from folds.config.stages import Stage
 from folds.model.backbone import Classifier, build
-from folds.model.folding import fold
+from folds.model.folding import predicting
 from folds.model.layer_groups import BatchNorm, trained_groups
 from folds.runtime.device import Runtime, as_tensor
 from folds.sampling import uniform_table
@@ -119,9 +119,7 @@ class FrozenFeatureExtractor:
     def __init__(self, problem: Problem, runtime: Runtime) -> None:
         self._problem, self._runtime = problem, runtime
         self._model = fresh_model(problem, runtime)
-        fold(self._model.pairs)
 
-    @torch.no_grad()
     def outputs(self, view: View, first: int, last: int) -> Tensor:
         """Outputs of the front for a range of images, on the CPU.
 
@@ -141,12 +139,13 @@ class FrozenFeatureExtractor:
             seed, columns = problem.config.split.seed, problem.policy.columns
             table = uniform_table(seed, view.epoch, last, columns)
         parts = []
-        for rows in np.split(np.arange(first, last), range(batch, last - first, batch)):
-            pixels = as_tensor(problem.images.pixels[rows]).to(device)
-            if table is None:
-                image = to_input(pixels, problem.size)
-            else:
-                image = augment(pixels, table[rows], problem.policy, problem.size)
-            with self._runtime.autocast():
-                parts.append(self._model.frozen_features(image, view.depth).cpu())
+        with predicting(self._model, view.depth):
+            for rows in np.split(np.arange(first, last), range(batch, last - first, batch)):
+                pixels = as_tensor(problem.images.pixels[rows]).to(device)
+                if table is None:
+                    image = to_input(pixels, problem.size)
+                else:
+                    image = augment(pixels, table[rows], problem.policy, problem.size)
+                with self._runtime.autocast():
+                    parts.append(self._model.frozen_features(image, view.depth).cpu())
         return torch.cat(parts)

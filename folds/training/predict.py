@@ -77,7 +77,7 @@ def predict_logits(
     """
     inputs = plain_inputs(context, state.model, position, eval_batches(context, rows))
     outputs = []
-    with predicting(state.model), context.runtime.autocast():
+    with predicting(state.model, inputs.depth), context.runtime.autocast():
         for batch in inputs.batches:
             outputs.append(state.model(batch.inputs, start=inputs.depth).float())
         logits = all_gather(context, outputs, len(rows)).numpy()

@@ -33,8 +33,8 @@ def lively(network):
     return network.eval()
 
 
-def close(one, other):
-    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
+def close(one, other, limit=1e-4):
+    torch.testing.assert_close(one, other, rtol=limit, atol=limit * float(other.abs().max()))
 
 
 def chained(net, image):
@@ -96,8 +96,8 @@ def test_a_network_gives_the_same_folded(name):
 
 
 class TestPredicting:
-    def made(self, precision="fp32"):
-        model = build("test_efficientnet", classes=3, size=64, dropout=0.0, pretrained=None, seed=0)
+    def made(self, precision="fp32", name="test_efficientnet"):
+        model = build(name, classes=3, size=64, dropout=0.0, pretrained=None, seed=0)
         Runtime.choose("cpu", precision).place(model)
         return lively(model).train()
 
@@ -111,6 +111,22 @@ class TestPredicting:
             for value in (*model.parameters(), *model.buffers()):
                 if value.is_floating_point():
                     value.data *= 1.1
+
+    @pytest.mark.parametrize("name", ["test_efficientnet", "test_resnet", "mobilenetv2_100"])
+    def test_parts_that_run_apart_fit_together(self, name):
+        """Each side of a cut may be folded, or neither: the other side need not know."""
+        model, image = self.made("fp32", name), torch.rand(2, 3, 64, 64)
+        with torch.no_grad():
+            plain = model.eval()(image)
+        assert len(model.chain) > 3
+        for cut in range(1, len(model.chain) + 1):
+            with torch.no_grad():
+                front = model.frozen_features(image, cut)
+            with predicting(model, cut):
+                folded_front = model.frozen_features(image, cut)
+                close(model(front, start=cut), plain, 1e-3)
+            with torch.no_grad():
+                close(model(folded_front.clone(), start=cut), plain, 1e-3)
 
     def test_half_precision_is_rounded_once(self):
         assert self.made("fp32").eval().pairs
