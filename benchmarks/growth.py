@@ -8,6 +8,7 @@ Run: python -m benchmarks.growth --data images/ --out benchmarks/GROWTH.md
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -24,8 +25,8 @@ from benchmarks.machine import cores, hardware, versions
 from folds import cli
 from folds.errors import RunError
 
-IMAGES, FOLDS = (500, 2_000, 8_000, 32_000), (2, 5, 10, 20)
-SIDE, SMALL, FEW_FOLDS = 96, 2_000, 2
+IMAGES, FOLDS, NODES = (500, 2_000, 8_000, 32_000), (2, 5, 10, 20), (1, 2)
+SIDE, SMALL, FEW_FOLDS, MORE_FOLDS = 96, 2_000, 2, 10
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--data", type=Path, required=True, help="folder of class folders")
     made.add_argument("--out", type=Path, help="markdown file to write")
-    made.add_argument("--images", type=int, nargs="+", default=IMAGES)
-    made.add_argument("--folds", type=int, nargs="+", default=FOLDS)
+    made.add_argument("--images", type=int, nargs="*", default=IMAGES)
+    made.add_argument("--folds", type=int, nargs="*", default=FOLDS)
+    made.add_argument("--nodes", type=int, nargs="*", default=NODES)
     return made
 
 
@@ -74,7 +76,7 @@ def main() -> None:
 
 
 def _points(options: argparse.Namespace, folder: Path) -> Iterator[Point]:
-    images = at_least(min(options.images), options.data)
+    images = at_least(min(IMAGES), options.data)
 
     def archive(count: int) -> Path:
         path = folder / f"{count}.npz"
@@ -87,9 +89,9 @@ def _points(options: argparse.Namespace, folder: Path) -> Iterator[Point]:
     small = archive(SMALL)
     for folds in options.folds:
         yield _measured(small, SMALL, folds, nodes=1)
-    for nodes in (1, 2):
+    for nodes in options.nodes:
         with _cluster(nodes) as address:
-            yield _measured(small, SMALL, max(options.folds) // 2, nodes, "--address", address)
+            yield _measured(small, SMALL, MORE_FOLDS, nodes, "--address", address)
 
 
 def _measured(archive: Path, images: int, folds: int, nodes: int, *more: str) -> Point:
@@ -110,12 +112,13 @@ def _flags(archive: Path, folds: int) -> list[str]:
 @contextmanager
 def _cluster(nodes: int) -> Iterator[str]:
     """A Ray cluster of some nodes on this machine; all that was started ends with the block."""
-    each = ["--num-cpus", str(cores() // nodes), "--block"]
-    port = 6399
-    address = f"127.0.0.1:{port}"
+    here, port = "127.0.0.1", 6399
+    address = f"{here}:{port}"
+    each = ["--node-ip-address", here, "--num-cpus", str(cores() // nodes), "--block"]
     ray = [str(Path(sys.executable).with_name("ray")), "start"]
     head = [*ray, "--head", "--port", str(port), "--include-dashboard", "false", *each]
     others = [[*ray, "--address", address, *each]] * (nodes - 1)
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # nobody else reaches it, nor has its token
     running = []
     try:
         for command in (head, *others):
@@ -161,11 +164,9 @@ def _page(points: Sequence[Point]) -> str:
     ]
     by_images = [p for p in points if (p.folds, p.nodes) == (FEW_FOLDS, 1)]
     by_folds = [p for p in points if (p.images, p.nodes) == (SMALL, 1)]
-    lines += [
-        "",
-        f"Exponents b of a * x^b, fitted to all points: {_exponents(by_images, 'images')}; "
-        f"{_exponents(by_folds, 'folds')}.",
-    ]
+    for some, by in ((by_images, "images"), (by_folds, "folds")):
+        if len({getattr(point, by) for point in some}) > 1:
+            lines += ["", f"Exponents b of a * x^b, fitted by {by}: {_exponents(some, by)}."]
     return "\n".join(lines)
 
 
@@ -174,7 +175,7 @@ def _exponents(points: Sequence[Point], by: str) -> str:
         f"{what} {_exponent([getattr(p, by) for p in points], [getattr(p, what) for p in points])}"
         for what in ("wall", "training", "driver", "worker")
     )
-    return f"by {by} {', '.join(found)}"
+    return ", ".join(found)
 
 
 def _exponent(xs: Sequence[float], ys: Sequence[float]) -> str:

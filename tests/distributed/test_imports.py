@@ -9,20 +9,18 @@ HEAVY = {
     "kornia", "matplotlib", "mlflow", "pandas", "pyarrow", "ray", "scipy", "sklearn", "sqlalchemy",
     "timm", "torch", "torchvision",
 }  # fmt: skip
+LEARNING = {"kornia", "pandas", "pyarrow", "scipy", "timm", "torch", "torchvision"}
 ALLOWED = {
     # what answers --help, and refuses a mistake in the flags
     "distributed.cv": set(),
     "folds.inspect": set(),
     "tracking.predict": set(),
     "tracking.promote": set(),
-    # an actor of its own
-    "distributed.lanes.ledger": set(),
-    # what Ray Train's controllers unpickle
-    "distributed.lanes.trainer": set(),
-    # each worker
-    "distributed.lanes.lane": set(),
-    # a served model
-    "tracking.flavor": set(),
+    "distributed.job": LEARNING | {"matplotlib", "mlflow", "ray", "sklearn"},  # the main job
+    "distributed.lanes.ledger": {"ray"},  # an actor of its own
+    "distributed.lanes.trainer": set(),  # what Ray Train's controllers read
+    "distributed.lanes.lane": LEARNING | {"ray", "sklearn"},  # each worker
+    "tracking.flavor": LEARNING,  # a served model
 }
 
 
