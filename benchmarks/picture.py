@@ -47,15 +47,17 @@ def draw(found: Results, path: Path) -> bool:
 def bars_by_group(found: Results) -> dict[str, list[Bar]]:
     """Bars by the title of their group, crossfold's first.
 
-    Rows that timed the same work share a group. Where they were measured apart, crossfold's bar is
-    of all their runs.
+    Rows that timed the same work on one machine and day share a group, crossfold's bar is of all
+    their runs.
     """
     groups: dict[str, dict[str, list[float]]] = {}
     charted = [row.name for row in all_rows(FULL) if row.charted]
     for place, name in itertools.product(("cpu", "gpu"), charted):
         if (entry := found.get(f"{place}/{name}")) is None:
             continue
-        title = f"{place.upper()}: {entry.what.removeprefix('Whole command, ')}"
+        machine = entry.hardware["GPU" if place == "gpu" else "CPU"]
+        what = entry.what.removeprefix("Whole command, ")
+        title = f"{machine}, {entry.date}: {what}"
         bars = groups.setdefault(title, {})
         for side, label in entry.sides.items():
             bars.setdefault(label, []).extend(run[side]["wall_s"] for run in entry.runs)
@@ -79,7 +81,7 @@ def _draw_group(axes: Axes, title: str, bars: list[Bar]) -> None:
             textcoords="offset points", va="center",
         )  # fmt: skip
     axes.set_yticks(range(len(bars)), [bar.label for bar in bars])
-    axes.set_title(title, loc="left", fontsize=9, color=_INK)
+    axes.set_title(title, loc="left", fontsize=8, color=_INK)
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.tick_params(left=False)
     axes.spines[["top", "right", "left"]].set_visible(False)

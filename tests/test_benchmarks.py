@@ -129,6 +129,13 @@ def test_a_run_that_rows_share_is_one_run_of_the_bar():
     assert [bar.label for bar in second] == ["crossfold", "plain PyTorch"]
 
 
+def test_bars_of_two_machines_stand_apart():
+    other = entry("wall-lightning", hardware=MACHINE | {"CPU": "Model Y"})
+    found = {"cpu/wall-plain": entry("wall-plain"), "cpu/wall-lightning": other}
+    first, second = picture.bars_by_group(found)
+    assert ("Model Z" in first, "Model Y" in second) == (True, True)
+
+
 class TestResults:
     def test_written_rows_are_read_again(self, tmp_path):
         found = {"cpu/wall-plain": entry("wall-plain", scale=(1.0, 1.1))}
