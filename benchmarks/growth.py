@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import measure
-from benchmarks.inputs import at_least
+from benchmarks.inputs import archived, at_least
 from benchmarks.machine import cores, hardware, versions
 from folds import cli
 from folds.errors import RunError
@@ -77,16 +77,9 @@ def main() -> None:
 
 def _points(options: argparse.Namespace, folder: Path) -> Iterator[Point]:
     images = at_least(min(IMAGES), options.data)
-
-    def archive(count: int) -> Path:
-        path = folder / f"{count}.npz"
-        rows = np.arange(count) % len(images)
-        np.savez(path, images=images.pixels[rows], labels=images.labels[rows])
-        return path
-
     for count in options.images:
-        yield _measured(archive(count), count, FEW_FOLDS, nodes=1)
-    small = archive(SMALL)
+        yield _measured(archived(images, count, folder / "some.npz"), count, FEW_FOLDS, nodes=1)
+    small = archived(images, SMALL, folder / "small.npz")
     for folds in options.folds:
         yield _measured(small, SMALL, folds, nodes=1)
     for nodes in options.nodes:

@@ -63,6 +63,13 @@ def at_least(count: int, data: Path) -> ImageSet:
     return images
 
 
+def archived(images: ImageSet, count: int, path: Path) -> Path:
+    """Write so many images to an .npz file, over and over where there are fewer."""
+    rows = np.arange(count) % len(images)
+    np.savez(path, images=images.pixels[rows], labels=images.labels[rows])
+    return path
+
+
 class Inputs:
     """Images and weights; what is not given is made on first use.
 
@@ -118,10 +125,7 @@ class Inputs:
 
     def _archive(self, name: str, count: int) -> Path:
         images = self._load(str(self.data)).limited(count, seed=0)
-        rows = np.arange(count) % len(images)
-        path = self.folder / f"{name}.npz"
-        np.savez(path, images=images.pixels[rows], labels=images.labels[rows])
-        return path
+        return archived(images, count, self.folder / f"{name}.npz")
 
     def _load(self, source: str) -> ImageSet:
         side = self.sizes.side
