@@ -70,8 +70,8 @@ def verdict(
       all complete trials is left out, but where this trial has a score there, it is not stopped.
     - In simulated searches of 20 and 50 trials with 3 to 10 folds, whatever the spread of the
       configurations and with noise that differs or has heavy tails, the best one is stopped in at
-      most 5.0%, and in less than 4% unless all are nearly equal. Their noise may differ, but the
-      best must not be far noisier than the rest.
+      most 5.0%, and in less than 4% unless all are nearly equal. The worse may be noisier; of a
+      best that is twice as noisy as the others 5 to 9% are stopped.
     - Never stops with fewer than two distinct complete trials, or where they show no noise.
 
     References
@@ -82,7 +82,7 @@ def verdict(
     own, table = np.array(scores, dtype=np.float64), np.array(complete, dtype=np.float64)
     if not len(table) or not 0 < len(own) < table.shape[1]:
         return _UNDECIDED
-    defined: Bools = np.isfinite(table).any(axis=0)
+    defined: Bools = np.any(np.isfinite(table), axis=0)
     ahead = bool((np.isfinite(own) & ~defined[: len(own)]).any())
     own, table = own[defined[: len(own)]], table[:, defined]
     kept = np.flatnonzero(np.isfinite(table).all(axis=1))
