@@ -14,6 +14,7 @@ from folds.errors import masked
 from folds.prepare import Prepared
 from folds.runtime.device import Runtime
 from folds.runtime.trial import Trial
+from tracking.events import Event, Finished
 from tracking.recorder import FoldFiles, Recorder
 
 
@@ -89,8 +90,12 @@ class Run:
         """Tell the user one line."""
         notify(self.console, text)
 
-    def fold_files(self, task: int) -> FoldFiles:
-        """What the Recorder logs of a finished fold."""
+    def write(self, event: Event) -> None:
+        """Have the Recorder write an event, of a finished fold with its files."""
+        files = self._files(event.task) if isinstance(event, Finished) else None
+        self.recorder.write(event, files)
+
+    def _files(self, task: int) -> FoldFiles:
         outcome = self.space.read_outcome(task)
         labels = self.prepared.problem.images.labels[outcome.rows]
         return FoldFiles(self.space.bundle(task), labels, outcome)

@@ -45,6 +45,8 @@ class Prepared:
         Which are to be trained.
     weights : str
         Source of the first weights.
+    layers : int
+        Layer groups of the backbone.
     notices : tuple of str
         What the user must be told.
     audit : AuditedImages, optional
@@ -54,6 +56,7 @@ class Prepared:
     problem: Problem
     folds: list[tuple[int, int]]
     weights: str
+    layers: int
     notices: tuple[str, ...]
     audit: AuditedImages | None = None
 
@@ -135,7 +138,8 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     externals, told = looked_at(images, externals, config.data)
     layers = check_size(backbone, size, config.model.head)
     weights = load_pretrained(backbone, config.model.weights)
-    stages = _of_backbone(config.train.stages, layers)
+    pretrained = weights.state is not None
+    stages = scheduled(config.train.stages, layers, pretrained=pretrained)
     notices = [
         *images.notices,
         *split_notices(splits, images),
@@ -143,11 +147,11 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
         *([weights.notice] if weights.notice else []),
         *([SEEN.format(config.model.weights)] if weights.saw(fingerprint(images)) else []),
     ]
-    if weights.state is None and stages != without_pretraining(stages):
-        stages = without_pretraining(stages)
+    if stages != scheduled(config.train.stages, layers, pretrained=True):
         notices.append(f"without pretrained weights: one stage, everything unfrozen ({stages[0]})")
     problem = Problem(config, images, splits, size, stages, weights.state, externals)
-    return Prepared(problem, _chosen(splits, config), weights.source, tuple(notices), audit)
+    chosen = _chosen(splits, config)
+    return Prepared(problem, chosen, weights.source, layers, tuple(notices), audit)
 
 
 def sized(config: DataConfig, backbone: str) -> DataConfig:
@@ -157,12 +161,27 @@ def sized(config: DataConfig, backbone: str) -> DataConfig:
     return config
 
 
-def _of_backbone(stages: tuple[Stage, ...], layers: int) -> tuple[Stage, ...]:
-    """Stages with the share that their blocks are of a backbone."""
+def scheduled(stages: tuple[Stage, ...], layers: int, *, pretrained: bool) -> tuple[Stage, ...]:
+    """The schedule that is trained: one stage where the first weights are random.
+
+    Parameters
+    ----------
+    stages : tuple of Stage
+        The configured ones.
+    layers : int
+        Layer groups of the backbone.
+    pretrained : bool
+
+    Raises
+    ------
+    UserError
+        A stage names more blocks than the backbone has.
+    """
     try:
-        return tuple(stage.of(layers) for stage in stages)
+        own = tuple(stage.of(layers) for stage in stages)
     except ValueError as error:
         raise UserError(f"--stages {' '.join(map(str, stages))}: {error}") from None
+    return own if pretrained else without_pretraining(own)
 
 
 def _audit(

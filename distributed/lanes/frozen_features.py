@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import ray
 import torch
-from numpy.typing import NDArray
 from ray.actor import ActorHandle
 from torch import Tensor
 
 from distributed.lanes.ledger import Piece
-from folds.runtime.device import Runtime, as_tensor
-from folds.training.frozen import FrozenFeatureExtractor, FrozenFeatures, no_frozen_features
+from folds.runtime.device import Runtime
+from folds.training.frozen import (
+    FrozenFeatureExtractor,
+    FrozenFeatures,
+    no_frozen_features,
+    to_array,
+    to_tensor,
+)
 from folds.training.frozen_view import View
 from folds.training.problem import Problem
 
@@ -39,7 +43,7 @@ def compute_frozen_features(
     while (piece := ray.get(ledger.next_piece.remote())) is not None:
         extractor = extractor or FrozenFeatureExtractor(problem, runtime)
         output = extractor.outputs(piece.view, piece.first, piece.last)
-        ray.get(ledger.deliver.remote(piece, _to_array(output)))
+        ray.get(ledger.deliver.remote(piece, to_array(output)))
     outputs = ray.get(ledger.outputs.remote())
     return _Outputs(outputs) if outputs else no_frozen_features
 
@@ -56,14 +60,4 @@ class _Outputs:
         """Outputs of all images in a view, shape (N, ...), or None."""
         if view not in self._refs:
             return None
-        return torch.cat([_to_tensor(array) for array in ray.get(self._refs[view])])
-
-
-def _to_array(output: Tensor) -> NDArray:
-    """NumPy has no bfloat16: its bits travel as int16."""
-    return (output.view(torch.int16) if output.dtype == torch.bfloat16 else output).numpy()
-
-
-def _to_tensor(array: NDArray) -> Tensor:
-    tensor = as_tensor(array)
-    return tensor.view(torch.bfloat16) if array.dtype == np.int16 else tensor
+        return torch.cat([to_tensor(array) for array in ray.get(self._refs[view])])

@@ -1,43 +1,44 @@
-"""Feeds the journal to the Recorder in order, and waits when the tracker is away."""
+"""Feeds what has happened to MLflow in order, and waits when the tracker is away."""
 
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 from folds.errors import RunError, disk_full, reason
-from tracking.events import Event, Finished
-from tracking.recorder import FoldFiles, Recorder
+
+E = TypeVar("E")
 
 RETRY_S = 5.0
 PATIENCE_S = 60.0
 STOP_S = 20.0
 
 
-class RecorderThread:
+class RecorderThread(Generic[E]):
     """A thread beside the driver, so that neither training nor the screen waits for MLflow.
 
     Parameters
     ----------
-    recorder : Recorder
-        Where events go.
-    files : callable
-        Gives the `FoldFiles` of a finished fold by its number.
+    write : callable
+        Writes one event; called by the thread.
+    place : str
+        Where to, for people.
     notify : callable
         Tells the user one line.
     """
 
     def __init__(
-        self, recorder: Recorder, files: Callable[[int], FoldFiles], notify: Callable[[str], None]
+        self, write: Callable[[E], None], place: str, notify: Callable[[str], None]
     ) -> None:
-        self._recorder, self._files, self._notify = recorder, files, notify
-        self._queue: queue.Queue[Event | None] = queue.Queue()
+        self._send, self._place, self._notify = write, place, notify
+        self._queue: queue.Queue[E | None] = queue.Queue()
         self._closing, self._stopping = threading.Event(), threading.Event()
-        self._unwritten: list[Event] = []
+        self._unwritten: list[E] = []
         self._reason, self._full = "", False
         self._thread = threading.Thread(target=self._run, name="scribe", daemon=True)
         self._thread.start()
 
-    def take(self, events: Sequence[Event]) -> None:
+    def take(self, events: Sequence[E]) -> None:
         """Put events behind the others."""
         for event in events:
             self._queue.put(event)
@@ -55,16 +56,15 @@ class RecorderThread:
         self._thread.join()
         self.check()
         if self._unwritten:
-            count, place = len(self._unwritten), self._recorder.store.shown
             raise RunError(
-                f"{count} events could not be written to {place} ({self._reason}); they "
-                "are kept: --resume sends them when it answers again"
+                f"{len(self._unwritten)} events could not be written to {self._place} "
+                f"({self._reason}); they are kept: --resume sends them when it answers again"
             )
 
     def check(self) -> None:
         """Raise RunError where waiting does not help: the disk is full."""
         if self._full:
-            raise RunError(f"{self._recorder.store.shown} or its files: {self._reason}")
+            raise RunError(f"{self._place} or its files: {self._reason}")
 
     def stop(self) -> None:
         """Write the event in hand and no more; the others stay in the journal."""
@@ -80,13 +80,12 @@ class RecorderThread:
                 away = True
                 self._unwritten.append(event)
 
-    def _write(self, event: Event) -> bool:
+    def _write(self, event: E) -> bool:
         """Write one event, trying for as long as the run goes on, and a minute more."""
         closing_for, told = 0.0, False
         while True:
             try:
-                files = self._files(event.task) if isinstance(event, Finished) else None
-                self._recorder.write(event, files)
+                self._send(event)
                 return True
             except Exception as error:  # MlflowException, or what the store's driver raises
                 self._reason, self._full = reason(error), disk_full(error)

@@ -127,7 +127,7 @@ class _Watch:
         """
         run = self._run
         written = run.recorder.runs.written
-        recorder_thread = RecorderThread(run.recorder, run.fold_files, run.notify)
+        recorder_thread = RecorderThread(run.write, run.recorder.store.shown, run.notify)
         names, stages = run.prepared.names, run.prepared.problem.stages
         try:
             with Display(run.console, names, stages, run.plan.lanes) as display:

@@ -93,7 +93,8 @@ class Classifier(nn.Module):
         -------
         Tensor of float32, shape (B, C), or a pair of this and a Tensor of float32, shape (B, F)
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone_trains):
+        trains = start < len(self.chain) and self.backbone_trains
+        with torch.set_grad_enabled(torch.is_grad_enabled() and trains):
             if start:
                 output = self._rest(inputs, start)
             else:

@@ -73,7 +73,7 @@ def fit_fold(
     refit: RefitPlan | None = None,
     checkpoint: bytes | None = None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
-    on_checkpoint: Callable[[bytes], None] = lambda content: None,
+    on_checkpoint: Callable[[bytes], None] | None = None,
 ) -> FoldResult:
     """Train and validate one fold.
 
@@ -96,7 +96,8 @@ def fit_fold(
     checkpoint : bytes, optional
         What `on_checkpoint` was given last, to go on from there.
     on_epoch, on_checkpoint : callable
-        Called on rank 0 after each epoch, and every ``checkpoint_every`` epochs.
+        Called on rank 0 after each epoch, and every ``checkpoint_every`` epochs. What `on_epoch`
+        raises ends the fold.
 
     Returns
     -------
@@ -129,7 +130,7 @@ def fit_fold(
         report = _epoch(context, state, wrapped, position)
         if context.workers.rank == 0:
             on_epoch(report)
-            if _checkpoint_due(context, state, position):
+            if on_checkpoint is not None and _checkpoint_due(context, state, position):
                 on_checkpoint(dump(state))
     return fold_result(context, state)
 

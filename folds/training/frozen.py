@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from folds.augment import augment, to_input
@@ -114,10 +115,13 @@ class FrozenFeatureExtractor:
         What the folds share.
     runtime : Runtime
         Device and precision.
+    batch : int, optional
+        Images at a time; default: `EVAL_BATCH_FACTOR` of training's.
     """
 
-    def __init__(self, problem: Problem, runtime: Runtime) -> None:
+    def __init__(self, problem: Problem, runtime: Runtime, batch: int | None = None) -> None:
         self._problem, self._runtime = problem, runtime
+        self._batch = batch or EVAL_BATCH_FACTOR * problem.config.train.batch_size
         self._model = fresh_model(problem, runtime)
 
     def outputs(self, view: View, first: int, last: int) -> Tensor:
@@ -133,14 +137,15 @@ class FrozenFeatureExtractor:
         Tensor, shape (last - first, ...)
         """
         problem, device = self._problem, self._runtime.device
-        batch = EVAL_BATCH_FACTOR * problem.config.train.batch_size
         table = None
         if view.epoch != PLAIN:
             seed, columns = problem.config.split.seed, problem.policy.columns
             table = uniform_table(seed, view.epoch, last, columns)
         parts = []
         with predicting(self._model, view.depth):
-            for rows in np.split(np.arange(first, last), range(batch, last - first, batch)):
+            for rows in np.split(
+                np.arange(first, last), range(self._batch, last - first, self._batch)
+            ):
                 pixels = as_tensor(problem.images.pixels[rows]).to(device)
                 if table is None:
                     image = to_input(pixels, problem.size)
@@ -149,3 +154,14 @@ class FrozenFeatureExtractor:
                 with self._runtime.autocast():
                     parts.append(self._model.frozen_features(image, view.depth).cpu())
         return torch.cat(parts)
+
+
+def to_array(output: Tensor) -> NDArray:
+    """Outputs as an array, to be sent or kept: NumPy has no bfloat16, its bits become int16."""
+    return (output.view(torch.int16) if output.dtype == torch.bfloat16 else output).numpy()
+
+
+def to_tensor(array: NDArray) -> Tensor:
+    """Outputs from what `to_array` made of them."""
+    tensor = as_tensor(array)
+    return tensor.view(torch.bfloat16) if array.dtype == np.int16 else tensor

@@ -85,12 +85,15 @@ def predict_logits(
     return logits
 
 
-def features_of(context: FoldContext, model: Classifier, rows: Ints) -> Floats:
-    """Pooled features (n, F) of rows of the images in their plain view."""
-    size, outputs = context.problem.size, []
-    with predicting(model), context.runtime.autocast():
-        for _, batch in context.pixels.batches(eval_batches(context, rows)):
-            _, features = model(to_input(batch, size), with_features=True)
+def features_of(
+    context: FoldContext, model: Classifier, position: StagePosition, rows: Ints
+) -> Floats:
+    """Pooled features (n, F) of rows of the images in their plain view, see `predict_logits`."""
+    inputs = plain_inputs(context, model, position, eval_batches(context, rows))
+    outputs = []
+    with predicting(model, inputs.depth), context.runtime.autocast():
+        for batch in inputs.batches:
+            _, features = model(batch.inputs, start=inputs.depth, with_features=True)
             outputs.append(features.float())
         return all_gather(context, outputs, len(rows), model.head.features).numpy()
 

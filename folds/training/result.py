@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from folds.arrays import Floats
-from folds.config.stages import stage_position
+from folds.config.stages import StagePosition, stage_position
 from folds.evaluation.metrics import scores, softmax
 from folds.evaluation.shift import corrupted_scores
 from folds.training.checkpoint import FoldState, kept_weights
@@ -50,6 +50,7 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
     labels = everyone[context.held_out]
     weights = kept_weights(state)
     state.model.load_state_dict(weights)
+    position = stage_position(context.problem.stages, state.kept_epoch)
     other_views = predict_other_views(context, state.model) if len(labels) else {}
     corrupted = predict_shift(context, state.model)
     others = context.problem.externals
@@ -69,25 +70,24 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
         kept_epoch=state.kept_epoch,
         averaged=state.history[state.kept_epoch].averaged,
         scores=found,
-        holdout=_holdout(context, state),
+        holdout=_holdout(context, state, position),
         other_views=other_views,
         other_view_scores={name: scores(labels, seen) for name, seen in other_views.items()},
         corrupted=corrupted,
         external=external,
         measured=measured,
         epoch_logits=_stacked(state, probabilities.shape),
-        features=features_of(context, state.model, context.held_out[:MAPPED]),
+        features=features_of(context, state.model, position, context.held_out[:MAPPED]),
     )
 
 
-def _holdout(context: FoldContext, state: FoldState) -> Floats:
+def _holdout(context: FoldContext, state: FoldState, position: StagePosition) -> Floats:
     """Probabilities of the test part, once, when nothing is left to choose."""
     if not len(context.holdout):
         return np.zeros((0, len(context.problem.images.class_names)), np.float32)
     tta = context.problem.config.model.tta
     if tta != "none":
         return predict(context, state.model, context.pixels, context.holdout, tta)
-    position = stage_position(context.problem.stages, state.kept_epoch)
     return softmax(predict_logits(context, state, position, context.holdout))
 
 

@@ -117,7 +117,7 @@ def finished_run(folder, problem, *, only=None, fold=fold_of):
         The run, whose console writes to ``run.console.file``, and the results of its folds.
     """
     there = [task for task in tasks(problem.splits) if only is None or task[1] in only]
-    prepared = Prepared(problem, there, "random", ())
+    prepared = Prepared(problem, there, "random", 1, ())
     space, names = Workspace(folder), prepared.names
     for number, (repeat, own) in enumerate(prepared.tasks):
         result = fold(problem, repeat, own)

@@ -221,8 +221,8 @@ def test_closing_leaves_a_failed_fold_failed(recorder, files):
 
 def test_a_start_that_was_half_written_is_completed(recorder, files, monkeypatch):
     first = next(events())
-    fails = _FailsOnce(recorder._client, "log_batch")
-    monkeypatch.setattr(recorder._writer, "_client", fails)
+    fails = _FailsOnce(recorder.client, "log_batch")
+    monkeypatch.setattr(recorder.writer, "_client", fails)
     with pytest.raises(ConnectionError):
         recorder.write(first)
     recorder.write(first)

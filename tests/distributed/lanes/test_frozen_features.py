@@ -10,10 +10,10 @@ import torch
 
 from distributed.lanes.frozen_features import (
     PIECE_ROWS,
-    _to_array,
-    _to_tensor,
     compute_frozen_features,
     cut,
+    to_array,
+    to_tensor,
 )
 from distributed.lanes.lane import Lane, run_lane
 from distributed.lanes.ledger import Ledger, Piece
@@ -40,7 +40,7 @@ def test_pieces_cover_every_image_of_every_view_once(images):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_outputs_survive_the_journey_bit_by_bit(dtype):
     output = torch.randn(5, 3).to(dtype)
-    again = _to_tensor(_to_array(output))
+    again = to_tensor(to_array(output))
     assert again.dtype == dtype
     assert torch.equal(again, output)
 

@@ -12,9 +12,8 @@ class Recorder:
 
     def __init__(self, failures):
         self.failures, self.written = failures, []
-        self.store = type("Store", (), {"shown": "http://127.0.0.1:1"})()
 
-    def write(self, event, files):
+    def write(self, event):
         if self.failures:
             self.failures -= 1
             raise ConnectionError("refused")
@@ -34,7 +33,7 @@ def events(count):
 def test_events_arrive_in_order_although_the_tracker_was_away():
     told = []
     recorder = Recorder(failures=2)
-    pen = recording.RecorderThread(recorder, lambda task: None, told.append)
+    pen = recording.RecorderThread(recorder.write, "the tracker", told.append)
     pen.take(events(5))
     pen.close()
     assert recorder.written == [0, 1, 2, 3, 4]
@@ -44,7 +43,7 @@ def test_events_arrive_in_order_although_the_tracker_was_away():
 
 def test_a_tracker_that_stays_away_ends_the_run_and_says_how_to_go_on():
     recorder = Recorder(failures=10**9)
-    pen = recording.RecorderThread(recorder, lambda task: None, lambda text: None)
+    pen = recording.RecorderThread(recorder.write, "the tracker", lambda text: None)
     pen.take(events(3))
     with pytest.raises(RunError, match=r"3 events could not be written.*--resume"):
         pen.close()
@@ -53,7 +52,7 @@ def test_a_tracker_that_stays_away_ends_the_run_and_says_how_to_go_on():
 
 def test_stopping_writes_no_more_and_waits_for_nothing():
     recorder = Recorder(failures=10**9)
-    pen = recording.RecorderThread(recorder, lambda task: None, lambda text: None)
+    pen = recording.RecorderThread(recorder.write, "the tracker", lambda text: None)
     pen.take(events(3))
     pen.stop()
     recorder.failures = 0
@@ -65,12 +64,12 @@ def test_a_full_disk_is_not_tried_again():
     recorder = Recorder(failures=10**9)
     told = []
 
-    def write(event, files):
+    def write(event):
         recorder.failures -= 1
         raise OSError(errno.ENOSPC, "No space left on device")
 
     recorder.write = write
-    pen = recording.RecorderThread(recorder, lambda task: None, told.append)
+    pen = recording.RecorderThread(recorder.write, "the tracker", told.append)
     pen.take(events(3))
     with pytest.raises(RunError, match="No space left on device"):
         pen.close()

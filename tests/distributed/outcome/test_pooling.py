@@ -28,7 +28,7 @@ def many(tmp_path_factory):
 def shuffled(many, order):
     prepared, results = many
     folds = [prepared.folds[number] for number in order]
-    other = Prepared(prepared.problem, folds, prepared.weights, ())
+    other = Prepared(prepared.problem, folds, prepared.weights, prepared.layers, ())
     return pool(other, [results[number] for number in order])
 
 

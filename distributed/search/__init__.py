@@ -1,0 +1,1 @@
+"""Configurations race over folds: a search on Ray Tune."""

@@ -1,0 +1,152 @@
+"""The worker of a search: a process that trains fold after fold, of one trial after another."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from ray.tune import Trainable
+
+from distributed.search.race import behind
+from distributed.search.variants import Variant
+from folds.config import Config
+from folds.errors import DivergenceError, UserError
+from folds.files import cache_folder
+from folds.runtime.cpu import keep_memory
+from folds.runtime.device import Runtime
+from folds.training.feature_cache import FeatureCache
+from folds.training.fit import fit_fold
+from folds.training.frozen import FrozenFeatures, no_frozen_features
+from folds.training.outcome import EpochReport, FoldOutcome
+from folds.training.problem import Problem
+
+Fit = Callable[[Problem, int, int, Callable[[EpochReport], None]], FoldOutcome]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all workers are given.
+
+    Parameters
+    ----------
+    variants : mapping of str to Variant
+    folds : list of (repeat, fold)
+        In the order in which all trials train them.
+    runtime : Runtime
+    threads : int
+        Cores of a worker.
+    budget : int
+        Bytes of the frozen features that are kept on each machine; 0: none are shared.
+    workers : int
+        DDP workers of a fold.
+    """
+
+    variants: Mapping[str, Variant]
+    folds: list[tuple[int, int]]
+    runtime: Runtime
+    threads: int
+    budget: int
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial that a worker shall train.
+
+    Parameters
+    ----------
+    number : int
+    settings : mapping
+        By flag name, all of them.
+    variant : str
+        Which of `Shared.variants`.
+    first : int
+        Place of the first fold that is not done yet.
+    rungs : mapping of int to list of float
+        See `distributed.search.race.rungs`.
+    """
+
+    number: int
+    settings: Mapping[str, Any]
+    variant: str
+    first: int = 0
+    rungs: dict[int, list[float]] = field(default_factory=dict)
+
+
+class _BehindError(Exception):
+    """A fold ends early: a rung has been missed."""
+
+
+class FoldTrainable(Trainable):  # type: ignore[misc]
+    """Trains a fold a step; Ray Tune gives the process trial after trial."""
+
+    def setup(self, config: dict[str, Any], shared: Shared) -> None:
+        """Begin the first trial."""
+        self._shared = shared
+        keep_memory()
+        torch.set_num_threads(shared.threads)
+        self._begin(config["assignment"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another trial in the same process."""
+        self._begin(new_config["assignment"])
+        return True
+
+    def _begin(self, assignment: Assignment) -> None:
+        self._assignment, self._place = assignment, assignment.first
+        self._problem: Problem | None = None
+        self._features: FrozenFeatures = no_frozen_features
+
+    def step(self) -> dict[str, Any]:
+        """Train the next fold.
+
+        Returns
+        -------
+        dict
+            ``place``, ``outcome`` and ``seconds`` of the fold; or ``failed``, why there is none,
+            and ``state``, what the trial is then.
+        """
+        start = time.perf_counter()
+        try:
+            outcome = self._fold()
+        except (DivergenceError, UserError) as error:
+            return {"failed": str(error), "state": "failed"}
+        except _BehindError as error:
+            return {"failed": str(error), "state": "stopped"}
+        place, self._place = self._place, self._place + 1
+        seconds = time.perf_counter() - start
+        return {"place": place, "outcome": outcome, "seconds": seconds}
+
+    def _fold(self) -> FoldOutcome:
+        shared = self._shared
+        repeat, fold = shared.folds[self._place]
+        if self._problem is None:
+            self._problem = self._prepare()
+        result = fit_fold(
+            self._problem,
+            repeat,
+            fold,
+            runtime=shared.runtime,
+            frozen_features=self._features,
+            on_epoch=self._check,
+        )
+        # the map of the images is not drawn of a trial
+        return replace(result.outcome, features=result.features[:0])
+
+    def _prepare(self) -> Problem:
+        shared, given = self._shared, self._assignment
+        variant = shared.variants[given.variant]
+        problem = variant.problem(Config.from_flat(dict(given.settings)))
+        if variant.weights and shared.budget:
+            folder = cache_folder() / "features"
+            cache = FeatureCache(problem, shared.runtime, variant.weights, folder, shared.budget)
+            cache.fill()
+            self._features = cache
+        return problem
+
+    def _check(self, report: EpochReport) -> None:
+        if self._place == 0 and behind(report.epoch, report.score, self._assignment.rungs):
+            raise _BehindError(
+                f"not among the best third after epoch {report.epoch + 1} of its first fold"
+            )

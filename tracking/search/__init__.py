@@ -1,0 +1,1 @@
+"""What is told of a search: in MLflow, on a page, on the screen."""
