@@ -36,7 +36,7 @@ class Replicates:
     Parameters
     ----------
     pooled : dict of str to ndarray of float64, shape (B,)
-        By the names in `folds.config.scores.SCORES`.
+        By the names in `folds.config.scores.SCORES`; NaN where nothing was drawn.
     per_class : dict of str to ndarray of float64, shape (C, B)
         By the names in `PER_CLASS`; NaN where a class was not drawn.
     """
@@ -91,34 +91,37 @@ class Tally:
     sums: csr_array
     ranks: Sequence[_Ranks]
 
-    def scores(self, counts: Doubles) -> Replicates:
+    def scores(self, counts: Doubles, *, ranked: bool = True) -> Replicates:
         """Scores of replicates.
 
         Parameters
         ----------
         counts : ndarray of float64, shape (G, B)
             How often each cluster was drawn.
+        ranked : bool
+            Whether the ROC AUC is among them, which takes longer than all others together.
         """
         c = self.classes
         sums = self.sums @ counts
         images, predicted, hits = sums[:c], sums[c : 2 * c], sums[2 * c : 3 * c]
         total = images.sum(axis=0)
+        auc = {"roc_auc": np.stack([of.auc(counts) for of in self.ranks])} if ranked else {}
         with np.errstate(invalid="ignore", divide="ignore"):
             per_class = {
                 "precision": hits / predicted,
                 "recall": hits / images,
                 "f1": np.where(images > 0, 2 * hits / (images + predicted), np.nan),
-                "roc_auc": np.stack([ranks.auc(counts) for ranks in self.ranks]),
+                **auc,
             }
-        pooled = {
-            "accuracy": hits.sum(axis=0) / total,
-            "balanced_accuracy": mean_of_defined(per_class["recall"]),
-            "macro_f1": mean_of_defined(per_class["f1"]),
-            "roc_auc": mean_of_defined(per_class["roc_auc"]),
-            "log_loss": sums[3 * c + 1] / total,
-            "brier": sums[3 * c] / total,
-            "ece": np.abs(sums[3 * c + 2 :]).sum(axis=0) / total,
-        }
+            pooled = {
+                "accuracy": hits.sum(axis=0) / total,
+                "balanced_accuracy": mean_of_defined(per_class["recall"]),
+                "macro_f1": mean_of_defined(per_class["f1"]),
+                **{name: mean_of_defined(each) for name, each in auc.items()},
+                "log_loss": sums[3 * c + 1] / total,
+                "brier": sums[3 * c] / total,
+                "ece": np.abs(sums[3 * c + 2 :]).sum(axis=0) / total,
+            }
         return Replicates(pooled, per_class)
 
     def observed(self) -> Replicates:
@@ -155,8 +158,15 @@ def tally(predictions: Predictions) -> Tally:
     )
 
 
-def bootstrap_counts(clusters: int, replicates: int, seed: int) -> Iterator[Doubles]:
+def bootstrap_counts(
+    clusters: int, replicates: int, seed: int, *, at_a_time: int | None = None
+) -> Iterator[Doubles]:
     """Draw clusters with replacement, as many as there are, in parts that fit into memory.
+
+    Parameters
+    ----------
+    at_a_time : int, optional
+        Replicates of a part; default: as many as fit, see `fitting`.
 
     Yields
     ------
@@ -169,13 +179,18 @@ def bootstrap_counts(clusters: int, replicates: int, seed: int) -> Iterator[Doub
     for the same rows therefore get the same draws by the same seed, which pairs them.
     """
     generator = np.random.default_rng(seed)
-    part = max(1, min(replicates, _MOST_COUNTS // clusters))
+    part = at_a_time or fitting(clusters)
     for start in range(0, replicates, part):
         counts = [
             np.bincount(generator.integers(0, clusters, clusters), minlength=clusters)
             for _ in range(min(part, replicates - start))
         ]
         yield np.ascontiguousarray(np.stack(counts, axis=1), dtype=np.float64)
+
+
+def fitting(clusters: int) -> int:
+    """How many replicates' counts of clusters fit into memory at a time, 1 or more."""
+    return max(1, _MOST_COUNTS // clusters)
 
 
 def mean_of_defined(values: Doubles) -> Doubles:

@@ -55,8 +55,8 @@ class ShiftTally:
         predicted, hits = ((m @ counts).reshape(shape) for m in (self.predicted, self.hits))
         with np.errstate(invalid="ignore", divide="ignore"):
             f1 = np.where(images > 0, 2 * hits / (images + predicted), np.nan)
+            accuracy = hits.sum(axis=1) / images.sum(axis=0)
         macro_f1 = [mean_of_defined(by_class) for by_class in f1]
-        accuracy = hits.sum(axis=1) / images.sum(axis=0)
         names = list(dict.fromkeys(self.corruptions))
         rows = {n: [k for k, own in enumerate(self.corruptions) if own == n] for n in names}
         each = {f"shift.{n}": np.mean([macro_f1[k] for k in rows[n]], axis=0) for n in names}
