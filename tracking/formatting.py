@@ -1,5 +1,8 @@
 """Figures as they are written on a page."""
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 from folds.config.scores import TITLES
 from tracking.summary_parts import Estimate
 
@@ -63,3 +66,9 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+FILTERS: Mapping[str, Callable[..., str]] = MappingProxyType(
+    {change.__name__: change for change in (title, figure, interval, points, duration)}
+)
+"""What templates may do with a score, by name."""
