@@ -38,8 +38,9 @@ bench: $(VENV)/ready         ## every comparison in small; `python -m benchmarks
 guard: $(VENV)/ready         ## ratios of a small benchmark, held against generous bounds
 	$(BIN)/python -m pytest -m slow tests/test_benchmark_runs.py -k many_times_slower
 
-schema: $(VENV)/ready        ## write the schema of summary.json anew
+schema: $(VENV)/ready        ## write the schemas of summary.json and search.json anew
 	$(BIN)/python -c "from tracking.summary import schema; print(schema(), end='')" > docs/summary.schema.json
+	$(BIN)/python -c "from tracking.search.summary import schema; print(schema(), end='')" > docs/search.schema.json
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from folds.config.scores import TITLES
 from folds.model.bundle import ModelCard
 from folds.model.licence import licence_of
+from tracking.formatting import markdown_text
 from tracking.report import parts
 from tracking.summary import Summary
 from tracking.summary_parts import Estimate
@@ -122,8 +123,7 @@ def _plain(value: object) -> object:
     """Text of others as one line that Markdown and HTML take for text."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    escaped = re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", " ".join(value.split()))
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return markdown_text(value)
 
 
 def _json(value: object) -> Markup:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from folds.evaluation.calibration import Reliability
 from folds.pages.svg import INK, PAPER, embed, palette, style
 from folds.training.outcome import EpochReport
-from tracking.report.formatting import title
+from tracking.formatting import title
 from tracking.report.visuals import FeatureMap
 from tracking.summary_parts import FoldSummary
 

@@ -10,9 +10,11 @@ from PIL import Image
 
 from folds.config.scores import TITLES
 from folds.files import output_file
+from folds.pages.scale import Scale, scale
 from folds.pages.svg import palette
 from folds.pages.templates import environment
-from tracking.report import formatting, parts
+from tracking import formatting
+from tracking.report import parts
 from tracking.report.figures import curves_figure, map_figure, reliability_figure
 from tracking.report.origin import computed_on, reproduce
 from tracking.report.visuals import Visuals
@@ -54,7 +56,7 @@ def write_report(path: Path, summary: Summary, visuals: Visuals) -> None:
         epochs=parts.epoch_words(summary),
         elsewhere=parts.elsewhere(summary),
         chosen=chosen,
-        fold_scale=parts.scale([getattr(f.scores, chosen) for f in summary.folds], step=0.02),
+        fold_scale=scale([getattr(f.scores, chosen) for f in summary.folds], step=0.02),
         curves=curves_figure(summary.folds, visuals.histories, chosen),
         confusion=parts.confusion(visuals.confusion, names),
         many=len(names) > parts.MANY,
@@ -77,16 +79,9 @@ def write_report(path: Path, summary: Summary, visuals: Visuals) -> None:
 
 def _template() -> jinja2.Template:
     templates = environment("tracking.report")
-    for change in (
-        formatting.figure,
-        formatting.interval,
-        formatting.title,
-        formatting.points,
-        formatting.duration,
-    ):
-        templates.filters[change.__name__] = change
+    templates.filters |= formatting.FILTERS
     templates.filters["scored"] = _scored
-    templates.filters["place"] = parts.Scale(0, 1).at
+    templates.filters["place"] = Scale(0, 1).at
     return templates.get_template("page.html.j2")
 
 

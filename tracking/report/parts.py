@@ -1,16 +1,17 @@
 """What the parts of a run's page show, worked out from its summary and counts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, floor, inf
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
 from folds.config.scores import LOSSES, TITLES
 from folds.evaluation.epoch_choice import EPOCHS
+from folds.pages.scale import Scale, scale
 from folds.pages.templates import number
-from tracking.report.formatting import figure, interval, title
+from tracking.formatting import figure, interval, title
 from tracking.summary import Summary
 from tracking.summary_parts import Case, ClassSummary, Estimate, Scores
 
@@ -20,34 +21,6 @@ _PAIRS = 6  # confusions that are named
 _WORST = 0.05  # share of a class below which no kind of mistake is shown in the strongest shade
 _STRONGEST = 0.6  # share of a hue that a number can still be read on
 _VIEWS = {"tta": "out of fold, TTA", "augmented": "out of fold, augmented"}
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A stretch of the axis of scores; places on it are in per cent of its width.
-
-    Parameters
-    ----------
-    low, high : float
-    """
-
-    low: float
-    high: float
-
-    def at(self, value: float | None) -> float:
-        """Where a value lies, not beyond the ends."""
-        if value is None:
-            return 0.0
-        place = (value - self.low) / (self.high - self.low)
-        return round(100 * min(max(place, 0.0), 1.0), 2)
-
-
-def scale(values: Iterable[float | None], step: float = 0.05) -> Scale:
-    """The smallest stretch between multiples of `step` that holds all values, within 0 to 1."""
-    known = [value for value in values if value is not None] or [0.0]
-    low = max(floor(min(known) / step + 1e-9) * step, 0.0)
-    high = min(ceil(max(known) / step - 1e-9) * step, 1.0)
-    return Scale(low, high if high > low else low + step)
 
 
 def score_scale(scores: Mapping[str, Estimate]) -> Scale:

@@ -1,1 +1,1 @@
-"""What is told of a search: in MLflow, on a page, on the screen."""
+"""A search for hyper-parameters: its runs, its description, its page, its screen."""

@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-VOID = {"meta", "input", "img", "br", "path", "use", "hr"}
+VOID = {"meta", "input", "img", "br", "path", "use", "hr", "wbr"}
 
 
 class Reader(HTMLParser):

@@ -4,26 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tracking.report.planted import UNKNOWN, cases_of, near, told
-from tracking.report import formatting, parts
+from tracking import formatting
+from tracking.report import parts
 from tracking.summary_parts import ClassSummary, EpochChoice
 
 shares = st.floats(0, 1)
-
-
-@given(st.lists(shares, min_size=1), st.sampled_from([0.02, 0.05, 0.1]))
-def test_a_scale_holds_its_values_in_order(values, step):
-    scale = parts.scale(values, step)
-    assert 0 <= scale.low < scale.high <= 1 + step
-    places = [scale.at(value) for value in sorted(values)]
-    assert places == sorted(places)
-    assert 0 <= min(places) <= max(places) <= 100
-    assert scale.low <= min(values) + 1e-6
-    assert max(values) <= scale.high + 1e-6
-
-
-def test_a_scale_of_nothing():
-    assert parts.scale([None, None]) == parts.Scale(0.0, 0.05)
-    assert parts.Scale(0, 1).at(None) == 0
 
 
 class TestConfusion:

@@ -1,9 +1,14 @@
 """Figures as they are written on a page."""
 
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 from folds.config.scores import TITLES
 from tracking.summary_parts import Estimate
 
-_SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "precision", "recall", "f1")
+SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "precision", "recall", "f1")
+"""Scores that are written in per cent."""
 
 
 def title(name: str) -> str:
@@ -21,7 +26,7 @@ def figure(value: float | None, name: str = "accuracy") -> str:
     """
     if value is None:
         return "\N{EN DASH}"
-    return f"{100 * value:.1f}%" if name in _SHARES else f"{value:.3f}"
+    return f"{100 * value:.1f}%" if name in SHARES else f"{value:.3f}"
 
 
 def interval(estimate: Estimate, name: str = "accuracy") -> str:
@@ -45,7 +50,7 @@ def points(difference: float, name: str = "accuracy") -> str:
     >>> points(-0.0123), points(0.02, "log_loss")
     ('−1.2 points', '0.020')
     """
-    text = f"{100 * difference:.1f} points" if name in _SHARES else f"{difference:.3f}"
+    text = f"{100 * difference:.1f} points" if name in SHARES else f"{difference:.3f}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
@@ -63,3 +68,21 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def markdown_text(value: str) -> str:
+    r"""Text of others as one line that Markdown and HTML take for text.
+
+    Examples
+    --------
+    >>> markdown_text("<b>|_")
+    '&lt;b&gt;\\\\|\\\\_'
+    """
+    escaped = re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", " ".join(value.split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+FILTERS: Mapping[str, Callable[..., str]] = MappingProxyType(
+    {change.__name__: change for change in (title, figure, interval, points, duration)}
+)
+"""What templates may do with a score, by name."""
