@@ -7,16 +7,15 @@ and registers the best model. Without flags it runs on rendered blood cells.
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from distributed import workspace
+from distributed import command, workspace
 from folds import cli
-from folds.config import Config, read_yaml, recipes
-from folds.errors import UserError
+from folds.config import Config, recipes
 
 if TYPE_CHECKING:
     from distributed.data.loader import Loader
@@ -51,60 +50,23 @@ class Command:
 
 def main() -> None:
     """Read the command line and run."""
-    argv = _expanded(sys.argv[1:])
-    if _value(argv, "--recipe") == "list":
+    argv = command.expanded(sys.argv[1:])
+    if command.value_of(argv, "--recipe") == "list":
         print(recipes.listing())
         return
-    defaults, resumed = _defaults(argv)
-    config, command = cli.config_parser(
+    defaults, space = command.first_settings(argv, "run")
+    config, options = cli.config_parser(
         defaults, Command, argv, prog=PROG, description=__doc__ or ""
     )
-    if resumed and config.digest != defaults.digest:
-        old = {name: value for part in defaults.science.values() for name, value in part.items()}
-        changed = [name for name, value in config.flat().items() if old.get(name, value) != value]
-        raise UserError(
-            f"--resume {resumed}: goes on with the run's own settings, and "
-            f"--{', --'.join(changed).replace('_', '-')} would change its results; leave it out"
-        )
-    _execute(config, command, resumed)
+    resumed = None if space is None else space.name
+    if resumed is not None:
+        command.check_unchanged(config, defaults, resumed)
+    execute(config, options, resumed)
 
 
-def _expanded(argv: Sequence[str]) -> list[str]:
-    """Let ``--resume`` stand alone, and ``-v`` for ``--verbose``."""
-    words = ["--verbose" if word == "-v" else word for word in argv]
-    for index, word in enumerate(words):
-        if word == "--resume" and (index + 1 == len(words) or words[index + 1].startswith("-")):
-            return [*words[: index + 1], "latest", *words[index + 1 :]]
-    return words
-
-
-def _defaults(argv: list[str]) -> tuple[Config, str | None]:
-    """Settings before flags: of the run to go on with, or of a recipe and a YAML file."""
-    if (name := _value(argv, "--resume")) is not None:
-        for flag in ("--config", "--recipe"):
-            if _value(argv, flag) is not None:
-                raise UserError(
-                    f"{flag}: --resume goes on with the run's own settings; leave it out"
-                )
-        space = workspace.find(name)
-        return Config.from_flat(workspace.read_settings(space)), space.name
-    recipe, path = _value(argv, "--recipe"), _value(argv, "--config")
-    settings = recipes.read(recipe) if recipe is not None else {}
-    return Config.from_flat(settings | (read_yaml(path) if path is not None else {})), None
-
-
-def _value(argv: list[str], flag: str) -> str | None:
-    for index, word in enumerate(argv):
-        if word == flag and index + 1 < len(argv):
-            return argv[index + 1]
-        if word.startswith(flag + "="):
-            return word.removeprefix(flag + "=")
-    return None
-
-
-def _execute(config: Config, command: Command, resumed: str | None) -> None:
+def execute(config: Config, options: Command, resumed: str | None = None) -> None:
     """Check, plan and run; the heavy imports wait until the command line is known to be good."""
-    if command.verbose:
+    if options.verbose:
         os.environ["CROSSFOLD_VERBOSE"] = "1"
     console = cli.Screen(emoji=False)  # a colon is a colon
     uri, config = config.tracking.tracking_uri, config.without_passwords()
@@ -121,8 +83,8 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
     from tracking.store import connect
 
     check_output(config.tracking.output)
-    ray = cluster.Starter(address, verbose=command.verbose)
-    if not command.plan:
+    ray = cluster.Starter(address, verbose=options.verbose)
+    if not options.plan:
         ray.begin()
     tell = partial(say, console)
     for notice in notices:
@@ -132,7 +94,7 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
         stopwatch = Stopwatch(start, {"images and weights": time.perf_counter() - start})
         if ray.address is not None:
             ray()
-        if command.plan:
+        if options.plan:
             job.show_plan(prepared, console)
             return
         plan = _planned(prepared, tell)
@@ -141,7 +103,7 @@ def _execute(config: Config, command: Command, resumed: str | None) -> None:
         space = workspace.open_run(resumed, config, prepared.digests)
         with workspace.hold(space):
             with stopwatch.phase("start"):
-                _begin(ray, space, resumed)
+                begin(ray, space, resumed)
             recorder = _recorder(store, space, prepared)
             job.execute(prepared, plan, space, recorder, console, stopwatch)
     if ray.address is not None:
@@ -174,7 +136,7 @@ def _planned(prepared: "Prepared", tell: Callable[[str], None]) -> "Plan":
     return plan
 
 
-def _begin(ray: Callable[[], None], space: workspace.Workspace, resumed: str | None) -> None:
+def begin(ray: Callable[[], None], space: workspace.Workspace, resumed: str | None) -> None:
     """Wait until Ray is there; where it does not come, nothing has been begun."""
     try:
         ray()
@@ -191,7 +153,7 @@ def _recorder(store: "Store", space: workspace.Workspace, prepared: "Prepared") 
     return Recorder(store, space.folder / "mlflow.json", class_names=classes, names=prepared.names)
 
 
-def _leave(status: int) -> None:
+def leave(status: int) -> None:
     """End the process at once, and with it what Ray had started for it.
 
     Lanes may still be waiting inside Ray, for their workers to be put away or, after Ctrl-C or a
@@ -203,4 +165,4 @@ def _leave(status: int) -> None:
 
 
 if __name__ == "__main__":
-    _leave(cli.run(main))
+    leave(cli.run(main))

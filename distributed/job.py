@@ -12,7 +12,7 @@ from distributed.lanes.watch import train
 from distributed.outcome.finish import finish, show
 from distributed.planning.cost import Work
 from distributed.planning.describe import print_plan
-from distributed.planning.plan import Plan, make_plan
+from distributed.planning.plan import FEW_STEPS, Plan, make_plan
 from distributed.run import Run, Stopwatch, notify
 from distributed.workspace import Workspace
 from folds.config.corruptions import suite
@@ -27,8 +27,15 @@ from tracking.recorder import Recorder
 _PERMANENT = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED"}
 
 
-def plan_for(prepared: Prepared, rates: Rates | None = None) -> Plan:
+def plan_for(prepared: Prepared, rates: Rates | None = None, trials: int | None = None) -> Plan:
     """Plan for this machine, or for the cluster that Ray has joined.
+
+    Parameters
+    ----------
+    rates : Rates, optional
+        What a worker does in a second, if that is known.
+    trials : int, optional
+        Of a search: how many are under way at once, each of which trains a fold.
 
     Raises
     ------
@@ -43,7 +50,7 @@ def plan_for(prepared: Prepared, rates: Rates | None = None) -> Plan:
         resources = replace(resources, gpu_memory=rates.device_bytes)
     plan = make_plan(
         resources,
-        len(prepared.folds),
+        trials or len(prepared.folds),
         device=config.cluster.device,
         workers=config.cluster.workers_per_fold,
         lanes=config.cluster.concurrent_folds,
@@ -52,7 +59,7 @@ def plan_for(prepared: Prepared, rates: Rates | None = None) -> Plan:
         batch_norm=prepared.batch_norm,
         rates=rates,
         image_bytes=problem.images.pixels.nbytes,
-        steps=_work(prepared).steps(config.train.batch_size),
+        steps=FEW_STEPS if trials else _work(prepared).steps(config.train.batch_size),
     )
     check_parts(problem, plan.workers)
     return plan

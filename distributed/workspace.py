@@ -18,7 +18,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from folds.config import Config
 from folds.errors import UserError, nearest
@@ -26,6 +26,7 @@ from folds.files import write_whole
 from folds.training.outcome import VALUES, FoldOutcome
 
 ROOT = Path(".crossfold")
+Kind = Literal["run", "search"]
 FORMAT = 2  # of the folder; an older one has other names in the files of finished folds
 
 
@@ -112,8 +113,8 @@ def hold(space: Workspace) -> IO[str]:
     return handle
 
 
-def _interrupted(folder: Path) -> bool:
-    if not (folder / "run.json").exists():
+def _interrupted(folder: Path, kind: Kind) -> bool:
+    if not (folder / "run.json").exists() or _begun(Workspace(folder)).get("kind", "run") != kind:
         return False
     try:
         hold(Workspace(folder)).close()
@@ -122,8 +123,8 @@ def _interrupted(folder: Path) -> bool:
     return True
 
 
-def find(name: str) -> Workspace:
-    """Find an unfinished run by name, beginning of a name, or ``latest``.
+def find(name: str, kind: Kind = "run") -> Workspace:
+    """Find an unfinished run or search by name, beginning of a name, or ``latest``.
 
     Raises
     ------
@@ -131,18 +132,20 @@ def find(name: str) -> Workspace:
         There is none, or several fit.
     """
     there = sorted(
-        (path for path in ROOT.glob("*") if _interrupted(path)),
+        (path for path in ROOT.glob("*") if _interrupted(path, kind)),
         key=lambda path: (path / "run.json").stat().st_mtime,
     )
     if not there:
-        raise UserError(f"--resume: no interrupted run in {ROOT.resolve()}; start one without it")
+        raise UserError(
+            f"--resume: no interrupted {kind} in {ROOT.resolve()}; start one without it"
+        )
     if name == "latest":
         return Workspace(there[-1])
     fitting = [path for path in there if path.name.startswith(name)]
     if len(fitting) != 1:
         known = [path.name for path in there]
         raise UserError(
-            f"--resume {name}: {'several runs fit' if fitting else 'no such interrupted run'}"
+            f"--resume {name}: {'several fit' if fitting else f'no such interrupted {kind}'}"
             f"{nearest(name, known) or '; there are: ' + ', '.join(known)}"
         )
     return Workspace(fitting[0])
@@ -165,6 +168,12 @@ def read_settings(space: Workspace) -> dict[str, Any]:
     return stored["config"]
 
 
+def read_options(space: Workspace) -> dict[str, Any]:
+    """What an interrupted search was asked for, see `open_run`."""
+    options: dict[str, Any] = _begun(space)["search"]
+    return options
+
+
 def _begun(space: Workspace) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((space.folder / "run.json").read_text(encoding="utf-8"))
     return content
@@ -178,7 +187,12 @@ def _make(folder: Path) -> None:
     return folder.mkdir(parents=True)
 
 
-def open_run(resumed: str | None, config: Config, digests: dict[str, str]) -> Workspace:
+def open_run(
+    resumed: str | None,
+    config: Config,
+    digests: dict[str, str],
+    search: dict[str, Any] | None = None,
+) -> Workspace:
     """Make the folder of a new run, or check that of an interrupted one.
 
     Parameters
@@ -189,6 +203,8 @@ def open_run(resumed: str | None, config: Config, digests: dict[str, str]) -> Wo
         Its settings.
     digests : dict
         Of settings, images, splits and weights.
+    search : dict, optional
+        Of a search: what it was asked for beside the settings.
 
     Raises
     ------
@@ -206,8 +222,11 @@ def open_run(resumed: str | None, config: Config, digests: dict[str, str]) -> Wo
             )
         return space
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    space = Workspace(ROOT / f"{config.model.backbone.split('.')[0]}-{stamp}-{os.getpid()}")
+    name = config.model.backbone.split(".")[0] if search is None else "search"
+    space = Workspace(ROOT / f"{name}-{stamp}-{os.getpid()}")
     content = {"format": FORMAT, "config": config.flat(), "digests": digests}
+    if search is not None:
+        content |= {"kind": "search", "search": search}
     try:
         _make(space.folder)
         write_whole(space.folder / "run.json", json.dumps(content, indent=2).encode())

@@ -1,7 +1,8 @@
 """A run in MLflow that has others below it, and remembers them between starts."""
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from folds.errors import UserError, masked, reason
 from folds.files import write_whole
 from tracking.store import Store
 from tracking.writer import Writer, param_texts
+
+FINAL = 0  # step of what has one value: MLflow draws bars of the runs, and it is the model's, too
 
 
 @dataclass
@@ -96,6 +99,16 @@ class ParentRun:
             )
         for run in (self.runs.parent, *self._unfinished()):
             self.client.update_run(run, status="RUNNING")
+
+    def log_parent(
+        self, metrics: Mapping[str, float], files: Sequence[Path], tags: Mapping[str, str]
+    ) -> None:
+        """Write the parent's metrics, files and tags."""
+        self.writer.metrics(self.runs.parent, int(time.time() * 1000), FINAL, metrics)
+        for path in files:
+            self.client.log_artifact(self.runs.parent, str(path))
+        for name, value in tags.items():
+            self.writer.tag(self.runs.parent, name, value)
 
     def close(self, status: str) -> None:
         """End the parent, and every run below that has not ended, as FINISHED, FAILED or KILLED."""

@@ -4,8 +4,7 @@ It is fed the events of a run in order and keeps, in a small file, the ids of it
 many events it has written. After a restart it goes on behind the last of them.
 """
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from tracking.events import EpochEnded, Event, Failed, Finished, Started
 from tracking.figures import confusion_figure, curves_figure
 from tracking.mlflow_pages import Pages, fold_note
 from tracking.models import log_model
-from tracking.parent_run import ParentRun
+from tracking.parent_run import FINAL, ParentRun
 from tracking.promotion.registry import VersionNotes, register
 from tracking.store import Store
 
@@ -32,7 +31,6 @@ _EPOCH_METRICS = (
 _COLOURS = tuple(
     map(str, TABLEAU_COLORS.values())
 )  # MLflow's own are by chance, two of them often equal
-_FINAL = 0  # step of what has one value: MLflow draws bars of the runs, and it is the model's, too
 
 
 @dataclass(frozen=True)
@@ -101,20 +99,9 @@ class Recorder(ParentRun):
         self.runs.written += 1
         self.remember()
 
-    def log_parent(
-        self,
-        metrics: Mapping[str, float],
-        files: Sequence[Path],
-        figure: Any,
-        tags: Mapping[str, str],
-    ) -> None:
-        """Write the parent's metrics, files, confusion matrix and tags."""
-        self.writer.metrics(self.runs.parent, int(time.time() * 1000), _FINAL, metrics)
-        for path in files:
-            self.client.log_artifact(self.runs.parent, str(path))
+    def log_confusion(self, figure: Any) -> None:
+        """Write the parent's confusion matrix."""
         self.client.log_figure(self.runs.parent, figure, "confusion.png")
-        for name, value in tags.items():
-            self.writer.tag(self.runs.parent, name, value)
 
     def register(self, bundle: Path, kind: str, name: str, about: VersionNotes) -> str:
         """Log a bundle in the parent run and make it the newest version and the candidate; once.
@@ -169,7 +156,7 @@ class Recorder(ParentRun):
         odd = odd_initial_loss(facts["initial_loss"], len(self._classes))
         if odd is not None:
             self.writer.tag(run, "crossfold.notice", odd)
-        self.writer.metrics(run, event.time, _FINAL, facts)
+        self.writer.metrics(run, event.time, FINAL, facts)
         pages = Pages(self.runs.experiment_id, self.runs.parent)
         epoch, pictures = (
             f"{best + 1} of {len(files.outcome.history)}",

@@ -44,7 +44,12 @@ class Settled:
 
 
 def settle(
-    prepared: Prepared, plan: Plan, space: Workspace, notify: Callable[[str], None]
+    prepared: Prepared,
+    plan: Plan,
+    space: Workspace,
+    notify: Callable[[str], None],
+    *,
+    at_once: bool = False,
 ) -> Settled:
     """Choose precision, layout and compilation once for all folds, and keep the choice.
 
@@ -54,6 +59,8 @@ def settle(
     ----------
     notify : callable
         Tells the user one line.
+    at_once : bool
+        Measure now, wherever that is worth it, and leave nothing to the first lane.
 
     Raises
     ------
@@ -74,7 +81,10 @@ def settle(
         settled = Settled(start) if known is None else Settled(known.runtime, known.rates)
         if known is None and trial.worth(start):
             notify(_TRYING)
-            return replace(settled, trial=trial)
+            if not at_once:
+                return replace(settled, trial=trial)
+            probed = _on_a_worker(trial, plan)
+            settled = Settled(probed.runtime, probed.rates)
     write_whole(space.runtime, json.dumps(settled.runtime.settings).encode())
     return settled
 

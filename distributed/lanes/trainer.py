@@ -58,7 +58,7 @@ def lean_trainer(*, grows: bool = True) -> type | None:
 
 
 def make_trainer(
-    work: Callable[[dict[str, Any]], None],
+    work: Callable[[dict[str, Any]], object],
     *,
     workers: int,
     backend: str,

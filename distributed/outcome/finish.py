@@ -46,7 +46,8 @@ def finish(run: Run) -> Summary:
         "crossfold.runtime": run.runtime.describe(),
         "mlflow.note.content": markdown(summary),
     }
-    run.recorder.log_parent(_metrics(summary), files, figure, tags)
+    run.recorder.log_confusion(figure)
+    run.recorder.log_parent(_metrics(summary), files, tags)
     return summary
 
 

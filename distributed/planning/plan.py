@@ -126,6 +126,11 @@ class Plan:
             + (f"; {count(self.idle, 'GPU')} idle, see --workers-per-fold" if self.idle else "")
         )
 
+    def describe_trials(self, trials: int) -> str:
+        """One line for people about trials of a search, each of which trains a fold at a time."""
+        at_once = min(self.lanes, trials)
+        return f"{count(trials, 'trial')}, {at_once} at a time, each on {self.describe_lane()}"
+
     def describe_lane(self) -> str:
         """What a lane consists of, in a few words."""
         if self.device == "cpu":

@@ -22,7 +22,7 @@ _ENV = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # trials are kept by us
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "TUNE_MAX_PENDING_TRIALS_PG": "auto",
+    "RAY_AIR_NEW_OUTPUT": "0",  # what there is to see we show
 }
 
 
@@ -93,13 +93,16 @@ class Engine:
     def _run(self, trials: Trials, searcher: Searcher, budget: float | None) -> None:
         os.environ.update(_ENV)
         worker = tune.with_parameters(FoldTrainable, shared=self.shared)
-        place = tune.PlacementGroupFactory([self.plan.resources_per_worker])
+        alone = self.shared.team is None  # else a team's workers take the cores, and it one byte
+        own = self.plan.resources_per_worker if alone else {"memory": 1}
+        place = tune.PlacementGroupFactory([own])
         tuner = tune.Tuner(
             tune.with_resources(worker, place),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=Race(trials, self.rules, self.tell),
                 num_samples=-1,
+                max_concurrent_trials=None if alone else self.plan.lanes,
                 time_budget_s=budget,
                 reuse_actors=True,
                 trial_name_creator=_name,

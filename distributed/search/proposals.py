@@ -6,17 +6,16 @@ the same proposals: a search that goes on asks again for what was proposed befor
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import optuna
 from ray.tune.search import Searcher
 
+from distributed.search.options import Sampler
 from distributed.search.race import Rules
 from distributed.search.trials import Trial, Trials
 from folds.config.spaces import Parameter, Space, Values
-
-Sampler = Literal["tpe", "random", "grid", "cmaes"]
 
 
 class Proposer:
@@ -137,6 +136,10 @@ class Proposals(Searcher):  # type: ignore[misc]
     ) -> None:
         """Do nothing: the race has kept it."""
 
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Ray Tune writes down what it would go on from; a search goes on from its trials."""
+        return Searcher, ()
+
     def save(self, _path: str) -> None:
         """Do nothing: `trials` are on disk."""
 
@@ -159,3 +162,4 @@ class Listed(Searcher):  # type: ignore[misc]
 
     on_trial_complete = Proposals.on_trial_complete
     save, restore = Proposals.save, Proposals.restore
+    __reduce__ = Proposals.__reduce__

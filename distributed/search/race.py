@@ -63,6 +63,10 @@ class Race(FIFOScheduler):  # type: ignore[misc]
         self._tell(own)
         return TrialScheduler.CONTINUE if own.state == "unfinished" else TrialScheduler.STOP
 
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Ray Tune writes down what it would go on from; a search goes on from its trials."""
+        return FIFOScheduler, ()
+
     def on_trial_error(self, _controller: Any, trial: TuneTrial) -> None:
         """Give a trial up whose workers were lost too often."""
         number = trial.config["assignment"].number

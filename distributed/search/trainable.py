@@ -1,7 +1,7 @@
 """The worker of a search: a process that trains fold after fold, of one trial after another."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,19 +9,17 @@ import torch
 from ray.tune import Trainable
 
 from distributed.search.race import behind
+from distributed.search.team import Team
 from distributed.search.variants import Variant
 from folds.config import Config
 from folds.errors import DivergenceError, UserError
-from folds.files import cache_folder
 from folds.runtime.cpu import keep_memory
 from folds.runtime.device import Runtime
-from folds.training.feature_cache import FeatureCache
+from folds.training.feature_cache import FeatureCache, frozen_features
 from folds.training.fit import fit_fold
 from folds.training.frozen import FrozenFeatures, no_frozen_features
 from folds.training.outcome import EpochReport, FoldOutcome
 from folds.training.problem import Problem
-
-Fit = Callable[[Problem, int, int, Callable[[EpochReport], None]], FoldOutcome]
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,8 @@ class Shared:
         Cores of a worker.
     budget : int
         Bytes of the frozen features that are kept on each machine; 0: none are shared.
-    workers : int
-        DDP workers of a fold.
+    team : Team, optional
+        Workers that share each fold, processes of their own; None: this one trains alone.
     """
 
     variants: Mapping[str, Variant]
@@ -47,7 +45,7 @@ class Shared:
     runtime: Runtime
     threads: int
     budget: int
-    workers: int = 1
+    team: Team | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +121,10 @@ class FoldTrainable(Trainable):  # type: ignore[misc]
         repeat, fold = shared.folds[self._place]
         if self._problem is None:
             self._problem = self._prepare()
+        if shared.team is not None:
+            weights = shared.variants[self._assignment.variant].weights
+            outcome = shared.team.fit(self._problem, weights, repeat, fold)
+            return replace(outcome, features=outcome.features[:0])
         result = fit_fold(
             self._problem,
             repeat,
@@ -138,11 +140,12 @@ class FoldTrainable(Trainable):  # type: ignore[misc]
         shared, given = self._shared, self._assignment
         variant = shared.variants[given.variant]
         problem = variant.problem(Config.from_flat(dict(given.settings)))
-        if variant.weights and shared.budget:
-            folder = cache_folder() / "features"
-            cache = FeatureCache(problem, shared.runtime, variant.weights, folder, shared.budget)
-            cache.fill()
-            self._features = cache
+        if shared.team is None:
+            budget = shared.budget
+            features = frozen_features(problem, shared.runtime, variant.weights, budget)
+            if isinstance(features, FeatureCache):
+                features.fill()
+            self._features = features
         return problem
 
     def _check(self, report: EpochReport) -> None:

@@ -7,10 +7,10 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -41,8 +41,10 @@ class Trial:
         It was stopped, or failed.
     estimate : float, optional
         What its mean over all folds is taken for, when it ended.
+    stopped_after : int, optional
+        Folds, of a trial that was stopped.
     audited : bool
-        Whether it was stopped and finished anyway.
+        Whether it was finished anyway.
     """
 
     number: int
@@ -52,6 +54,7 @@ class Trial:
     state: State = "unfinished"
     why: str | None = None
     estimate: float | None = None
+    stopped_after: int | None = None
     audited: bool = False
 
     @property
@@ -84,14 +87,14 @@ class Trials:
             trial = Trial(**json.loads(path.read_text(encoding="utf-8")))
             self._trials[trial.number] = trial
             for place in range(folds):
-                if not (self._fold(trial.number, place) / VALUES).exists():
+                if not (self.fold(trial.number, place) / VALUES).exists():
                     break
                 self._score(trial, self.outcome(trial.number, place))
 
     def __len__(self) -> int:
         return len(self._trials)
 
-    def __iter__(self) -> "Any":
+    def __iter__(self) -> Iterator[Trial]:
         return iter([self._trials[number] for number in sorted(self._trials)])
 
     def get(self, number: int) -> Trial | None:
@@ -102,12 +105,19 @@ class Trials:
         return self._trials[number]
 
     def complete(self, up_to: int | None = None) -> list[Trial]:
-        """Trials with all folds that no test had stopped, those up to a number if one is given."""
+        """Trials with all folds that were never stopped, those up to a number if one is given."""
         return [
             trial
             for trial in self
-            if trial.state == "complete" and (up_to is None or trial.number <= up_to)
+            if trial.state == "complete"
+            and not trial.audited
+            and (up_to is None or trial.number <= up_to)
         ]
+
+    @property
+    def best(self) -> Trial | None:
+        """Of the complete trials that with the greatest mean; of equals the first."""
+        return max(self.complete(), key=lambda trial: trial.mean, default=None)
 
     def begin(self, number: int, values: Values) -> Trial:
         """Add a trial, or give the one that was begun before."""
@@ -123,7 +133,7 @@ class Trials:
             return False
         trial.seconds.append(seconds)
         self._write(trial)
-        outcome.write(self._fold(number, place))
+        outcome.write(self.fold(number, place))
         self._score(trial, outcome)
         return True
 
@@ -133,16 +143,19 @@ class Trials:
         """Say how a trial ended."""
         trial = self._trials[number]
         trial.state, trial.why, trial.estimate = state, why, estimate
+        if state == "stopped":
+            trial.stopped_after = len(trial.scores)
         self._write(trial)
 
     def reopen(self, number: int) -> None:
         """Let a stopped trial be finished anyway."""
-        self._trials[number].audited = True
-        self._write(self._trials[number])
+        trial = self._trials[number]
+        trial.audited, trial.state = True, "unfinished"
+        self._write(trial)
 
     def outcome(self, number: int, place: int) -> FoldOutcome:
         """A finished fold of a trial."""
-        return FoldOutcome.read(self._fold(number, place))
+        return FoldOutcome.read(self.fold(number, place))
 
     def outcomes(self, number: int) -> list[FoldOutcome]:
         """All finished folds of a trial, in order."""
@@ -151,7 +164,8 @@ class Trials:
     def _score(self, trial: Trial, outcome: FoldOutcome) -> None:
         trial.scores.append(self._select.value(outcome.measured))
 
-    def _fold(self, number: int, place: int) -> Path:
+    def fold(self, number: int, place: int) -> Path:
+        """The folder of a fold of a trial."""
         return self.folder / f"trial-{number}" / f"fold-{place}"
 
     def _write(self, trial: Trial) -> None:
@@ -160,4 +174,6 @@ class Trials:
         write_whole(path, json.dumps(content).encode())
 
 
-_KEPT: Sequence[str] = ("number", "values", "seconds", "state", "why", "estimate", "audited")
+_KEPT: Sequence[str] = (
+    "number", "values", "seconds", "state", "why", "estimate", "stopped_after", "audited",
+)  # fmt: skip

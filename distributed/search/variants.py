@@ -1,8 +1,8 @@
 """What trials share: images and splits once, first weights once for each backbone."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -117,7 +117,9 @@ def prepared_variants(
     return found
 
 
-def put(prepared: dict[str, Prepared], splits: SplitManifest | None = None) -> dict[str, Variant]:
+def put(
+    prepared: Mapping[str, Prepared], splits: SplitManifest | None = None
+) -> dict[str, Variant]:
     """Put what is shared into Ray's object store, equal images once.
 
     Parameters
@@ -185,8 +187,3 @@ def _once(load: Loader) -> Loader:
         return loaded[asked]
 
     return remembered
-
-
-def with_splits(prepared: Prepared, splits: SplitManifest) -> Prepared:
-    """The same, its images divided otherwise."""
-    return replace(prepared, problem=replace(prepared.problem, splits=splits))

@@ -15,10 +15,17 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from folds.files import replacing
+from folds.files import cache_folder, replacing
 from folds.model.weights import State
 from folds.runtime.device import Runtime
-from folds.training.frozen import FrozenFeatureExtractor, shareable_views, to_array, to_tensor
+from folds.training.frozen import (
+    FrozenFeatureExtractor,
+    FrozenFeatures,
+    no_frozen_features,
+    shareable_views,
+    to_array,
+    to_tensor,
+)
 from folds.training.frozen_view import PLAIN, View
 from folds.training.problem import Problem
 
@@ -87,7 +94,8 @@ class FeatureCache:
         if (path := self._paths.get(view)) is None:
             return None
         if (output := self._read(path)) is None:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
             self._compute(view, path, wait=True)
             output = self._read(path)
         return self._outputs(view) if output is None else output
@@ -132,6 +140,23 @@ class FeatureCache:
                 path.unlink(missing_ok=True)
                 path.with_suffix(".lock").unlink(missing_ok=True)
                 left -= size
+
+
+def frozen_features(
+    problem: Problem, runtime: Runtime, weights: str, budget: int
+) -> FrozenFeatures:
+    """The cache of this machine's user for a problem, or none where there is nothing to share.
+
+    Parameters
+    ----------
+    weights : str
+        `state_digest` of the first weights; empty where they are random.
+    budget : int
+        Bytes; 0: nothing is shared.
+    """
+    if not (weights and budget):
+        return no_frozen_features
+    return FeatureCache(problem, runtime, weights, cache_folder() / "features", budget)
 
 
 @contextmanager

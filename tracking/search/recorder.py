@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from folds.training.outcome import EpochReport
-from tracking.parent_run import ParentRun
+from tracking.parent_run import FINAL, ParentRun
 from tracking.store import Store
 
 _EPOCH_METRICS = ("train_loss", "val_loss", "val_accuracy", "val_macro_f1", "learning_rate")
-_FINAL = 0
 _STATUS = {"complete": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
 
@@ -118,7 +117,7 @@ class SearchRecorder(ParentRun):
         for report in fold.history:
             values = {metric: getattr(report, metric) for metric in _EPOCH_METRICS}
             self.writer.metrics(run, fold.time, report.epoch + 1, values)
-        self.writer.metrics(run, fold.time, _FINAL, {**fold.measured, "score": fold.score})
+        self.writer.metrics(run, fold.time, FINAL, {**fold.measured, "score": fold.score})
         own = self.runs.folds[name]
         self.writer.metrics(own, fold.time, place + 1, {"fold_score": fold.score})
         self.client.set_terminated(run, "FINISHED", fold.time)
@@ -134,7 +133,7 @@ class SearchRecorder(ParentRun):
         if last is not None:
             facts = {"folds_done": float(len(trial.folds))}
             facts |= {} if trial.mean is None else {"mean_score": trial.mean}
-            self.writer.metrics(run, last, _FINAL, facts)
+            self.writer.metrics(run, last, FINAL, facts)
         self.client.set_terminated(run, _STATUS[trial.state], last)
         if name not in self.runs.ended:
             self.runs.ended.append(name)

@@ -8,7 +8,7 @@ import pytest
 from folds.errors import RunError
 from tests.tracking.report.reader import Reader
 from tests.tracking.search.made_up import near, race, search, trial
-from tracking.search import write_search_report
+from tracking.search.page import write_search_report
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="no playwright: pip install playwright"

@@ -5,7 +5,8 @@ import pytest
 from rich.console import Console
 
 from tests.tracking.search.made_up import near, race, search
-from tracking.search import AuditedStops, markdown, print_search
+from tracking.search.screen import markdown, print_search
+from tracking.search.summary import AuditedStops
 
 
 def screen(summary, width=100, best_yaml="out/best.yaml"):

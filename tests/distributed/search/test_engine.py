@@ -1,0 +1,192 @@
+"""Trials on a real Ray: what they come to, whoever trains them and however often it is begun."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from distributed.cluster import local_resources
+from distributed.planning.plan import make_plan
+from distributed.search.engine import Engine
+from distributed.search.proposals import Proposer
+from distributed.search.race import Rules
+from distributed.search.team import Team
+from distributed.search.trainable import Shared
+from distributed.search.trials import Trials
+from distributed.search.variants import prepared_variants, put
+from folds.config import Config
+from folds.config.space_parser import parse_space
+from folds.errors import UserError
+from folds.images import load
+from folds.model.backbone import build
+from folds.runtime.device import Runtime
+from folds.training.fit import fit_fold
+from tests.distributed.search.conftest import MACRO_F1
+
+TEXT = """
+head_layers: {choice: [[], [16]]}
+rate: {loguniform: [1e-3, 1e-1]}
+stages: ["0:2:{rate}"]
+"""
+CPU = Runtime.choose("cpu", "fp32")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Files of first weights for two small networks, by name."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name in ("test_resnet", "test_efficientnet"):
+        model = build(name, classes=2, size=32, dropout=0, pretrained=None, seed=1)
+        torch.save(model.backbone.state_dict(), folder / f"{name}.pt")
+    return folder
+
+
+@pytest.fixture
+def search(local_ray, weights, tmp_path):
+    """Run a search of digits in a folder of its own; gives its trials, and the engine."""
+    numbers = itertools.count()
+
+    def run(text=TEXT, folder=None, count=3, settings=None, asha=False, team=None, **rules):
+        flat = {
+            "data": "digits", "limit": 150, "folds": 2, "backbone": "test_resnet", "shift": "off",
+            "weights": str(weights / "test_resnet.pt"), "batch_size": 16, "audit": "off",
+        }  # fmt: skip
+        config = Config.from_flat(flat | (settings or {}))
+        space = parse_space(yaml.safe_load(text), config)
+        variants = prepared_variants(config, space, load, lambda line: None)
+        folds = next(iter(variants.values())).folds
+        plan = make_plan(local_resources(), 2)
+        shared = Shared(put(variants), folds, CPU, 1, 10**9, team)
+        seen = []
+        engine = Engine(
+            config, space, Rules(**({"ahead": 2, "racing": True} | rules)), shared, plan, asha,
+            lambda trial: seen.append((trial.number, trial.state)),
+        )  # fmt: skip
+        trials = Trials(folder or tmp_path / f"search-{next(numbers)}", len(folds), MACRO_F1)
+        engine.search(trials, Proposer(space, "tpe", count, 0), None)
+        return trials, engine, seen
+
+    return run
+
+
+def test_a_trial_is_what_its_folds_are_without_a_search(search, tmp_path):
+    trials, engine, seen = search()
+    assert [trial.state for trial in trials] == ["complete"] * 3
+    assert ("2", "complete") not in seen
+    assert (2, "complete") in seen
+    trial = trials[2]
+    config = Config.from_flat(engine.settings(trial.values))
+    (variant,) = engine.shared.variants.values()
+    torch.set_num_threads(1)
+    alone = fit_fold(variant.problem(config), 0, 1, runtime=CPU)
+    kept = trials.outcome(2, 1)
+    np.testing.assert_allclose(kept.probabilities, alone.probabilities, atol=1e-5)
+    assert trial.scores[1] == kept.scores["macro_f1"]
+
+
+def test_a_search_that_goes_on_trains_what_is_missing_alone(search, tmp_path):
+    whole, _, _ = search(folder=tmp_path / "whole")
+    folder = tmp_path / "whole" / "trial-2"
+    before = (folder / "fold-0" / "result.json").stat().st_mtime_ns
+    (folder / "fold-1" / "result.json").unlink()
+    kept = (folder / "trial.json").read_text()
+    (folder / "trial.json").write_text(kept.replace('"complete"', '"unfinished"'))
+    again, _, seen = search(folder=tmp_path / "whole")
+    assert [trial.scores for trial in again] == [trial.scores for trial in whole]
+    assert {number for number, _ in seen} == {2}
+    assert (folder / "fold-0" / "result.json").stat().st_mtime_ns == before
+
+
+def test_backbones_with_their_own_weights_are_compared_on_the_same_folds(search, weights):
+    text = f"""
+backbone: {{choice: [test_resnet, test_efficientnet]}}
+weights: "{weights}/{{backbone}}.pt"
+stages: ["0:1:1e-2"]
+"""
+    trials, engine, _ = search(text, count=4)
+    assert {trial.values["backbone"] for trial in trials} == {"test_resnet", "test_efficientnet"}
+    rows = [trials.outcome(number, 0).rows.tolist() for number in (1, 2, 3, 4)]
+    assert rows == [rows[0]] * 4
+    assert len(engine.shared.variants) == 2
+
+
+def test_settings_that_do_not_fit_fail_their_trial_alone(search):
+    text = "batch_size: {choice: [16, 4000]}\nstages: ['0:1:1e-2']"
+    trials, _, _ = search(text, count=4)
+    by_size = {trial.values["batch_size"]: trial for trial in trials}
+    assert by_size[16].state == "complete"
+    assert by_size[4000].state == "failed"
+    assert "--batch-size 4000: larger than the smallest training part" in by_size[4000].why
+
+
+def test_a_loss_that_is_no_number_fails_its_trial_alone(search):
+    text = "rate: {choice: [1e-2, 1e30]}\noptimizer: sgd\nstages: ['1:2:{rate}']"
+    trials, _, _ = search(text, count=4)
+    states = {str(trial.values["rate"]): trial.state for trial in trials}
+    assert states == {"1e-2": "complete", "1e30": "failed"}
+
+
+def test_the_worst_two_thirds_end_within_their_first_fold(search):
+    text = "rate: {choice: [1e-2, 1e-9]}\nstages: ['0:4:{rate}']"
+    trials, _, _ = search(text, count=10, asha=True, ahead=1)
+    ended = [trial for trial in trials if trial.state == "stopped" and not trial.scores]
+    assert ended
+    assert all("not among the best third after epoch" in trial.why for trial in ended)
+    assert trials.best.values["rate"] == "1e-2"
+
+
+def test_a_stopped_trial_is_finished_when_that_is_wished(search, tmp_path):
+    trials, engine, _ = search(count=3)
+    trials.end(3, "stopped", why="made so")
+    trials[3].scores.pop()
+    engine.finish(trials, [3])
+    assert trials[3].state == "complete"
+    assert trials[3].audited
+    assert trials.best.number != 3
+
+
+def test_what_is_divided_otherwise_at_another_size_is_refused(monkeypatch, weights):
+    from distributed.search import variants
+
+    text = "image_size: {choice: [16, 32]}"
+    flat = {"data": "digits", "limit": 150, "folds": 2, "backbone": "test_resnet",
+            "weights": "none", "stages": ["1:1:1e-3"]}  # fmt: skip
+    config = Config.from_flat(flat)
+    space = parse_space(yaml.safe_load(text), config)
+    assert len(prepared_variants(config, space, load, lambda line: None)) == 2
+    real = variants.prepare
+
+    def prepare(config, *, load):
+        seed = config.data.image_size
+        split = config.split.model_copy(update={"seed": seed})
+        return real(config.model_copy(update={"split": split}), load=load)
+
+    monkeypatch.setattr(variants, "prepare", prepare)
+    with pytest.raises(UserError, match=r"images of 32 px are not divided as those of 16 px"):
+        prepared_variants(config, space, load, lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("backbone: {choice: [test_resnet, test_resnett]}", "nearest: test_resnet"),
+        ("optimizer: {choice: [adamw, admw]}", "no such optimizer here; nearest: adamw"),
+    ],
+)
+def test_names_that_timm_lacks_are_refused_before_anything_is_loaded(text, says):
+    config = Config.from_flat({"data": "nowhere", "weights": "none"})
+    space = parse_space(yaml.safe_load(text), config)
+    with pytest.raises(UserError, match=says):
+        prepared_variants(config, space, load, lambda line: None)
+
+
+@pytest.mark.slow
+def test_two_workers_of_a_fold_give_what_one_gives(search):
+    text = "optimizer: {choice: [adamw]}\nstages: ['0:1:1e-2']"
+    one, _, _ = search(text, count=1)
+    team = Team(2, {"CPU": 1.0}, 1, CPU, 10**9)
+    two, _, _ = search(text, count=1, team=team)
+    assert two[1].state == "complete"
+    assert two[1].scores == pytest.approx(one[1].scores, abs=0.03)

@@ -1,0 +1,191 @@
+"""The search in a process of its own, as a user runs it, in an empty folder."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from folds.config import Config, read_yaml
+from tests.distributed.test_end_to_end import client_of, environment, python
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "search.schema.json"
+SPACE = """
+optimizer: {choice: [adamw, sgd]}
+weight_decay: {loguniform: [1e-4, 1e-1]}
+rate: {loguniform: [1e-4, 3e-2]}
+stages: ["1:1:{rate}"]
+"""
+BASE = [
+    "--space", "space.yaml", "--trials", "6", "--concurrent-trials", "2", "--data", "digits",
+    "--limit", "150", "--folds", "3", "--backbone", "test_resnet", "--weights", "none",
+    "--batch-size", "16",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A folder in which a search has run, with its files in `out`, and what it printed."""
+    folder = tmp_path_factory.mktemp("search")
+    (folder / "space.yaml").write_text(SPACE)
+    ran = python(
+        folder, "distributed.tune", *BASE, "--audit-stops", "1", "--holdout", "0.2", "--output",
+        "out", "--train-best", "--shift", "off",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return folder, ran
+
+
+@pytest.fixture(scope="module")
+def summary(searched):
+    return json.loads((searched[0] / "out" / "search.json").read_text())
+
+
+def test_the_screen_is_quiet_and_tells_every_trial(searched):
+    _, ran = searched
+    assert ran.stderr == ""
+    assert "plan: 6 trials, 2 at a time" in ran.stdout
+    assert all(f"trial {number}/6  " in ran.stdout for number in range(1, 7))
+    assert "python -m distributed.cv --config out/best.yaml" in ran.stdout
+    assert "\x1b" not in ran.stdout
+
+
+def test_the_summary_fits_its_schema_and_adds_up(summary):
+    jsonschema.validate(summary, json.loads(SCHEMA.read_text()))
+    trials = {trial["number"]: trial for trial in summary["trials"]}
+    assert list(trials) == [1, 2, 3, 4, 5, 6]
+    whole = [trial for trial in trials.values() if trial["state"] == "complete"]
+    rivals = [trial for trial in whole if not trial["audited"]]
+    assert summary["winner"] == max(rivals, key=lambda trial: trial["mean"])["number"]
+    assert summary["folds_without_racing"] == 18
+    assert summary["folds_trained"] <= 18
+    assert summary["holdout"]["images"] == pytest.approx(30, abs=3)
+    assert all(trial["mean"] is None for trial in trials.values() if trial["state"] == "stopped")
+
+
+def test_best_yaml_is_the_winner_for_the_main_job(searched, summary):
+    folder, ran = searched
+    config = Config.from_flat(read_yaml(str(folder / "out" / "best.yaml")))
+    winner = summary["trials"][summary["winner"] - 1]
+    assert config.optim.optimizer == winner["values"]["optimizer"]
+    assert config.train.weight_decay == winner["values"]["weight_decay"]
+    assert config.evaluation.shift == "off"
+    assert "all pooled" in ran.stdout  # --train-best went on with it
+    assert "model     crossfold version 1" in ran.stdout
+
+
+def test_mlflow_has_the_search_its_trials_and_their_folds(searched, summary):
+    client = client_of(searched[0])
+    (experiment,) = [e for e in client.search_experiments() if e.name != "Default"]
+    runs = client.search_runs([experiment.experiment_id], max_results=200)
+    by_kind = {}
+    for run in runs:
+        by_kind.setdefault(run.data.tags["crossfold.kind"], []).append(run)
+    (search,) = by_kind["search"]
+    assert search.info.status == "FINISHED"
+    assert search.data.metrics["folds_trained"] == summary["folds_trained"]
+    trials = {int(run.data.tags["crossfold.trial"]): run for run in by_kind["trial"]}
+    assert sorted(trials) == [1, 2, 3, 4, 5, 6]
+    for told in summary["trials"]:
+        run = trials[told["number"]]
+        assert run.data.tags["mlflow.parentRunId"] == search.info.run_id
+        assert run.info.run_id == told["mlflow_run"]
+        assert ("mean_score" in run.data.metrics) == (told["state"] == "complete")
+        folds = [
+            fold for fold in by_kind["trial fold"]
+            if fold.data.tags["mlflow.parentRunId"] == run.info.run_id
+        ]  # fmt: skip
+        assert len(folds) == len(told["scores"])
+        assert sorted(fold.data.metrics["score"] for fold in folds) == sorted(told["scores"])
+    (parent,) = by_kind["parent"]  # that of the main job, and of nothing else
+    assert parent.data.params["optimizer"] == trials[summary["winner"]].data.params["optimizer"]
+    files = {file.path for file in client.list_artifacts(search.info.run_id)}
+    assert {"best.yaml", "search.json", "report.html"} <= files
+
+
+def test_nothing_is_left_behind(searched):
+    assert sorted(path.name for path in searched[0].iterdir()) == [
+        "mlflow.db", "mlruns", "out", "space.yaml",
+    ]  # fmt: skip
+
+
+def test_killed_and_resumed_it_finds_the_same(tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    for folder in (undisturbed, killed):
+        folder.mkdir()
+        (folder / "space.yaml").write_text(SPACE)
+    whole = python(undisturbed, "distributed.tune", *BASE, "--output", "out")
+    assert whole.returncode == 0, whole.stderr
+    with subprocess.Popen(
+        [sys.executable, "-m", "distributed.tune", *BASE, "--output", "out"],
+        cwd=killed, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        for line in process.stdout:
+            if line.startswith("trial 3/6"):
+                os.kill(process.pid, signal.SIGKILL)
+                break
+    again = python(killed, "distributed.tune", "--resume")
+    assert again.returncode == 0, again.stderr
+    one, other = (
+        json.loads((folder / "out" / "search.json").read_text()) for folder in (undisturbed, killed)
+    )
+    for key in ("winner", "best", "naive", "corrected", "folds_trained"):
+        assert one[key] == other[key], key
+    assert [t["scores"] for t in one["trials"]] == [t["scores"] for t in other["trials"]]
+    client = client_of(killed)
+    (experiment,) = [e for e in client.search_experiments() if e.name != "Default"]
+    names = [run.info.run_name for run in client.search_runs([experiment.experiment_id])]
+    assert len(names) == len(set(names))
+
+
+def test_ctrl_c_says_what_is_best_so_far_and_how_to_go_on(tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
+    with subprocess.Popen(
+        [sys.executable, "-m", "distributed.tune", *BASE],
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        for line in process.stdout:
+            if line.startswith("trial 2/6"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest, told = process.communicate()
+    assert process.returncode == 130
+    assert told.count("\n") == 1
+    assert "interrupted: best so far trial" in told
+    assert "to go on: python -m distributed.tune --resume search-" in told
+    assert "Traceback" not in rest
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        ([], "--space: what shall be varied?"),
+        (["--space", "haed"], "--space haed: .*nearest: head"),
+        (["--space", "broken.yaml"], "--space broken.yaml: not YAML"),
+        (["--space", "head", "--trials", "0"], "--trials 0: must be from 1"),
+        (["--space", "head", "--search-by", "macro"], "--search-by macro: no score 'macro'"),
+        (["--space", "head", "--time-budget", "soon"], "--time-budget soon: must be a time"),
+        (["--space", "head", "--outer-folds", "1"], "--outer-folds 1: must be 2 or more"),
+        (["--space", "head", "--outer-folds", "3", "--holdout", "0.2"],
+         "--outer-folds 3 with --holdout: leave one"),
+        (["--space", "head", "--outer-folds", "3", "--search-by", "shift.macro_f1"],
+         "shift.macro_f1 is not measured on outer folds"),
+        (["--space", "head", "--sampler", "grid", "--weights", "none", "--data", "digits"],
+         "head_dropout.*a grid takes choice or int"),
+        (["--resume"], "--resume: no interrupted search"),
+        (["--space", "head", "--search-by", "external.lab.macro_f1"],
+         "there is no --external lab=SOURCE"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_told_in_one_line(tmp_path, argv, says):
+    (tmp_path / "broken.yaml").write_text("a: [")
+    ran = python(tmp_path, "distributed.tune", *argv)
+    assert ran.returncode == 2, ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+    assert re.search(says, ran.stderr), ran.stderr
+    assert not (tmp_path / ".crossfold").exists()
