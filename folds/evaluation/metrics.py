@@ -42,9 +42,7 @@ def quick_scores(labels: Ints, logits: Floats) -> dict[str, float]:
     }
 
 
-def scores(
-    labels: Ints, probabilities: Floats, names: Sequence[str] = SCORES
-) -> dict[str, float]:
+def scores(labels: Ints, probabilities: Floats, names: Sequence[str] = SCORES) -> dict[str, float]:
     """Scores of a set of predictions.
 
     Parameters
