@@ -1,4 +1,11 @@
-"""``python -m tracking.ensemble``: the best ensemble of several runs, if it beats the best run."""
+"""``python -m tracking.ensemble``: the best ensemble of several runs, if it beats the best run.
+
+Runs with the same splits are averaged by whole weights: beginning with the best run, the one that
+raises the score of the mean of their out-of-fold probabilities most is added, again and again. For
+their scores, the ensemble and the best run alone are chosen for each fold by the other folds. If
+the ensemble is better by more than noise, the models of all folds of its runs become one version of
+the registered model, its candidate.
+"""
 
 import shlex
 import sys
@@ -18,14 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Options:
-    """Which runs, chosen by which score.
-
-    Runs with the same splits are averaged by integer weights: beginning with the best run, the one
-    that raises the score of the mean of out-of-fold probabilities most is added, again and again.
-    The score of the ensemble, and that of the best run, is of weights that were chosen for each
-    fold by the other folds. If the ensemble is better by more than noise, the models of all folds
-    of its runs become one version of the registered model, its candidate.
-    """
+    """Which runs, chosen by which score, and what becomes of the ensemble."""
 
     runs: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN RUN [RUN...]")
@@ -36,11 +36,12 @@ class Options:
     """Score that chooses, or a sum of such: accuracy, balanced_accuracy, macro_f1, roc_auc,
     log_loss, brier, ece; default: what the runs themselves were chosen by."""
     rounds: int = 25
-    """Runs to add at most, one several times or not; so many is the sum of the weights at most."""
+    """How often a run is added at most, which bounds the sum of the weights."""
     confidence: float = 0.95
     """With which the ensemble must be better than the best run, and of intervals."""
     register: Literal["better", "always", "never"] = "better"
-    """Whether the ensemble is registered: if it is better by more than noise, in any case, not."""
+    """When the ensemble is registered: if it is better by more than noise, in any case, or not at
+    all."""
     model_name: str | None = None
     """Registered model; default: that of the best run."""
     tracking_uri: str | None = None
@@ -99,6 +100,7 @@ def _conclude(options: Options, choice: "Choice", store: "Store", notices: list[
     made = register_ensemble(choice, store, name, notices)
     model = shlex.quote(f"models:/{name}/{made.version}")
     return [
+        *(f"notice: {notice}" for notice in made.notices if notice not in notices),
         verdict,
         f"model     {name} version {made.version} (alias candidate): {made.networks} networks, "
         f"temperature {made.temperature:.2f}",

@@ -137,7 +137,7 @@ def trained(tmp_path_factory):
     ):
         own = [write(folder / f"{name}-{f}", seed=2 * number + f, card=card) for f in range(2)]
         about = {"backbone": card.backbone, "tta": card.tta, "repeats": 1}
-        library.add(name, predictions, own, folds=2, seed=7, **about)
+        library.add(name, predictions, own, folds=2, seed=7, shift=0.3, **about)
         bundles[name] = own
     return library, bundles
 
@@ -248,12 +248,29 @@ class TestRegistered:
         assert content["oof"]["accuracy"] == pytest.approx(right)
         jsonschema.validate(content, json.loads(SCHEMA.read_text()))
 
+    def test_under_corruptions_it_is_the_vote_of_its_runs(self, connected, version, made):
+        assert "notice: under corruptions the ensemble is judged by its runs' vote" in made
+        evidence = read_evidence(find_run(version.tags["crossfold.run"]))
+        runs = [read_evidence(find_run(name)).shift.predicted for name in KINDS]
+        agree = runs[0] == runs[1]
+        assert 0.3 < agree.mean() < 1
+        assert (evidence.shift.predicted == runs[0])[agree].all()
+        either = (evidence.shift.predicted == runs[0]) | (evidence.shift.predicted == runs[1])
+        assert either.all()
+        by_name = {one["name"]: one for one in content_of(version, "ensemble.json")["runs"]}
+        first, second = (np.array(by_name[name]["weight_by_fold"]) for name in KINDS)
+        of_first = (first >= second)[evidence.shift.fold]
+        np.testing.assert_array_equal(
+            evidence.shift.predicted, np.where(of_first, runs[0], runs[1])
+        )
+
     def test_is_promoted_if_it_beats_the_champion(self, connected, version, call):
         status, out, err = call("--model-name", "cells", "--version", "1", main=promote.main)
         assert status == 0, err
         status, out, err = call("--model-name", "cells", main=promote.main)
         assert status == 0, out + err
         assert "out-of-fold predictions of the same 400 images" in " ".join(out.split())
+        assert "pass no worse under shift" in " ".join(out.split())
         assert f"champion of cells is version {version.version}" in out
 
     def test_is_no_run_to_choose_from(self, connected, version, call):
@@ -379,7 +396,10 @@ def test_bad_input_is_one_line_and_status_2(faulty, call, words, message):
     assert err.count("\n") == 1
 
 
-def test_help_says_what_it_does(call):
+def test_help_says_what_it_does(call, capsys):
     with pytest.raises(SystemExit) as stop:
         call("--help")
     assert stop.value.code == 0
+    told = capsys.readouterr().out
+    assert "the best ensemble of several runs" in told
+    assert "{better,always,never}" in told

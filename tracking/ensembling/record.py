@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
+from numpy.typing import NDArray
 
 from folds.evaluation.metrics import confusion
 from tracking.ensembling.bundles import write_ensemble
 from tracking.ensembling.choice import Choice, calibrate
 from tracking.ensembling.library import KIND
+from tracking.ensembling.shift import NOTICE, vote
 from tracking.ensembling.summarise import digest, settings, summarise
 from tracking.figures import confusion_figure
 from tracking.limits import DESCRIPTION
@@ -36,12 +38,15 @@ class Registered:
     networks : int
         That the model asks.
     temperature : float
+    notices : tuple of str
+        What was told, and what is to be told besides.
     """
 
     run: str
     version: str
     networks: int
     temperature: float
+    notices: tuple[str, ...]
 
 
 def register_ensemble(
@@ -61,7 +66,8 @@ def register_ensemble(
     UserError
         A member's models cannot be had; then there is no run, and no version.
     """
-    notices = tuple(notices)
+    corrupted = vote(choice)
+    notices = (*notices, *([] if corrupted is None else [NOTICE]))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         calibrated, temperature = calibrate(choice)
@@ -84,11 +90,11 @@ def register_ensemble(
             version = recorder.register(
                 folder / "model", "ensemble", model_name, _notes(summary, text, choice)
             )
-            _log(recorder, folder, summary.of_version(version), choice)
+            _log(recorder, folder, summary.of_version(version), choice, corrupted)
             status = "FINISHED"
         finally:
             recorder.close(status)
-        return Registered(recorder.runs.parent, version, card.members, temperature)
+        return Registered(recorder.runs.parent, version, card.members, temperature, notices)
 
 
 def _open(recorder: Recorder, choice: Choice, notices: tuple[str, ...]) -> None:
@@ -117,26 +123,37 @@ def _notes(summary: Summary, text: str, choice: Choice) -> VersionNotes:
     return VersionNotes(tags, description(text, DESCRIPTION))
 
 
-def _log(recorder: Recorder, folder: Path, summary: Summary, choice: Choice) -> None:
+def _log(
+    recorder: Recorder,
+    folder: Path,
+    summary: Summary,
+    choice: Choice,
+    corrupted: dict[str, NDArray] | None,
+) -> None:
     """Write the files that `read_evidence` reads, and what the ensemble is made of."""
-    oof, names = choice.ensemble, summary.class_names
+    oof, first = choice.ensemble, choice.members[0].evidence
     content = json.dumps(summary.model_dump(mode="json"), indent=2)
     (folder / "summary.json").write_text(content + "\n", encoding="utf-8")
     (folder / "ensemble.json").write_text(_made_of(choice) + "\n", encoding="utf-8")
-    np.savez(
-        folder / "oof.npz", ids=choice.members[0].evidence.ids, labels=oof.labels,
-        fold=oof.folds * 0 if oof.fold is None else oof.fold,
-        repeat=oof.folds * 0 if oof.repeat is None else oof.repeat,
-        probabilities=oof.probabilities, groups=oof.groups,
-    )  # fmt: skip
-    files = [folder / name for name in ("summary.json", "oof.npz", "ensemble.json")]
-    metrics = {f"oof_{name}": value for name, value in summary.oof.defined.items()}
-    figure = confusion_figure(
-        confusion(oof.labels, oof.probabilities), names, "all out-of-fold predictions"
+    own: dict[str, Any] = {
+        "ids": first.ids,
+        "groups": oof.groups,
+        "probabilities": oof.probabilities,
+    }
+    own |= {"labels": oof.labels, "fold": first.oof.fold, "repeat": first.oof.repeat}
+    arrays: dict[str, dict[str, Any]] = {"oof": own} | (
+        {} if corrupted is None else {"shift": corrupted}
     )
+    for name, one in arrays.items():
+        np.savez(folder / f"{name}.npz", **one)
+    files = [folder / name for name in ("summary.json", "ensemble.json")]
+    files += [folder / f"{name}.npz" for name in arrays]
+    metrics = {f"oof_{name}": value for name, value in summary.oof.defined.items()}
+    metrics["temperature"] = summary.calibration.temperature
+    counts = confusion(oof.labels, oof.probabilities)
+    figure = confusion_figure(counts, summary.class_names, "all out-of-fold predictions")
     note = f"An ensemble of runs: {choice.words}.\n\n{choice.better.text}"
-    temperature = {"temperature": summary.calibration.temperature}
-    recorder.log_parent(metrics | temperature, files, figure, {"mlflow.note.content": note})
+    recorder.log_parent(metrics, files, figure, {"mlflow.note.content": note})
 
 
 def _made_of(choice: Choice) -> str:
