@@ -22,7 +22,7 @@ def show(console: Console, choice: Choice, confidence: float) -> None:
         show_edge=False,
         padding=(0, 2, 0, 0),
     )
-    table.add_column("run", overflow="ellipsis", no_wrap=True, max_width=40)
+    table.add_column("run", overflow="ellipsis", no_wrap=True, max_width=48)
     table.add_column("weight", justify="right")
     for name in names:
         table.add_column(name_of(name), justify="right", no_wrap=True)
