@@ -13,13 +13,14 @@ import pandas as pd
 
 from folds.model.bundle import Predictor
 from folds.model.inputs import ANYWHERE
+from folds.model.mixture import MixturePredictor, open_bundle
 from folds.runtime.cpu import keep_memory
 
 
 class _Scorer:
     """What MLflow wraps."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor | MixturePredictor) -> None:
         self._predictor = predictor
 
     def predict(self, images: Any) -> pd.DataFrame:
@@ -54,4 +55,4 @@ def _load_pyfunc(path: str) -> _Scorer:
     """Load the bundle that `tracking.models.log_model` stored."""
     if _serving():  # in a process of somebody else's, how memory is kept is his affair
         keep_memory()
-    return _Scorer(Predictor(Path(path)))
+    return _Scorer(open_bundle(Path(path)))

@@ -4,6 +4,7 @@ import csv
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from folds.cli import parse, run
 from folds.errors import UserError
@@ -34,6 +35,7 @@ def main() -> None:
         raise UserError(f"--out {options.out}: no folder {options.out.resolve().parent}; make it")
     check_folder(f"--out {options.out}", options.out.absolute().parent)
     from folds.images import load_unlabelled
+    from folds.images.source import root_of
     from folds.runtime.cpu import keep_memory
     from tracking import store
     from tracking.models import load_model, probabilities
@@ -49,7 +51,11 @@ def main() -> None:
     )
     for notice in images.notices:
         print(f"notice: {notice}", file=sys.stderr)
-    rows = probabilities(model.predict(images.pixels))
+    asked: Any = images.pixels
+    if len(card.get("inputs", ())) > 1 and (root := root_of(options.data)) is not None:
+        # runs of different sizes: each decodes the files to its own, as its training did
+        asked = {"path": [str(root / name) for name in images.ids.tolist()]}
+    rows = probabilities(model.predict(asked))
     classes = card["class_names"]
     with (
         output_file(options.out) as scratch,

@@ -1,6 +1,6 @@
 """Scores of predictions: of an epoch, of a fold, of all folds pooled."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.special
@@ -15,6 +15,7 @@ from sklearn.metrics import (
 )
 
 from folds.arrays import Doubles, Floats, Ints
+from folds.config.scores import SCORES
 from folds.evaluation.calibration import brier, expected_calibration_error
 
 
@@ -41,14 +42,16 @@ def quick_scores(labels: Ints, logits: Floats) -> dict[str, float]:
     }
 
 
-def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
-    """All scores of a set of predictions.
+def scores(labels: Ints, probabilities: Floats, names: Sequence[str] = SCORES) -> dict[str, float]:
+    """Scores of a set of predictions.
 
     Parameters
     ----------
     labels : ndarray of int64, shape (N,)
     probabilities : ndarray of float32, shape (N, C)
         Rows sum to 1.
+    names : sequence of str
+        Which; default: all.
 
     Returns
     -------
@@ -57,24 +60,17 @@ def scores(labels: Ints, probabilities: Floats) -> dict[str, float]:
         three as means over the classes that are there; log_loss, brier (summed over classes, 0
         to 2), ece (expected calibration error, 15 bins).
     """
-    predicted = probabilities.argmax(axis=1)
-    classes = probabilities.shape[1]
-    sure = probabilities.astype(np.float64)
-    return {
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "balanced_accuracy": float(
-            recall_score(
-                labels, predicted, labels=np.unique(labels), average="macro", zero_division=0.0
-            )
-        ),
-        "macro_f1": macro_f1(labels, predicted),
-        "roc_auc": _roc_auc(labels, sure),
-        "log_loss": float(
-            log_loss(labels, sure / sure.sum(axis=1, keepdims=True), labels=range(classes))
-        ),
-        "brier": brier(labels, sure),
-        "ece": expected_calibration_error(labels, sure),
+    predicted, sure = probabilities.argmax(axis=1), probabilities.astype(np.float64)
+    score_of: dict[str, Callable[[], float]] = {
+        "accuracy": lambda: float(accuracy_score(labels, predicted)),
+        "balanced_accuracy": lambda: _balanced_accuracy(labels, predicted),
+        "macro_f1": lambda: macro_f1(labels, predicted),
+        "roc_auc": lambda: _roc_auc(labels, sure),
+        "log_loss": lambda: _log_loss(labels, sure),
+        "brier": lambda: brier(labels, sure),
+        "ece": lambda: expected_calibration_error(labels, sure),
     }
+    return {name: score_of[name]() for name in names}
 
 
 def confusion(labels: Ints, probabilities: Floats) -> Ints:
@@ -110,6 +106,17 @@ def macro_f1(labels: Ints, predicted: Ints) -> float:
     """Mean F1 of the classes that are among the labels."""
     there = np.unique(labels)
     return float(f1_score(labels, predicted, labels=there, average="macro", zero_division=0.0))
+
+
+def _balanced_accuracy(labels: Ints, predicted: Ints) -> float:
+    there = np.unique(labels)
+    return float(recall_score(labels, predicted, labels=there, average="macro", zero_division=0.0))
+
+
+def _log_loss(labels: Ints, probabilities: Doubles) -> float:
+    classes = range(probabilities.shape[1])
+    sums = probabilities.sum(axis=1, keepdims=True)
+    return float(log_loss(labels, probabilities / sums, labels=classes))
 
 
 def _roc_auc(labels: Ints, probabilities: NDArray[np.float64]) -> float:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from folds.errors import RunError, UserError, reason
 from folds.files import output_file
 from folds.model.bundle import Predictor
+from folds.model.mixture import MixturePredictor, open_bundle
 
 Target = Literal["onnx", "pt2"]
 TOLERANCE = 1e-4
@@ -65,7 +66,8 @@ def export(bundle: Path, target: Target, path: Path) -> float:
     Raises
     ------
     UserError
-        ONNX: a package is missing, or the weights are too many for one file.
+        ONNX: a package is missing, or the weights are too many for one file; or the bundle's parts
+        take images of different sizes.
     RunError
         The network cannot be exported, the difference is above `TOLERANCE`, or the file cannot be
         written.
@@ -78,7 +80,8 @@ def export(bundle: Path, target: Target, path: Path) -> float:
     stands `PREPROCESSING`, which says how a file becomes such an image.
     """
     check_target(target)
-    predictor = Predictor(bundle, "cpu")
+    predictor = open_bundle(bundle, "cpu")
+    _check_one_input(predictor, target)
     card = json.loads((bundle / "model.json").read_text(encoding="utf-8"))
     about = json.dumps({**card, "preprocessing": PREPROCESSING}, indent=2)
     rng, size = np.random.default_rng(0), predictor.card.size
@@ -92,7 +95,17 @@ def export(bundle: Path, target: Target, path: Path) -> float:
     return difference
 
 
-def _program(predictor: Predictor) -> torch.export.ExportedProgram:
+def _check_one_input(predictor: Predictor | MixturePredictor, target: Target) -> None:
+    """Refuse models that want the same file in different sizes: the file takes one."""
+    if isinstance(predictor, MixturePredictor) and len(predictor.card.inputs) > 1:
+        sizes = " and ".join(f"{size} px" for size, _ in predictor.card.inputs)
+        raise UserError(
+            f"--to {target}: this ensemble's runs take images of {sizes}, one file takes one kind; "
+            "export a model of each run (models:/NAME/VERSION)"
+        )
+
+
+def _program(predictor: Predictor | MixturePredictor) -> torch.export.ExportedProgram:
     """Trace a bundle's network for any number of images."""
     side, backbone = predictor.card.size, predictor.card.backbone
     pixels = torch.zeros(2, side, side, 3, dtype=torch.uint8)

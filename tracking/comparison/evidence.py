@@ -118,12 +118,24 @@ def read_evidence(run: Run) -> Evidence:
             f"{_where(run)}: has no {min(missing)}, it is {run.info.status}; give a run that "
             "finished"
         )
+    summary = summary_of(run)
     with _reading(run) as folder:
-        file = _fetch(run, "summary.json", folder)
-        summary = read_summary(file, f"{_where(run)}: its summary.json")
         oof = _sorted(_fetch(run, "oof.npz", folder))
         shift = _sorted(_fetch(run, "shift.npz", folder)) if "shift.npz" in files else None
         return _evidence(run, summary, oof, shift)
+
+
+def summary_of(run: Run) -> Summary:
+    """Download the summary of a run that has one.
+
+    Raises
+    ------
+    UserError
+        It cannot be read.
+    """
+    with _reading(run) as folder:
+        file = _fetch(run, "summary.json", folder)
+        return read_summary(file, f"{_where(run)}: its summary.json")
 
 
 def read_externals(run: Run) -> dict[str, ExternalEvidence]:

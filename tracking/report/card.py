@@ -10,6 +10,7 @@ from markupsafe import Markup
 from folds.config.scores import TITLES
 from folds.model.bundle import ModelCard
 from folds.model.licence import licence_of
+from folds.model.mixture import MixtureCard
 from tracking.formatting import markdown_text
 from tracking.report import parts
 from tracking.summary import Summary
@@ -31,14 +32,14 @@ _KINDS = {
 }
 
 
-def model_card(summary: Summary, bundle: ModelCard) -> str:
+def model_card(summary: Summary, bundle: ModelCard | MixtureCard) -> str:
     """Write the card of the registered model.
 
     Parameters
     ----------
     summary : Summary
         The run, whose version in the registry need not be known.
-    bundle : ModelCard
+    bundle : ModelCard or MixtureCard
         What the bundle says of the model.
 
     Returns
@@ -62,12 +63,29 @@ def model_card(summary: Summary, bundle: ModelCard) -> str:
     counts = summary.class_images or {}
     cases = summary.oof_shift.cases if summary.oof_shift is not None else ()
     return environment.get_template("card.md.j2").render(
-        summary=summary, bundle=bundle, elsewhere=parts.elsewhere(summary),
-        licence=licence_of(bundle.backbone, summary.weights),
+        summary=summary, bundle=bundle, parts=_parts(bundle), elsewhere=parts.elsewhere(summary),
+        licence=_licence(bundle, summary.weights),
         rare=[name for name, count in counts.items() if count < FEW],
         worst=min(cases, key=lambda case: case.accuracy, default=None),
         names=_NAMES, kinds=_KINDS, few=FEW,
     )  # fmt: skip
+
+
+def _parts(bundle: ModelCard | MixtureCard) -> list[tuple[int, ModelCard]]:
+    """The models that are averaged, with their weights."""
+    if isinstance(bundle, ModelCard):
+        return [(1, bundle)]
+    return list(zip(bundle.weights, bundle.parts, strict=True))
+
+
+def _licence(bundle: ModelCard | MixtureCard, weights: str) -> str | None:
+    """The licences of all first weights, where each is stated."""
+    parts, sources = _parts(bundle), weights.split(" + ")
+    if len(sources) != len(parts):
+        return None
+    each = [licence_of(part.backbone, one) for (_, part), one in zip(parts, sources, strict=True)]
+    stated = [one for one in each if one is not None]
+    return " and ".join(sorted(set(stated))) if len(stated) == len(each) else None
 
 
 def description(card: str, most: int) -> str:

@@ -1,0 +1,201 @@
+"""Several bundles as one: a weighted mean of models that differ in more than their weights.
+
+::
+
+    model.json              format, classes, weights, and what the models take, see `MixtureCard`
+    part-0/, part-1/, ...   a bundle each, see `folds.model.bundle`
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from folds.model.bundle import ModelCard, Predictor
+from folds.model.inputs import ANYWHERE
+
+FORMAT = "crossfold-mixture/1"
+
+
+@dataclass(frozen=True)
+class MixtureCard:
+    """What a mixture is made of.
+
+    Parameters
+    ----------
+    weights : tuple of int
+        Of each part, above 0.
+    parts : tuple of ModelCard
+        One or more, of the same classes in the same order.
+
+    Raises
+    ------
+    ValueError
+        There are no parts, classes differ, or a weight is not above 0.
+    """
+
+    weights: tuple[int, ...]
+    parts: tuple[ModelCard, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.weights) != len(self.parts) or min(self.weights, default=0) < 1:
+            raise ValueError(f"{len(self.parts)} models with weights {list(self.weights)}")
+        if len({part.class_names for part in self.parts}) > 1:
+            raise ValueError("the models have different classes")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the probabilities."""
+        return self.parts[0].class_names
+
+    @property
+    def size(self) -> int:
+        """The largest side of the networks' inputs in pixels."""
+        return max(part.size for part in self.parts)
+
+    @property
+    def members(self) -> int:
+        """How many networks there are."""
+        return sum(part.members for part in self.parts)
+
+    @property
+    def backbone(self) -> str:
+        """Names of the backbones, each once."""
+        return " + ".join(dict.fromkeys(part.backbone for part in self.parts))
+
+    @property
+    def inputs(self) -> list[tuple[int, float | None]]:
+        """Each side that a part takes with the levels by which it decodes files, once."""
+        return list(dict.fromkeys((part.size, part.levels) for part in self.parts))
+
+    @property
+    def folders(self) -> list[str]:
+        """Names of the parts' folders."""
+        return [f"part-{number}" for number in range(len(self.parts))]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the cards of a mixture and of its parts.
+
+        Raises
+        ------
+        ValueError
+            It has another format, or is damaged.
+        """
+        content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"{folder}: not a {FORMAT} bundle")
+        weights = tuple(content["weights"])
+        names = [f"part-{number}" for number in range(len(weights))]
+        return cls(weights, tuple(ModelCard.read(folder / name / "model.json") for name in names))
+
+    def written(self) -> bytes:
+        """The content of ``model.json``."""
+        content = {
+            "format": FORMAT,
+            "class_names": self.class_names,
+            "size": self.size,
+            "levels": self.parts[0].levels,
+            "inputs": self.inputs,
+            "members": self.members,
+            "weights": self.weights,
+        }
+        return json.dumps(content, indent=2).encode()
+
+
+def write_mixture(folders: Sequence[Path], weights: Sequence[int], target: Path) -> MixtureCard:
+    """Make one bundle of several.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Bundles of the same classes; backbones, sizes, views and temperatures may differ.
+    weights : sequence of int
+        How much each counts.
+    target : Path
+        Folder to write.
+
+    Raises
+    ------
+    ValueError
+        See `MixtureCard`.
+
+    Notes
+    -----
+    It predicts the mean, by the weights, of what the bundles predict.
+    """
+    cards = tuple(ModelCard.read(folder / "model.json") for folder in folders)
+    card = MixtureCard(tuple(weights), cards)
+    for folder, name in zip(folders, card.folders, strict=True):
+        shutil.copytree(folder, target / name)
+    (target / "model.json").write_bytes(card.written())
+    return card
+
+
+class WeightedMean(nn.Module):
+    """Mean of the probabilities of several networks, each of which counts by a weight.
+
+    Parameters
+    ----------
+    models : sequence of nn.Module
+        From images (B, H, W, 3), uint8, to probabilities (B, C).
+    weights : sequence of int
+    """
+
+    def __init__(self, models: Sequence[nn.Module], weights: Sequence[int]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(models)
+        self.shares = [weight / sum(weights) for weight in weights]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Probabilities (B, C), float32."""
+        each = [
+            share * model(pixels) for share, model in zip(self.shares, self.models, strict=True)
+        ]
+        return torch.stack(each).sum(dim=0)
+
+
+class MixturePredictor:
+    """As `Predictor`, of a mixture: each part sees the images as its own training did.
+
+    Parameters
+    ----------
+    folder : Path
+        See `write_mixture`.
+    device : str, optional
+        Default: the GPU if there is one.
+    """
+
+    def __init__(self, folder: Path, device: str | None = None) -> None:
+        self.card = MixtureCard.read(folder)
+        self.parts = [Predictor(folder / name, device) for name in self.card.folders]
+        self.model = WeightedMean([part.model for part in self.parts], self.card.weights)
+
+    def predict(
+        self, images: Any, *, batch: int = 128, folder: Path | None = ANYWHERE
+    ) -> NDArray[np.float32]:
+        """Class probabilities (N, C), see `Predictor.predict`."""
+        total: NDArray[np.float32] | float = 0.0
+        for part, share in zip(self.parts, self.model.shares, strict=True):
+            total = total + np.float32(share) * part.predict(images, batch=batch, folder=folder)
+        return np.asarray(total, np.float32)
+
+
+def open_bundle(folder: Path, device: str | None = None) -> Predictor | MixturePredictor:
+    """The predictor of a bundle, of whichever format.
+
+    Raises
+    ------
+    ValueError
+        It is of no format that is known.
+    """
+    content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    kind = MixturePredictor if content.get("format") == FORMAT else Predictor
+    return kind(folder, device)

@@ -1,0 +1,1 @@
+"""An ensemble of the models of several runs: chosen out of fold, judged, registered."""
