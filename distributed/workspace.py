@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -206,7 +207,7 @@ def open_run(resumed: str | None, config: Config, digests: dict[str, str]) -> Wo
             )
         return space
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    space = Workspace(ROOT / f"{config.model.backbone.split('.')[0]}-{stamp}-{os.getpid()}")
+    space = Workspace(ROOT / f"{_word(config.model.backbone)}-{stamp}-{os.getpid()}")
     content = {"format": FORMAT, "config": config.flat(), "digests": digests}
     try:
         _make(space.folder)
@@ -217,3 +218,9 @@ def open_run(resumed: str | None, config: Config, digests: dict[str, str]) -> Wo
             f"{ROOT.resolve()}: {error.strerror}; run in a folder that can be written to"
         ) from None
     return space
+
+
+def _word(backbone: str) -> str:
+    """The part of a backbone's name that tells it, as part of a folder's name."""
+    last = re.split(r"[/:]", backbone.partition("{")[0].rstrip("/"))[-1]
+    return re.sub(r"[^\w-]+", "-", last.partition(".")[0]) or "run"

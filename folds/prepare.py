@@ -20,7 +20,8 @@ from folds.images.external import load_externals
 from folds.images.groups import named_groups
 from folds.model.backbone import check_size, create_backbone, fixed_input, input_size, native_size
 from folds.model.layer_groups import BatchNorm
-from folds.model.weights import check_backbone, load_pretrained
+from folds.model.names import resolve
+from folds.model.weights import load_pretrained
 from folds.splits.fold_balance import split_notices
 from folds.splits.make import held_out, make_splits, tasks
 from folds.splits.manifest import SplitManifest, fingerprint
@@ -82,7 +83,7 @@ class Prepared:
         """Whether the network has batch norm."""
         if self.problem.config.model.head_norm == "batch":
             return True
-        network = create_backbone(self.problem.config.model.backbone, self.problem.size)
+        network = create_backbone(self.problem.backbone, self.problem.size)
         return any(isinstance(m, BatchNorm) for m in network.modules())
 
     @property
@@ -120,8 +121,7 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     UserError
         Something in it is wrong.
     """
-    backbone = config.model.backbone
-    check_backbone(backbone)
+    backbone = resolve(config.model.backbone)
     check_optimizer(config.optim.optimizer)
     wanted = sized(config.data, backbone)
     loaded = load(wanted, seed=config.split.seed, largest=native_size(backbone))
@@ -134,7 +134,7 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     externals = load_externals(config.evaluation.externals, names, config.data, size=size)
     externals, told = looked_at(images, externals, config.data)
     layers = check_size(backbone, size, config.model.head)
-    weights = load_pretrained(backbone, config.model.weights)
+    weights = load_pretrained(config.model.backbone, config.model.weights)
     stages = _of_backbone(config.train.stages, layers)
     notices = [
         *images.notices,
@@ -146,7 +146,8 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     if weights.state is None and stages != without_pretraining(stages):
         stages = without_pretraining(stages)
         notices.append(f"without pretrained weights: one stage, everything unfrozen ({stages[0]})")
-    problem = Problem(config, images, splits, size, stages, weights.state, externals)
+    given = images, splits, size, stages, weights.state, externals
+    problem = Problem(config, *given, resolved=backbone)
     return Prepared(problem, _chosen(splits, config), weights.source, tuple(notices), audit)
 
 

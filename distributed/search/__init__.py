@@ -1,0 +1,1 @@
+"""What is tried before anybody pays for a whole run."""
