@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +16,7 @@ from folds.config.scores import SCORES, TITLES
 from folds.errors import UserError, listed
 from folds.evaluation.intervals import Interval
 from folds.files import write_whole
+from folds.model.names import FOLDER
 
 _SHOWN = ("accuracy", "macro_f1", "log_loss")
 
@@ -72,6 +73,14 @@ class Ranked:
     tied: bool = True
     why: str = ""
 
+    @property
+    def label(self) -> str:
+        """The name with the last part alone of a file's or a folder's path."""
+        name, sign, weights = self.name.partition("=")
+        if self.name.startswith(FOLDER):
+            return FOLDER + PurePath(self.name.removeprefix(FOLDER)).name
+        return f"{name}{sign}{PurePath(weights).name}"
+
 
 def print_ranking(console: Console, ranked: Sequence[Ranked]) -> None:
     """Show backbones, the best first, and which cannot be told from the best.
@@ -90,9 +99,8 @@ def print_ranking(console: Console, ranked: Sequence[Ranked]) -> None:
         figures = [_figure(one.scores[name]) for name in _SHOWN]
         cost = f"{1e3 * one.seconds:.3g}", f"{one.parameters / 1e6:.1f} M"
         memory = f"{one.memory / 1e6:.0f} MB"
-        name = escape(one.name)
-        table.add_row(f"{name} =" if one.tied and len(ranked) > 1 else name, *figures, *cost,
-                      memory, str(one.size))  # fmt: skip
+        same = " =" if one.tied and len(ranked) > 1 else ""
+        table.add_row(escape(one.label) + same, *figures, *cost, memory, str(one.size))
     console.print(table)
     for line in _lines(ranked):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -107,11 +115,12 @@ def _lines(ranked: Sequence[Ranked]) -> list[str]:
     tied = [one for one in others if one.tied]
     lines = ["intervals at 95%, over groups of images; = cannot be told from the best"]
     if tied:
-        cheap = min((best, *tied), key=lambda one: one.seconds)
-        line = f"from {best.name} cannot be told: {listed((one.name for one in tied), most=5)}"
-        lines.append(line + (f"; {cheap.name} is the fastest of them" if cheap != best else ""))
+        fastest = min((best, *tied), key=lambda one: one.seconds)
+        alike = listed((one.label for one in tied), most=5)
+        also = f"; the fastest of them is {fastest.label}" if fastest != best else ""
+        lines.append(f"{best.label} cannot be told from {alike}{also}")
     elif others:
-        lines.append(f"{best.name} is better than each of the others by more than noise")
+        lines.append(f"{best.label} is better than each of the others by more than noise")
     return lines
 
 

@@ -15,11 +15,14 @@ from torch import Tensor
 
 from folds.arrays import Doubles, Floats, Ints
 
-STRENGTHS = tuple(np.logspace(1, -4, 8).tolist())
+STRENGTHS = tuple(np.logspace(0.5, -3.5, 7).tolist())
 """L2 penalties to choose from, of the mean loss, from strong to weak."""
 
 FEWEST_FOLDS = 3  # two that are left out, and one to learn from
-_TOLERANCE, _MOST = 1e-5, 300  # of the largest gradient; steps
+# Largest gradient at which a fit ends: to choose a penalty by, and to predict with.
+_ROUGHLY, _WELL = 1e-4, 1e-5
+_MOST = 300  # steps
+_FLOOR = 0.3  # least standard deviation of a feature, in root mean squares of all of them
 _MEMORY = 10  # pairs of steps and changes of the gradient that L-BFGS keeps
 _HALVINGS, _SUFFICIENT = 12, 1e-4  # of a line search: the most, and Armijo's share of the slope
 
@@ -78,7 +81,8 @@ def linear_probe(
       model fitted without it and f, so that groups stay whole; the model without f and g serves
       both. Log loss, since accuracy has ties among few images and does not see confidence; of
       equal ones the stronger penalty;
-    - features are standardised by the mean and standard deviation of what each model is fitted to.
+    - features are standardised by the mean and standard deviation of what each model is fitted to;
+      one that hardly varies there is not blown up, since an image that has it would decide all.
 
     References
     ----------
@@ -92,7 +96,7 @@ def linear_probe(
     chosen = [strengths[best] for best in _inner_losses(data, fold, strengths).argmin(axis=0)]
     left_out = [(number,) for number in range(folds)]
     fits = _Fits(data, _kept(fold, left_out, data.x.device))
-    weights = fits.solve(fits.start(), torch.tensor(chosen, device=data.x.device))
+    weights = fits.solve(fits.start(), torch.tensor(chosen, device=data.x.device), _WELL)
     logs = fits.log_probabilities(weights)
     own = logs[torch.arange(len(fold)), torch.from_numpy(fold)]
     return LinearProbe(own.double().exp().float().numpy(), tuple(chosen))
@@ -106,7 +110,8 @@ def _inner_losses(data: "_Data", fold: Ints, strengths: Sequence[float]) -> Doub
     weights, losses = fits.start(), np.zeros((len(strengths), folds))
     labels = data.labels.cpu().numpy()
     for row, strength in enumerate(strengths):
-        weights = fits.solve(weights, torch.full((len(pairs),), strength, device=data.x.device))
+        penalty = torch.full((len(pairs),), strength, device=data.x.device)
+        weights = fits.solve(weights, penalty, _ROUGHLY)
         logs = fits.log_probabilities(weights).double().numpy()
         nll = -np.take_along_axis(logs, labels[:, None, None], axis=2)[..., 0]  # (N, pairs)
         for model, (one, other) in enumerate(pairs):
@@ -133,10 +138,10 @@ class _Data:
 
     @classmethod
     def of(cls, features: Floats, labels: Ints, classes: int, device: torch.device) -> "_Data":
-        """Scale features for the sake of rounding alone: each model standardises them anew."""
+        """Shift features for the sake of rounding alone: each model standardises them anew."""
         x = features.astype(np.float64)
-        scale = x.std(axis=0)
-        x = (x - x.mean(axis=0)) / np.where(scale > 0, scale, 1.0)
+        x = x - x.mean(axis=0)
+        x = x / (x.std() or 1.0)
         return cls(
             torch.from_numpy(x.astype(np.float32)).to(device),
             torch.from_numpy(labels).to(device),
@@ -156,7 +161,8 @@ class _Fits:
         share, x = self._share.double(), data.x.double()
         mean = x.T @ share  # (F, M)
         variance = (x.square().T @ share - mean.square()).clamp_min(0)
-        spread = torch.where(variance > 1e-10, variance.sqrt(), 1.0)  # a constant feature stays 0
+        spread = variance.sqrt().clamp_min(_FLOOR * variance.mean(dim=0).sqrt())
+        spread = torch.where(spread > 0, spread, 1.0)  # all features are constant
         self._mean, self._spread = (part.float().unsqueeze(2) for part in (mean, spread))
         rows = torch.arange(len(data.labels), device=data.x.device)
         self._own = (rows, slice(None), data.labels)  # of an array (N, M, C)
@@ -170,7 +176,7 @@ class _Fits:
         """Of all rows by all models, float32 (N, M, C), on the CPU."""
         return self._logits(weights).log_softmax(dim=2).cpu()
 
-    def solve(self, weights: Tensor, penalty: Tensor) -> Tensor:
+    def solve(self, weights: Tensor, penalty: Tensor, tolerance: float) -> Tensor:
         """Minimise mean loss plus half the penalty (M,) times the squared weights, by L-BFGS.
 
         Each model takes its own steps, so it does not depend on the others.
@@ -179,7 +185,7 @@ class _Fits:
         history: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=_MEMORY)
         active = torch.ones_like(penalty, dtype=torch.bool)
         for _ in range(_MOST):
-            active &= gradient.abs().amax(dim=(0, 2)) > _TOLERANCE
+            active &= gradient.abs().amax(dim=(0, 2)) > tolerance
             if not active.any():
                 break
             direction = -_descent(gradient, history)

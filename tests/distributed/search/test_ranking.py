@@ -116,11 +116,12 @@ def test_files_and_screen_say_the_same(done, tmp_path):
         assert float(row["macro_f1_low"]) == one["scores"]["macro_f1"]["low"]
     with pytest.raises(UserError, match=r"written as \.json or \.csv"):
         write_ranking(tmp_path / "r.txt", ranked)
+    assert ranked[-1].label == "test_resnet=dead.safetensors"
     console = Console(width=200, record=True, file=(tmp_path / "screen").open("w"))
     print_ranking(console, ranked)
     text = console.export_text()
     for one in ranked:
-        assert one.name in text
+        assert one.label in text
         assert f"{one.scores['macro_f1'].value:.3f}" in text
 
 
