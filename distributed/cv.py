@@ -103,7 +103,7 @@ def execute(config: Config, options: Command, resumed: str | None = None) -> Non
         space = workspace.open_run(resumed, config, prepared.digests)
         with workspace.hold(space):
             with stopwatch.phase("start"):
-                begin(ray, space, resumed)
+                workspace.begin(space, ray, resumed)
             recorder = _recorder(store, space, prepared)
             job.execute(prepared, plan, space, recorder, console, stopwatch)
     if ray.address is not None:
@@ -134,16 +134,6 @@ def _planned(prepared: "Prepared", tell: Callable[[str], None]) -> "Plan":
     if plan.workers > 1 and prepared.batch_norm and not prepared.problem.config.cluster.sync_bn:
         tell(BATCH_NORM)
     return plan
-
-
-def begin(ray: Callable[[], None], space: workspace.Workspace, resumed: str | None) -> None:
-    """Wait until Ray is there; where it does not come, nothing has been begun."""
-    try:
-        ray()
-    except BaseException:
-        if resumed is None:
-            space.remove()
-        raise
 
 
 def _recorder(store: "Store", space: workspace.Workspace, prepared: "Prepared") -> "Recorder":

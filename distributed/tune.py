@@ -7,28 +7,16 @@ chosen. All other flags are those of distributed.cv, and the same for all trials
 
 import os
 import sys
-import time
-from contextlib import closing
-from dataclasses import asdict, dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 from distributed import command, cv, workspace
-from distributed.search.options import Options, Sampler, read_space, seconds
+from distributed.search.options import Options, Sampler, read_space
+from distributed.search.request import Request, among
 from folds import cli
 from folds.config import Config, recipes
-from folds.config.selection import SelectBy
-from folds.config.space_parser import parse_space
-from folds.config.spaces import Space
 from folds.errors import UserError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from folds.prepare import Prepared
-
 PROG = "python -m distributed.tune"
-_MOST = 10_000  # trials
 
 
 @dataclass
@@ -57,6 +45,11 @@ class Command:
     """Search anew without each of so many parts of the images, and score its winner there."""
     time_budget: str | None = None
     """Begin nothing more after this time, such as 30m or 2h."""
+    backbones: str | None = None
+    """Instead of a space: rank these backbones (a,b,c or a file with one a line; NAME=WEIGHTS gives
+    one its file) by a linear probe on frozen features, none of them trained."""
+    finetune: int = 0
+    """With --backbones: then search among so many of the best, trained as the other flags say."""
     train_best: bool = False
     """Go on with the best configuration: the main job, with everything it measures and
     registers."""
@@ -78,19 +71,61 @@ def main() -> None:
         return
     defaults, space = command.first_settings(argv, "search")
     config, asked = cli.config_parser(defaults, Command, argv, prog=PROG, description=__doc__ or "")
-    budget = None if asked.time_budget is None else seconds(asked.time_budget)
+    if asked.verbose:
+        os.environ["CROSSFOLD_VERBOSE"] = "1"
+    best = (
+        _ranked(config, asked)
+        if asked.backbones is not None
+        else _searched(config, asked, space, defaults)
+    )
+    if asked.train_best and best is not None:
+        cv.execute(best, cv.Command(verbose=asked.verbose))
+
+
+def _searched(
+    config: Config, asked: Command, space: workspace.Workspace | None, defaults: Config
+) -> Config:
+    """Search a space; the best configuration."""
+    if asked.finetune:
+        raise UserError(f"--finetune {asked.finetune}: of which? name them with --backbones")
     if space is None:
         options = _options(config, asked)
     else:
         command.check_unchanged(config, defaults, space.name)
         options = Options(**workspace.read_options(space))
-    variation = parse_space(options.space, config)
-    _check(config, options, budget)
-    if options.sampler == "grid":
-        variation.grid()  # refuses ranges
-    best = execute(config, options, variation, asked, budget, None if space is None else space.name)
-    if asked.train_best and best is not None:
-        cv.execute(best, cv.Command(verbose=asked.verbose))
+    resumed = None if space is None else space.name
+    request = Request.checked(config, options, asked.time_budget, resumed)
+    from distributed.search import begin
+
+    with begin.session(config, verbose=asked.verbose) as session:
+        return begin.search(session, request)
+
+
+def _ranked(config: Config, asked: Command) -> Config | None:
+    """Rank backbones, and search among the best; the best configuration if there was a search."""
+    for flag, given in (("--space", asked.space), ("--resume", asked.resume)):
+        if given is not None:
+            raise UserError(f"{flag} with --backbones: leave one of them out")
+    if asked.finetune < 0 or asked.finetune == 1:
+        raise UserError(f"--finetune {asked.finetune}: must be 2 or more, or 0 for none")
+    if asked.train_best and not asked.finetune:
+        raise UserError("--train-best with --backbones: needs --finetune 2 or more")
+    from distributed.search import begin
+    from distributed.search.backbones import read_backbones
+
+    names = read_backbones(asked.backbones or "")
+    with begin.session(config, verbose=asked.verbose) as session:
+        ranked = begin.rank_backbones(session, names)
+        if not asked.finetune:
+            return None
+        options = replace(
+            _options(config, replace(asked, space="head")),
+            space=among([one.name for one in ranked[: asked.finetune]]),
+            trials=asked.finetune, sampler="grid",
+            concurrent_trials=min(2, asked.concurrent_trials),
+        )  # fmt: skip
+        request = Request.checked(config, options, asked.time_budget, None)
+        return begin.search(session, request)
 
 
 def _options(config: Config, asked: Command) -> Options:
@@ -106,119 +141,6 @@ def _options(config: Config, asked: Command) -> Options:
         concurrent_trials=asked.concurrent_trials,
         audit_stops=asked.audit_stops,
         outer_folds=asked.outer_folds,
-    )
-
-
-def _check(config: Config, options: Options, budget: float | None) -> None:
-    """Refuse what cannot be searched."""
-    for name, least in (("trials", 1), ("concurrent_trials", 1), ("audit_stops", 0)):
-        value = getattr(options, name)
-        if not least <= value <= _MOST:
-            raise UserError(f"--{name.replace('_', '-')} {value}: must be from {least} to {_MOST}")
-    try:
-        select = SelectBy.parse(options.search_by)
-    except ValueError as error:
-        raise UserError(f"--search-by {options.search_by}: {error}") from None
-    if options.asha and config.cluster.workers_per_fold not in ("auto", 1):
-        raise UserError(
-            f"--asha with --workers-per-fold {config.cluster.workers_per_fold}: the workers of a "
-            "fold end together; leave one of them out"
-        )
-    outer = options.outer_folds
-    if not outer:
-        return
-    if outer < 2:
-        raise UserError(f"--outer-folds {outer}: must be 2 or more, or 0 for none")
-    for flag, given in (
-        ("--holdout", config.split.holdout),
-        ("--splits", config.split.splits),
-        ("--time-budget", budget),
-    ):
-        if given:
-            raise UserError(f"--outer-folds {outer} with {flag}: leave one of them out")
-    if other := [name for name in select.names if "." in name]:
-        raise UserError(
-            f"--outer-folds {outer}: {other[0]} is not measured on outer folds; leave them out, or "
-            "--search-by macro_f1"
-        )
-
-
-def execute(
-    config: Config,
-    options: Options,
-    variation: Space,
-    asked: Command,
-    budget: float | None,
-    resumed: str | None,
-) -> Config | None:
-    """Search; the best configuration, if there is one.
-
-    The heavy imports wait until the command line is known to be good.
-    """
-    if asked.verbose:
-        os.environ["CROSSFOLD_VERBOSE"] = "1"
-    console = cli.Screen(emoji=False)  # a colon is a colon
-    uri, config = config.tracking.tracking_uri, config.without_passwords()
-    start = time.perf_counter()
-    from distributed import cluster
-
-    address = cluster.address_of(config.cluster.address)
-    notices = cluster.set_environment(address)
-    from distributed import job
-    from distributed.data.loader import Loader
-    from distributed.lanes.probing import settle
-    from distributed.outcome.files import check_output
-    from distributed.run import Stopwatch, notify, say
-    from distributed.search import job as search_job
-    from distributed.search.run import Search, feature_budget, search_digests, trial_settings
-    from distributed.search.variants import prepared_variants
-    from tracking.places import check_experiment
-    from tracking.search.recorder import SearchRecorder
-    from tracking.store import connect
-
-    check_output(config.tracking.output)
-    trial_config = trial_settings(config, options.search_by)
-    ray = cluster.Starter(address, verbose=asked.verbose)
-    ray.begin()
-    tell = partial(say, console)
-    for notice in notices:
-        tell(f"notice: {notice}")
-    with closing(Loader(config.cluster, ray, tell)) as loader:
-        variants = prepared_variants(trial_config, variation, loader, tell)
-        prepared = next(iter(variants.values()))
-        stopwatch = Stopwatch(start, {"images and weights": time.perf_counter() - start})
-        store = connect(uri)
-        check_experiment(store, config.tracking.experiment)
-        at_once = min(options.concurrent_trials, options.trials)
-        space = workspace.open_run(
-            resumed, config, search_digests(variants), search=asdict(options)
-        )
-        with workspace.hold(space):
-            with stopwatch.phase("start"):
-                cv.begin(ray, space, resumed)
-            plan = job.plan_for(prepared, trials=at_once)
-            settled = settle(prepared, plan, space, partial(notify, console), at_once=True)
-            plan = job.plan_for(prepared, settled.rates, trials=at_once)
-            tell(_words(prepared, variants))
-            tell(f"plan: {plan.describe_trials(options.trials)}")
-            search = Search(
-                config, trial_config, variation, options, variants, plan, settled.runtime, space,
-                SearchRecorder(store, space.folder / "mlflow.json"), console,
-                feature_budget(config), stopwatch,
-            )  # fmt: skip
-            ended = search_job.execute(search, budget)
-    if ray.address is not None:
-        cluster.stop()
-    return Config.from_flat(config.flat() | ended.summary.best)
-
-
-def _words(prepared: "Prepared", variants: "Mapping[str, Prepared]") -> str:
-    """What is searched on, in one line."""
-    images = prepared.problem.images
-    weights = ", ".join(dict.fromkeys(one.weights for one in variants.values()))
-    return (
-        f"{len(images)} images of {len(images.class_names)} classes in {len(prepared.folds)} "
-        f"folds, weights {weights}"
     )
 
 

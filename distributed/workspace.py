@@ -14,8 +14,10 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -222,7 +224,7 @@ def open_run(
             )
         return space
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    name = config.model.backbone.split(".")[0] if search is None else "search"
+    name = _word(config.model.backbone) if search is None else "search"
     space = Workspace(ROOT / f"{name}-{stamp}-{os.getpid()}")
     content = {"format": FORMAT, "config": config.flat(), "digests": digests}
     if search is not None:
@@ -236,3 +238,19 @@ def open_run(
             f"{ROOT.resolve()}: {error.strerror}; run in a folder that can be written to"
         ) from None
     return space
+
+
+def _word(backbone: str) -> str:
+    """The part of a backbone's name that tells it, as part of a folder's name."""
+    last = re.split(r"[/:]", backbone.partition("{")[0].rstrip("/"))[-1]
+    return re.sub(r"[^\w-]+", "-", last.partition(".")[0]) or "run"
+
+
+def begin(space: Workspace, start: Callable[[], None], resumed: str | None) -> None:
+    """Wait until Ray is there; where it does not come, nothing has been begun."""
+    try:
+        start()
+    except BaseException:
+        if resumed is None:
+            space.remove()
+        raise

@@ -90,7 +90,7 @@ def _check(options: Options) -> None:
         raise UserError(f"--weights {options.weights}: name their model too, with --backbone")
     check_folder(f"--out {options.out}", options.out)
     if options.backbone:
-        from folds.model.weights import check_backbone
+        from folds.model.names import check_backbone
 
         check_backbone(options.backbone)
 
@@ -151,15 +151,17 @@ def _deep(options: Options, images: "ImageSet") -> "NDArray[np.float32] | None":
         return None
     from folds.audit.deep import deep_features
     from folds.model.backbone import check_size, input_size
+    from folds.model.names import resolve
     from folds.model.weights import load_pretrained
     from folds.runtime.device import Runtime
 
     side = min(images.pixels.shape[1:3])
-    check_size(options.backbone, input_size(options.backbone, "auto", side))
+    backbone = resolve(options.backbone)
+    check_size(backbone, input_size(backbone, "auto", side))
     weights = load_pretrained(options.backbone, options.weights)
     if weights.state is None:
         _tell(f"--backbone {options.backbone}: its weights are random, its features say little")
-    return deep_features(images, options.backbone, weights.state, Runtime.choose("auto", "auto"))
+    return deep_features(images, backbone, weights.state, Runtime.choose("auto", "auto"))
 
 
 def _clean(path: Path, images: "ImageSet", findings: "Findings") -> None:

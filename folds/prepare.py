@@ -20,7 +20,8 @@ from folds.images.external import load_externals
 from folds.images.groups import named_groups
 from folds.model.backbone import check_size, create_backbone, fixed_input, input_size, native_size
 from folds.model.layer_groups import BatchNorm
-from folds.model.weights import check_backbone, load_pretrained
+from folds.model.names import resolve
+from folds.model.weights import load_pretrained
 from folds.splits.fold_balance import split_notices
 from folds.splits.make import held_out, make_splits, tasks
 from folds.splits.manifest import SplitManifest, fingerprint
@@ -85,7 +86,7 @@ class Prepared:
         """Whether the network has batch norm."""
         if self.problem.config.model.head_norm == "batch":
             return True
-        network = create_backbone(self.problem.config.model.backbone, self.problem.size)
+        network = create_backbone(self.problem.backbone, self.problem.size)
         return any(isinstance(m, BatchNorm) for m in network.modules())
 
     @property
@@ -123,8 +124,7 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     UserError
         Something in it is wrong.
     """
-    backbone = config.model.backbone
-    check_backbone(backbone)
+    backbone = resolve(config.model.backbone)
     check_optimizer(config.optim.optimizer)
     wanted = sized(config.data, backbone)
     loaded = load(wanted, seed=config.split.seed, largest=native_size(backbone))
@@ -137,7 +137,7 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     externals = load_externals(config.evaluation.externals, names, config.data, size=size)
     externals, told = looked_at(images, externals, config.data)
     layers = check_size(backbone, size, config.model.head)
-    weights = load_pretrained(backbone, config.model.weights)
+    weights = load_pretrained(config.model.backbone, config.model.weights)
     pretrained = weights.state is not None
     stages = scheduled(config.train.stages, layers, pretrained=pretrained)
     notices = [
@@ -149,7 +149,8 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     ]
     if stages != scheduled(config.train.stages, layers, pretrained=True):
         notices.append(f"without pretrained weights: one stage, everything unfrozen ({stages[0]})")
-    problem = Problem(config, images, splits, size, stages, weights.state, externals)
+    given = images, splits, size, stages, weights.state, externals
+    problem = Problem(config, *given, resolved=backbone)
     chosen = _chosen(splits, config)
     return Prepared(problem, chosen, weights.source, layers, tuple(notices), audit)
 

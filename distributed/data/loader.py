@@ -15,6 +15,7 @@ from folds.config import ClusterConfig, DataConfig
 from folds.errors import RunError, UserError, reason
 from folds.images import ImageSet
 from folds.images.source import open_source
+from folds.prepare import Loader as AnyLoader
 
 # In memory images are there twice, in the command and in Ray's object store; reading them from a
 # file costs next to nothing, since the system keeps in memory what it has room for.
@@ -102,3 +103,24 @@ class Loader:
         except RayError as error:
             why = reason(error, most=300)
             raise RunError(f"the images could not be decoded: {why}") from None
+
+
+class LoadedOnce:
+    """A loader that remembers what it has loaded.
+
+    Parameters
+    ----------
+    load : callable
+        As `folds.images.load`.
+    """
+
+    def __init__(self, load: AnyLoader) -> None:
+        self._load = load
+        self._loaded: dict[tuple[str, int, int], ImageSet] = {}
+
+    def __call__(self, config: DataConfig, *, seed: int, largest: int) -> ImageSet:
+        """Load what a configuration names, or remember it."""
+        key = config.model_dump_json(), seed, largest
+        if key not in self._loaded:
+            self._loaded[key] = self._load(config, seed=seed, largest=largest)
+        return self._loaded[key]

@@ -110,7 +110,7 @@ def trial_of(prepared: Prepared, plan: Plan) -> Trial:
     epochs = sum(stage.epochs for stage in problem.stages if stage.share > 0)
     train, _ = problem.splits.parts(*prepared.folds[0], problem.images.ids)
     return Trial(
-        backbone=config.model.backbone,
+        backbone=problem.backbone,
         classes=len(problem.images.class_names),
         size=problem.size,
         batch_size=-(-config.train.batch_size // plan.workers),

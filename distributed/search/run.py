@@ -125,12 +125,6 @@ class Search:
         notify(self.console, text)
 
 
-def trial_settings(config: Config, search_by: str) -> Config:
-    """The settings of all trials: scored on what they are compared by, and on nothing more."""
-    shift = config.evaluation.shift if SelectBy.parse(search_by).corruptions else "off"
-    return Config.from_flat(config.flat() | {"select_by": search_by, "shift": shift})
-
-
 def search_digests(variants: Mapping[str, Prepared]) -> dict[str, str]:
     """Digests of settings, images and splits, and the sources of all first weights."""
     sources = dict.fromkeys(one.weights for one in variants.values())

@@ -7,13 +7,15 @@ from typing import Any
 
 import ray
 
+from distributed.data.loader import LoadedOnce
 from distributed.data.localize import localize
-from folds.config import Config, DataConfig
+from folds.config import Config
 from folds.config.spaces import Space
 from folds.errors import UserError
 from folds.images import ImageSet
 from folds.images.external import External
-from folds.model.weights import State, check_backbone
+from folds.model.names import resolve
+from folds.model.weights import State
 from folds.prepare import Loader, Prepared, prepare, scheduled
 from folds.splits.manifest import SplitManifest
 from folds.training.feature_cache import state_digest
@@ -43,6 +45,8 @@ class Variant:
         Of the first weights, or None.
     weights : str
         `state_digest` of these; empty where they are random.
+    backbone : str
+        See `folds.training.problem.Problem.backbone`.
     """
 
     images: Any
@@ -52,6 +56,7 @@ class Variant:
     layers: int
     pretrained: Any
     weights: str
+    backbone: str
 
     def problem(self, config: Config) -> Problem:
         """The problem of a trial, on the machine that asks.
@@ -66,8 +71,8 @@ class Variant:
         externals: tuple[External, ...] = ray.get(self.externals)
         pretrained: State | None = ray.get(self.pretrained)
         stages = scheduled(config.train.stages, self.layers, pretrained=bool(self.weights))
-        whole = Problem(config, images, splits, self.size, stages, pretrained, externals)
-        return localize(whole)
+        given = images, splits, self.size, stages, pretrained, externals
+        return localize(Problem(config, *given, resolved=self.backbone))
 
 
 def key(config: Config) -> str:
@@ -102,7 +107,7 @@ def prepared_variants(
     """
     _check_named(config, space)
     found: dict[str, Prepared] = {}
-    once = _once(load)
+    once = LoadedOnce(load)
     for values in space.grid(only=space.makers(_SHAPING)):
         settings = {
             n: v for n, v in space.settings(_first(space) | values).items() if n in _SHAPING
@@ -143,6 +148,7 @@ def put(
             one.layers,
             ray.put(state),
             "" if state is None else state_digest(state),
+            problem.backbone,
         )
     return variants
 
@@ -157,7 +163,7 @@ def _first(space: Space) -> dict[str, Any]:
 
 def _check_named(config: Config, space: Space) -> None:
     """Refuse names of backbones and optimizers that timm lacks."""
-    checks = {"backbone": check_backbone, "optimizer": check_optimizer}
+    checks = {"backbone": resolve, "optimizer": check_optimizer}
     for parameter in space.parameters:
         for name in parameter.choices if parameter.name in checks else ():
             checks[parameter.name](str(name))
@@ -174,16 +180,3 @@ def _check_alike(first: Prepared, other: Prepared) -> None:
             f"{first.problem.size} px, since other duplicates are found among them; give "
             "--splits FILE, or one --image-size"
         )
-
-
-def _once(load: Loader) -> Loader:
-    """A loader that remembers what it has loaded."""
-    loaded: dict[str, ImageSet] = {}
-
-    def remembered(config: DataConfig, *, seed: int, largest: int) -> ImageSet:
-        asked = f"{config.model_dump_json()} {seed} {largest}"
-        if asked not in loaded:
-            loaded[asked] = load(config, seed=seed, largest=largest)
-        return loaded[asked]
-
-    return remembered

@@ -13,11 +13,16 @@ Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], BeforeVali
 class ModelConfig(Section):
     """The network."""
 
-    backbone: str = Field("resnet10t", description="Name of a timm classifier.")
+    backbone: str = Field(
+        "resnet10t",
+        description="Name of a timm classifier, hf-hub:ORG/MODEL, or local-dir:FOLDER with the "
+        "config.json and model.safetensors of one.",
+    )
     weights: str = Field(
         "auto",
         description="Pretrained weights: auto (the hub if it answers, else random), hub, none, "
-        "demo (of rendered cells, for test_byobnet), or a .safetensors or torch file.",
+        "demo (of rendered cells, for test_byobnet), or a .safetensors or torch file, also one of "
+        "DINOv2 or DinoBloom.",
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the head (probability).")
     pool: Pooling = Field(

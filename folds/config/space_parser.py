@@ -139,7 +139,9 @@ def _in_order(parameters: list[Parameter]) -> tuple[Parameter, ...]:
 def _check_names(parameters: tuple[Parameter, ...], fixed: Mapping[str, Any]) -> None:
     """Each name is a setting that a search may vary, or stands in braces somewhere."""
     known, named = groups_of_settings(), places(dict(fixed))
-    for name in [parameter.name for parameter in parameters] + list(fixed):
+    inner = [name for parameter in parameters for name in sorted(parameter.inner)]
+    several = {parameter.name for parameter in parameters if parameter.inner}
+    for name in [p.name for p in parameters if p.name not in several] + list(fixed) + inner:
         if name in known:
             if known[name] in _FIXED and name not in _FREE:
                 raise UserError(

@@ -11,7 +11,9 @@ A space is a YAML mapping of settings by flag name::
     stages: ["0:{epochs}:{rate}"]
 
 ``when`` says of which values of others a parameter is used. A name that is no setting, such as
-``rate``, stands in braces where its value goes. What is no parameter is a fixed value.
+``rate``, stands in braces where its value goes, or is a choice between mappings of settings, as
+``network: {choice: [{backbone: a, image_size: 96}, {backbone: b}]}``. What is no parameter is a
+fixed value.
 """
 
 import json
@@ -57,6 +59,12 @@ class Parameter:
         return all(other in values and values[other] in self.when[other] for other in self.when)
 
     @property
+    def inner(self) -> set[str]:
+        """Settings that its values are mappings of."""
+        each = (value for value in self.choices if isinstance(value, Mapping))
+        return {str(name) for value in each for name in value}
+
+    @property
     def levels(self) -> Sequence[Any] | None:
         """All values, where they can be counted."""
         if self.kind == "choice":
@@ -97,6 +105,8 @@ class Space:
         """The settings by flag name that values of the parameters stand for."""
         known = groups_of_settings()
         own = {name: value for name, value in values.items() if name in known}
+        for name, value in values.items():
+            own |= dict(value) if name not in known and isinstance(value, Mapping) else {}
         return own | {name: _filled(part, values) for name, part in self.fixed.items()}
 
     def grid(self, only: set[str] | None = None) -> list[Values]:
@@ -130,7 +140,7 @@ class Space:
 
     def makers(self, settings: set[str]) -> set[str]:
         """Names of the parameters that some settings depend on, with those that decide of them."""
-        names = settings & {parameter.name for parameter in self.parameters}
+        names = {p.name for p in self.parameters if settings & {p.name, *p.inner}}
         for name in settings & self.fixed.keys():
             names |= places(self.fixed[name])
         for parameter in reversed(self.parameters):

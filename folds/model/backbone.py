@@ -1,11 +1,9 @@
 """The network: a timm backbone without its classifier, and a fresh head (`folds.model.head`)."""
 
 import importlib
-import warnings
 from functools import cached_property
 from typing import Any, cast
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +12,7 @@ from folds.errors import UserError, reason
 from folds.model.blocks import chain, layer_groups
 from folds.model.folding import Pair, pairs
 from folds.model.head import Head, fixed_pool
+from folds.model.names import Architecture
 from folds.model.weights import State
 
 
@@ -23,7 +22,7 @@ class Classifier(nn.Module):
     Parameters
     ----------
     backbone : str
-        A timm model.
+        A timm model, or what `folds.model.names.resolve` gave.
     classes : int
         C, the number of classes.
     size : int
@@ -56,9 +55,9 @@ class Classifier(nn.Module):
         super().__init__()
         network: Any = create_backbone(backbone, size, pooled=head.pool == "auto")
         self.backbone = network
-        settings = timm.data.resolve_model_data_config(network)
+        architecture = Architecture.of(backbone)
         for name in ("mean", "std"):
-            value = torch.tensor(settings[name]).view(1, 3, 1, 1)
+            value = torch.tensor(getattr(architecture, name)).view(1, 3, 1, 1)
             self.register_buffer(name, value, persistent=False)
         self.pool = fixed_pool(head.pool, network)
         pool = () if self.pool is None else (self.pool,)
@@ -139,12 +138,7 @@ def create_backbone(name: str, size: int, *, pooled: bool = True) -> nn.Module:
 
     What comes behind the pooling but the classifier stays, and is then applied to each place.
     """
-    options: dict[str, Any] = {"pretrained": False, "num_classes": 0}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # timm's notes on renamed models
-        if fixed_input(name):
-            options["img_size"] = size
-        network: Any = timm.create_model(name, **options)
+    network: Any = Architecture.of(name).create(size)
     if not pooled:
         network.reset_classifier(0, "")
     _silence_dropout(network)
@@ -167,12 +161,12 @@ def _silence_dropout(network: nn.Module) -> None:
 
 def fixed_input(name: str) -> bool:
     """Whether a model is built for one size of input (vision transformers)."""
-    return bool(_settings(name).get("fixed_input_size", False))
+    return Architecture.of(name).fixed
 
 
 def native_size(name: str) -> int:
     """Side in pixels that timm's configuration gives for a model."""
-    return int(_settings(name)["input_size"][-1])
+    return Architecture.of(name).size
 
 
 def input_size(name: str, requested: int | str, images_side: int) -> int:
@@ -191,13 +185,6 @@ def input_size(name: str, requested: int | str, images_side: int) -> int:
     if requested != "auto":
         return int(requested)
     return native_size(name) if fixed_input(name) else min(images_side, native_size(name))
-
-
-def _settings(name: str) -> dict[str, Any]:
-    """A model's pretrained configuration in timm, or what is usual where there is none."""
-    # a tag that timm does not know still names a known architecture
-    settings = timm.get_pretrained_cfg(name) or timm.get_pretrained_cfg(name.split(".")[0])
-    return settings.to_dict() if settings is not None else {"input_size": (3, 224, 224)}
 
 
 def check_size(name: str, size: int, head: HeadShape = PLAIN_HEAD) -> int:

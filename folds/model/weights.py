@@ -2,22 +2,20 @@
 
 import hashlib
 import json
-import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import timm
 import torch
-from huggingface_hub import constants
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from folds.errors import UserError, listed, nearest, reason
+from folds.model.hub import asking_hub
+from folds.model.layouts import fitting, unwrapped
+from folds.model.names import FOLDER, HUB, Architecture, is_elsewhere, resolve
 
 State = dict[str, Tensor]
 DEMO_BACKBONE = "test_byobnet"
@@ -60,26 +58,13 @@ class Pretrained:
         return bool(common) and all(self.trained_on[name] == images[name] for name in common)
 
 
-def check_backbone(name: str) -> None:
-    """Refuse a backbone that timm does not have.
-
-    Raises
-    ------
-    UserError
-        Names the nearest models.
-    """
-    if not timm.is_model(name.split(".")[0]):
-        near = nearest(name, timm.list_models()) or "; `timm.list_models()` lists them"
-        raise UserError(f"--backbone {name}: timm has no such model{near}")
-
-
 def load_pretrained(backbone: str, weights: str) -> Pretrained:
     """Fetch the backbone's first weights.
 
     Parameters
     ----------
     backbone : str
-        A timm model.
+        A timm model, or where one lies, see `folds.model.names.resolve`.
     weights : str
         ``auto``, ``hub``, ``none``, ``demo`` or a file, see ``--weights``.
 
@@ -87,7 +72,7 @@ def load_pretrained(backbone: str, weights: str) -> Pretrained:
     ------
     UserError
         The file is missing, damaged or fits another model, ``demo`` is asked for another backbone
-        than the demo's, or the hub failed under ``hub``.
+        than the demo's, or there are none under ``hub`` or where the backbone lies.
     """
     if weights == "none":
         return Pretrained(None, "random")
@@ -104,12 +89,12 @@ def load_pretrained(backbone: str, weights: str) -> Pretrained:
         source = f"file:{Path(weights).name}:{_digest(state)}"
         return Pretrained(state, source, trained_on=_trained_on(Path(weights).expanduser()))
     try:
-        return Pretrained(_from_hub(backbone), f"hub:{backbone}")
+        return _from_where_it_lies(backbone)
     except Exception as error:  # the hub's client raises dozens of types, its own and httpx's
         why = reason(error)
-        if weights == "hub":
+        if weights == "hub" or is_elsewhere(backbone):
             raise UserError(
-                f"--weights hub: no pretrained {backbone} from the hub ({why}); "
+                f"--weights {weights}: no pretrained {backbone} ({why}); "
                 "check the network, or pass a file or 'none'"
             ) from None
     return Pretrained(
@@ -120,33 +105,20 @@ def load_pretrained(backbone: str, weights: str) -> Pretrained:
     )
 
 
-def _from_hub(backbone: str) -> State:
-    """Let timm fetch the weights; without a network only the hub's cache on disk is asked."""
-    if not timm.is_model_pretrained(backbone):
+def _from_where_it_lies(backbone: str) -> Pretrained:
+    """Let timm fetch the weights, from the hub or a folder."""
+    if backbone.startswith(FOLDER):
+        state = _made_with_weights(backbone)
+        folder = Path(backbone.removeprefix(FOLDER)).resolve().name
+        return Pretrained(state, f"file:{folder}:{_digest(state)}")
+    if not is_elsewhere(backbone) and not timm.is_model_pretrained(backbone):
         raise LookupError("timm lists no weights for it")
-    offline = not _hub_answers()
-    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, offline or constants.HF_HUB_OFFLINE
-    try:
-        model = timm.create_model(backbone, pretrained=True, num_classes=0)
-    except Exception as error:
-        if offline:
-            raise ConnectionError("it cannot be reached") from error
-        raise
-    finally:
-        constants.HF_HUB_OFFLINE = before
-    return dict(model.state_dict())
+    with asking_hub():
+        return Pretrained(_made_with_weights(backbone), f"hub:{backbone.removeprefix(HUB)}")
 
 
-def _hub_answers() -> bool:
-    """Whether the hub's host takes a connection; its client would try for a minute."""
-    if any(name in os.environ for name in ("HTTPS_PROXY", "https_proxy")):
-        return True
-    address = urlsplit(constants.ENDPOINT)
-    try:
-        with socket.create_connection((address.hostname, address.port or 443), timeout=5):
-            return True
-    except OSError:
-        return False
+def _made_with_weights(backbone: str) -> State:
+    return dict(timm.create_model(backbone, pretrained=True, num_classes=0).state_dict())
 
 
 def _from_file(backbone: str, weights: str) -> State:
@@ -156,8 +128,7 @@ def _from_file(backbone: str, weights: str) -> State:
         near = nearest(weights, _WORDS)
         words = ", ".join(_WORDS)
         raise UserError(f"--weights {weights}: no such file; give one, or {words}{near}")
-    model = timm.create_model(backbone, pretrained=False, num_classes=0)
-    state = _without_head(_read(path), model)
+    state, model = fitting(_read(path), Architecture.of(resolve(backbone)))
     wanted = model.state_dict()
     optional = {name for name in wanted if name.endswith("num_batches_tracked")}
     wrong = [f"{name} is missing" for name in wanted if name not in state and name not in optional]
@@ -188,8 +159,7 @@ def _read(path: Path) -> State:
             f"--weights {path}: holds more than tensors, or is damaged ({type(error).__name__}); "
             "save a plain state_dict or a .safetensors file"
         ) from None
-    for key in ("state_dict", "model"):
-        content = content.get(key, content) if isinstance(content, dict) else content
+    content = unwrapped(content)
     if not isinstance(content, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
     ):
@@ -217,15 +187,3 @@ def _digest(state: State) -> str:
         hasher.update(name.encode())
         hasher.update(state[name].contiguous().numpy().tobytes())
     return hasher.hexdigest()[:8]
-
-
-def _without_head(state: State, model: nn.Module) -> State:
-    """Drop classifiers, Inception's auxiliary one too, and the prefixes of DDP and of crossfold."""
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    if any(name.startswith("backbone.") for name in state):
-        state = {
-            n.removeprefix("backbone."): t for n, t in state.items() if n.startswith("backbone.")
-        }
-    classifier: Any = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
-    heads = ("AuxLogits", *((classifier,) if isinstance(classifier, str) else classifier))
-    return {n: t for n, t in state.items() if not any(n.startswith(f"{head}.") for head in heads)}

@@ -180,7 +180,7 @@ def _name(problem: Problem, runtime: Runtime, weights: str, view: View) -> str:
         () if view.epoch == PLAIN else (config.train.augment, config.split.seed)
     )
     content = [
-        FORMAT, images.digest, rows, config.model.backbone, weights, problem.size,
+        FORMAT, images.digest, rows, problem.backbone, weights, problem.size,
         config.model.pool, runtime.device.type, runtime.precision, runtime.channels_last,
         view.epoch, view.depth, *seen,
     ]  # fmt: skip

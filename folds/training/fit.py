@@ -147,7 +147,7 @@ def _first_state(context: FoldContext) -> FoldState:
     problem = context.problem
     config = problem.config
     model = build(
-        config.model.backbone,
+        problem.backbone,
         classes=len(problem.images.class_names),
         size=problem.size,
         dropout=config.model.dropout,

@@ -93,7 +93,7 @@ def shareable_views(problem: Problem, budget: int) -> list[View]:
 def fresh_model(problem: Problem, runtime: Runtime | None = None) -> Classifier:
     """The network before any training; its head means nothing."""
     model = build(
-        problem.config.model.backbone,
+        problem.backbone,
         classes=len(problem.images.class_names),
         size=problem.size,
         dropout=0.0,

@@ -55,7 +55,7 @@ def check_parts(problem: Problem, workers: int) -> None:
 def _learns_from_one_image(problem: Problem) -> bool:
     """Whether batch norm that trains has more than one value of each feature in one image."""
     model = build(
-        problem.config.model.backbone, classes=len(problem.images.class_names), size=problem.size,
+        problem.backbone, classes=len(problem.images.class_names), size=problem.size,
         dropout=0.0, pretrained=None, seed=0, head=problem.config.model.head,
     )  # fmt: skip
     for stage in problem.stages:

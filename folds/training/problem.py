@@ -38,6 +38,8 @@ class Problem:
         State of the backbone before training; None: random.
     externals : tuple of External
         Images from elsewhere, that each fold's model is scored on.
+    resolved : str, optional
+        The backbone's name if it was another one, see `folds.model.names.resolve`.
 
     Raises
     ------
@@ -53,6 +55,12 @@ class Problem:
     stages: tuple[Stage, ...]
     pretrained: dict[str, Tensor] | None
     externals: tuple[External, ...] = ()
+    resolved: str | None = None
+
+    @property
+    def backbone(self) -> str:
+        """The name by which the backbone can be built on any machine."""
+        return self.resolved or self.config.model.backbone
 
     @property
     def card(self) -> ModelCard:
@@ -60,7 +68,7 @@ class Problem:
         network = self.config.model
         names = self.images.class_names
         return ModelCard(
-            network.backbone, names, self.size, network.head, network.tta,
+            self.backbone, names, self.size, network.head, network.tta,
             levels=self.config.data.levels,
         )  # fmt: skip
 

@@ -153,7 +153,8 @@ def _log(
     counts = confusion(oof.labels, oof.probabilities)
     figure = confusion_figure(counts, summary.class_names, "all out-of-fold predictions")
     note = f"An ensemble of runs: {choice.words}.\n\n{choice.better.text}"
-    recorder.log_parent(metrics, files, figure, {"mlflow.note.content": note})
+    recorder.log_confusion(figure)
+    recorder.log_parent(metrics, files, {"mlflow.note.content": note})
 
 
 def _made_of(choice: Choice) -> str:

@@ -16,7 +16,8 @@ from folds.model.backbone import (
 )
 from folds.model.blocks import layer_groups
 from folds.model.layer_groups import train_mode, unfreeze
-from folds.model.weights import check_backbone, load_pretrained
+from folds.model.names import check_backbone
+from folds.model.weights import load_pretrained
 
 MODELS = ["test_resnet", "test_vit", "test_convnext", "mobilenetv3_small_050"]
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from folds.config import Config
 from folds.errors import UserError
-from folds.model import weights
+from folds.model import hub, weights
 from folds.model.backbone import build
 from folds.model.bundle import ModelCard, bundle_files, saved
 from folds.model.weights import TRAINED_ON, load_pretrained
@@ -155,8 +155,8 @@ class TestFile:
 class TestHub:
     @pytest.fixture(autouse=True)
     def no_network(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(weights, "_hub_answers", lambda: False)
-        monkeypatch.setattr(weights.constants, "HF_HUB_CACHE", str(tmp_path))
+        monkeypatch.setattr(hub, "_answers", lambda: False)
+        monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
 
     def test_auto_is_random_with_a_notice(self):
         found = load_pretrained("resnet10t", "auto")
@@ -174,9 +174,9 @@ class TestHub:
         assert "timm lists no weights for it" in load_pretrained(name, "auto").notice
 
     def test_offline_switch_is_put_back(self):
-        before = weights.constants.HF_HUB_OFFLINE
+        before = hub.constants.HF_HUB_OFFLINE
         load_pretrained("resnet10t", "auto")
-        after = weights.constants.HF_HUB_OFFLINE
+        after = hub.constants.HF_HUB_OFFLINE
         assert after == before
 
     def test_answer_of_the_hub_is_used(self, monkeypatch):
