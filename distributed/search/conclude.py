@@ -105,7 +105,7 @@ def _described(search: Search, trials: Trials, answers: Answers) -> list[TrialSu
         TrialSummary(
             number=trial.number,
             values=trial.values,
-            state=trial.state,
+            state="stopped" if trial.audited else trial.state,
             scores=[finite(score) for score in trial.scores],
             seconds=[round(value, 3) for value in trial.seconds],
             mean=finite(trial.mean) if trial.number in own else None,

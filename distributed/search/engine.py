@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ray import tune
 from ray.tune.search import Searcher
@@ -65,15 +66,15 @@ class Engine:
         """
         for trial in trials:
             settle(trials, trial.number, self.rules)  # may have been killed before it was said
-        assign = lambda trial: self._assign(trials, trial)  # noqa: E731
+        assign = partial(self._assign, trials)
         self._run(trials, Proposals(proposer, trials, self.rules, assign), budget)
 
     def finish(self, trials: Trials, numbers: list[int]) -> None:
         """Train the remaining folds of trials that were stopped."""
         for number in numbers:
             trials.reopen(number)
-        assign = lambda trial: self._assign(trials, trial)  # noqa: E731
-        self._run(trials, Listed([trials[number] for number in numbers], assign), None)
+        chosen = [trials[number] for number in numbers]
+        self._run(trials, Listed(chosen, partial(self._assign, trials)), None)
 
     def settings(self, values: Values) -> dict[str, object]:
         """All settings of a trial by flag name."""

@@ -56,7 +56,7 @@ class Race(FIFOScheduler):  # type: ignore[misc]
         """Keep a fold, and say whether the trial goes on."""
         number = trial.config["assignment"].number
         if (cause := result.get("failed")) is not None:
-            self._trials.end(number, result["state"], why=cause)
+            self._trials.end(number, result["state"], why=cause, epochs=result["epochs"])
         elif self._trials.add(number, result["place"], result["outcome"], result["seconds"]):
             settle(self._trials, number, self._rules)
         own = self._trials[number]
@@ -107,8 +107,7 @@ def settle(trials: Trials, number: int, rules: Rules) -> None:
 
 def rungs(trials: Trials, number: int, rules: Rules) -> dict[int, list[float]]:
     """What a trial's first fold must keep up with: by epoch from 0, the scores that others had."""
-    known = [t for t in trials if t.number <= number - rules.ahead and t.state == "complete"]
-    histories = [[epoch.score for epoch in trials.outcome(t.number, 0).history] for t in known]
+    histories = [t.epochs for t in trials if t.number <= number - rules.ahead]
     longest, places, place = max(map(len, histories), default=0), [], 1
     while place < longest:
         places.append(place - 1)

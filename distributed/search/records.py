@@ -33,9 +33,9 @@ class Records:
             params=self._settings(trial.values),
             values=trial.values,
             folds=[self._fold(trial, place) for place in range(len(trial.scores))],
-            state=trial.state,
+            state="stopped" if trial.audited else trial.state,
             why=trial.why,
-            mean=trial.mean if trial.state == "complete" else None,
+            mean=trial.mean if trial.state == "complete" and not trial.audited else None,
         )
 
     def _fold(self, trial: Trial, place: int) -> FoldRecord:

@@ -94,6 +94,7 @@ class FoldTrainable(Trainable):  # type: ignore[misc]
     def _begin(self, assignment: Assignment) -> None:
         self._assignment, self._place = assignment, assignment.first
         self._problem: Problem | None = None
+        self._epochs: list[float] = []
         self._features: FrozenFeatures = no_frozen_features
 
     def step(self) -> dict[str, Any]:
@@ -103,15 +104,15 @@ class FoldTrainable(Trainable):  # type: ignore[misc]
         -------
         dict
             ``place``, ``outcome`` and ``seconds`` of the fold; or ``failed``, why there is none,
-            and ``state``, what the trial is then.
+            ``state``, what the trial is then, and ``epochs``, the scores of those that it had.
         """
         start = time.perf_counter()
         try:
             outcome = self._fold()
         except (DivergenceError, UserError) as error:
-            return {"failed": str(error), "state": "failed"}
+            return {"failed": str(error), "state": "failed", "epochs": []}
         except _BehindError as error:
-            return {"failed": str(error), "state": "stopped"}
+            return {"failed": str(error), "state": "stopped", "epochs": self._epochs}
         place, self._place = self._place, self._place + 1
         seconds = time.perf_counter() - start
         return {"place": place, "outcome": outcome, "seconds": seconds}
@@ -149,6 +150,7 @@ class FoldTrainable(Trainable):  # type: ignore[misc]
         return problem
 
     def _check(self, report: EpochReport) -> None:
+        self._epochs.append(report.score)
         if self._place == 0 and behind(report.epoch, report.score, self._assignment.rungs):
             raise _BehindError(
                 f"not among the best third after epoch {report.epoch + 1} of its first fold"

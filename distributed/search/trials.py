@@ -36,6 +36,8 @@ class Trial:
         Of the folds done, in the order that all trials have; larger is better.
     seconds : list of float
         That each of them took.
+    epochs : list of float
+        Scores after each epoch of the first fold, as far as it came.
     state : {"unfinished", "complete", "stopped", "failed"}
     why : str, optional
         It was stopped, or failed.
@@ -51,6 +53,7 @@ class Trial:
     values: Values
     scores: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    epochs: list[float] = field(default_factory=list)
     state: State = "unfinished"
     why: str | None = None
     estimate: float | None = None
@@ -132,17 +135,26 @@ class Trials:
         if place < len(trial.scores):
             return False
         trial.seconds.append(seconds)
+        if place == 0:
+            trial.epochs = [report.score for report in outcome.history]
         self._write(trial)
         outcome.write(self.fold(number, place))
         self._score(trial, outcome)
         return True
 
     def end(
-        self, number: int, state: State, *, why: str | None = None, estimate: float | None = None
+        self,
+        number: int,
+        state: State,
+        *,
+        why: str | None = None,
+        estimate: float | None = None,
+        epochs: Sequence[float] = (),
     ) -> None:
-        """Say how a trial ended."""
+        """Say how a trial ended; with `epochs` within its first fold."""
         trial = self._trials[number]
         trial.state, trial.why, trial.estimate = state, why, estimate
+        trial.epochs = list(epochs) or trial.epochs
         if state == "stopped":
             trial.stopped_after = len(trial.scores)
         self._write(trial)
@@ -175,5 +187,5 @@ class Trials:
 
 
 _KEPT: Sequence[str] = (
-    "number", "values", "seconds", "state", "why", "estimate", "stopped_after", "audited",
+    "number", "values", "seconds", "epochs", "state", "why", "estimate", "stopped_after", "audited",
 )  # fmt: skip

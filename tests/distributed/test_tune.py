@@ -27,16 +27,15 @@ BASE = [
     "--batch-size", "16",
 ]  # fmt: skip
 
+MORE = ["--audit-stops", "1", "--holdout", "0.2", "--shift", "off", "--output", "out"]
+
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     """A folder in which a search has run, with its files in `out`, and what it printed."""
     folder = tmp_path_factory.mktemp("search")
     (folder / "space.yaml").write_text(SPACE)
-    ran = python(
-        folder, "distributed.tune", *BASE, "--audit-stops", "1", "--holdout", "0.2", "--output",
-        "out", "--train-best", "--shift", "off",
-    )  # fmt: skip
+    ran = python(folder, "distributed.tune", *BASE, *MORE, "--train-best")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return folder, ran
 
@@ -114,33 +113,27 @@ def test_nothing_is_left_behind(searched):
     ]  # fmt: skip
 
 
-def test_killed_and_resumed_it_finds_the_same(tmp_path):
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    for folder in (undisturbed, killed):
-        folder.mkdir()
-        (folder / "space.yaml").write_text(SPACE)
-    whole = python(undisturbed, "distributed.tune", *BASE, "--output", "out")
-    assert whole.returncode == 0, whole.stderr
+@pytest.mark.slow
+def test_killed_and_resumed_it_finds_the_same(searched, summary, tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
     with subprocess.Popen(
-        [sys.executable, "-m", "distributed.tune", *BASE, "--output", "out"],
-        cwd=killed, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True,
+        [sys.executable, "-m", "distributed.tune", *BASE, *MORE],
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         for line in process.stdout:
             if line.startswith("trial 3/6"):
                 os.kill(process.pid, signal.SIGKILL)
                 break
-    again = python(killed, "distributed.tune", "--resume")
+    again = python(tmp_path, "distributed.tune", "--resume")
     assert again.returncode == 0, again.stderr
-    one, other = (
-        json.loads((folder / "out" / "search.json").read_text()) for folder in (undisturbed, killed)
-    )
-    for key in ("winner", "best", "naive", "corrected", "folds_trained"):
-        assert one[key] == other[key], key
-    assert [t["scores"] for t in one["trials"]] == [t["scores"] for t in other["trials"]]
-    client = client_of(killed)
+    resumed = json.loads((tmp_path / "out" / "search.json").read_text())
+    for key in ("winner", "best", "naive", "corrected", "holdout", "folds_trained"):
+        assert resumed[key] == summary[key], key
+    assert [t["scores"] for t in resumed["trials"]] == [t["scores"] for t in summary["trials"]]
+    client = client_of(tmp_path)
     (experiment,) = [e for e in client.search_experiments() if e.name != "Default"]
     names = [run.info.run_name for run in client.search_runs([experiment.experiment_id])]
-    assert len(names) == len(set(names))
+    assert len(names) == len(set(names))  # none was written twice
 
 
 def test_ctrl_c_says_what_is_best_so_far_and_how_to_go_on(tmp_path):

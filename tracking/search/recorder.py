@@ -86,8 +86,6 @@ class SearchRecorder(ParentRun):
         those that have; its run is KILLED where it was stopped.
         """
         name = str(trial.number)
-        if name in self.runs.ended and trial.state == "stopped":
-            return
         if name not in self.runs.folds:
             self._begin(name, trial)
         for place, fold in enumerate(trial.folds):

@@ -1,6 +1,8 @@
 """Trials on a real Ray: what they come to, whoever trains them and however often it is begun."""
 
 import itertools
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,17 +45,17 @@ def weights(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def search(local_ray, weights, tmp_path):
-    """Run a search of digits in a folder of its own; gives its trials, and the engine."""
+@pytest.fixture(scope="module")
+def search(local_ray, weights, tmp_path_factory):
+    """Run a search of digits in a folder of its own; gives its trials, the engine and its words."""
     numbers = itertools.count()
 
-    def run(text=TEXT, folder=None, count=3, settings=None, asha=False, team=None, **rules):
+    def run(text=TEXT, folder=None, count=3, sampler="tpe", asha=False, team=None, **rules):
         flat = {
             "data": "digits", "limit": 150, "folds": 2, "backbone": "test_resnet", "shift": "off",
             "weights": str(weights / "test_resnet.pt"), "batch_size": 16, "audit": "off",
         }  # fmt: skip
-        config = Config.from_flat(flat | (settings or {}))
+        config = Config.from_flat(flat)
         space = parse_space(yaml.safe_load(text), config)
         variants = prepared_variants(config, space, load, lambda line: None)
         folds = next(iter(variants.values())).folds
@@ -64,87 +66,106 @@ def search(local_ray, weights, tmp_path):
             config, space, Rules(**({"ahead": 2, "racing": True} | rules)), shared, plan, asha,
             lambda trial: seen.append((trial.number, trial.state)),
         )  # fmt: skip
-        trials = Trials(folder or tmp_path / f"search-{next(numbers)}", len(folds), MACRO_F1)
-        engine.search(trials, Proposer(space, "tpe", count, 0), None)
+        folder = folder or tmp_path_factory.mktemp(f"search-{next(numbers)}")
+        trials = Trials(folder, len(folds), MACRO_F1)
+        engine.search(trials, Proposer(space, sampler, count, 0), None)
         return trials, engine, seen
 
     return run
 
 
-def test_a_trial_is_what_its_folds_are_without_a_search(search, tmp_path):
-    trials, engine, seen = search()
-    assert [trial.state for trial in trials] == ["complete"] * 3
-    assert ("2", "complete") not in seen
-    assert (2, "complete") in seen
-    trial = trials[2]
-    config = Config.from_flat(engine.settings(trial.values))
-    (variant,) = engine.shared.variants.values()
-    torch.set_num_threads(1)
-    alone = fit_fold(variant.problem(config), 0, 1, runtime=CPU)
-    kept = trials.outcome(2, 1)
-    np.testing.assert_allclose(kept.probabilities, alone.probabilities, atol=1e-5)
-    assert trial.scores[1] == kept.scores["macro_f1"]
+@pytest.fixture(scope="module")
+def searched(search):
+    return search()
 
 
-def test_a_search_that_goes_on_trains_what_is_missing_alone(search, tmp_path):
-    whole, _, _ = search(folder=tmp_path / "whole")
-    folder = tmp_path / "whole" / "trial-2"
-    before = (folder / "fold-0" / "result.json").stat().st_mtime_ns
-    (folder / "fold-1" / "result.json").unlink()
-    kept = (folder / "trial.json").read_text()
-    (folder / "trial.json").write_text(kept.replace('"complete"', '"unfinished"'))
-    again, _, seen = search(folder=tmp_path / "whole")
-    assert [trial.scores for trial in again] == [trial.scores for trial in whole]
-    assert {number for number, _ in seen} == {2}
-    assert (folder / "fold-0" / "result.json").stat().st_mtime_ns == before
+class TestTrials:
+    def test_one_is_what_its_folds_are_without_a_search(self, searched):
+        trials, engine, seen = searched
+        assert [trial.state for trial in trials] == ["complete"] * 3
+        assert (2, "complete") in seen
+        config = Config.from_flat(engine.settings(trials[2].values))
+        (variant,) = engine.shared.variants.values()
+        alone = fit_fold(variant.problem(config), 0, 1, runtime=CPU)
+        kept = trials.outcome(2, 1)
+        np.testing.assert_allclose(kept.probabilities, alone.probabilities, atol=1e-5)
+        assert trials[2].scores[1] == kept.scores["macro_f1"]
+
+    def test_a_search_that_goes_on_trains_what_is_missing_alone(self, search, searched, tmp_path):
+        whole, *_ = searched
+        shutil.copytree(whole.folder, tmp_path / "cut")
+        folder = tmp_path / "cut" / "trial-2"
+        (folder / "fold-1" / "result.json").unlink()
+        kept = (folder / "trial.json").read_text()
+        (folder / "trial.json").write_text(kept.replace('"complete"', '"unfinished"'))
+        before = (folder / "fold-0" / "result.json").stat().st_mtime_ns
+        again, _, seen = search(folder=tmp_path / "cut")
+        assert [trial.scores for trial in again] == [trial.scores for trial in whole]
+        assert {number for number, _ in seen} == {2}
+        assert (folder / "fold-0" / "result.json").stat().st_mtime_ns == before
+
+    def test_a_stopped_one_is_finished_when_that_is_wished(self, searched, tmp_path):
+        whole, engine, _ = searched
+        shutil.copytree(whole.folder, tmp_path / "cut")
+        (tmp_path / "cut" / "trial-3" / "fold-1" / "result.json").unlink()
+        trials = Trials(tmp_path / "cut", 2, MACRO_F1)
+        trials.end(3, "stopped", why="made so")
+        engine_of = replace(engine, tell=lambda trial: None)
+        engine_of.finish(trials, [3])
+        assert trials[3].state == "complete"
+        assert trials[3].audited
+        assert trials[3].scores == whole[3].scores
+        assert trials.best.number != 3
 
 
-def test_backbones_with_their_own_weights_are_compared_on_the_same_folds(search, weights):
-    text = f"""
-backbone: {{choice: [test_resnet, test_efficientnet]}}
-weights: "{weights}/{{backbone}}.pt"
-stages: ["0:1:1e-2"]
-"""
-    trials, engine, _ = search(text, count=4)
-    assert {trial.values["backbone"] for trial in trials} == {"test_resnet", "test_efficientnet"}
-    rows = [trials.outcome(number, 0).rows.tolist() for number in (1, 2, 3, 4)]
-    assert rows == [rows[0]] * 4
-    assert len(engine.shared.variants) == 2
+@pytest.fixture(scope="module")
+def mixed(search, weights):
+    networks = [
+        {"backbone": name, "weights": str(weights / f"{name}.pt")}
+        for name in ("test_resnet", "test_efficientnet")
+    ]
+    text = yaml.safe_dump(
+        {
+            "network": {"choice": networks},
+            "batch_size": {"choice": [16, 4000]},
+            "rate": {"choice": ["1e-2", "1e30"]},
+            "optimizer": "sgd",
+            "stages": ["1:1:{rate}"],
+        }
+    )
+    return search(text, count=20, sampler="grid")
 
 
-def test_settings_that_do_not_fit_fail_their_trial_alone(search):
-    text = "batch_size: {choice: [16, 4000]}\nstages: ['0:1:1e-2']"
-    trials, _, _ = search(text, count=4)
-    by_size = {trial.values["batch_size"]: trial for trial in trials}
-    assert by_size[16].state == "complete"
-    assert by_size[4000].state == "failed"
-    assert "--batch-size 4000: larger than the smallest training part" in by_size[4000].why
+class TestOneSearch:
+    """Of two networks with weights of their own, in which some settings are not to be trained."""
 
+    def test_every_combination_is_tried_on_the_same_folds(self, mixed):
+        trials, engine, _ = mixed
+        assert len(trials) == 8
+        assert len(engine.shared.variants) == 2
+        rows = [trials.outcome(trial.number, 0).rows.tolist() for trial in trials.complete()]
+        assert len(rows) == 2
+        assert rows[0] == rows[1]
 
-def test_a_loss_that_is_no_number_fails_its_trial_alone(search):
-    text = "rate: {choice: [1e-2, 1e30]}\noptimizer: sgd\nstages: ['1:2:{rate}']"
-    trials, _, _ = search(text, count=4)
-    states = {str(trial.values["rate"]): trial.state for trial in trials}
-    assert states == {"1e-2": "complete", "1e30": "failed"}
+    def test_settings_that_do_not_fit_fail_their_trial_alone(self, mixed):
+        large = [trial for trial in mixed[0] if trial.values["batch_size"] == 4000]
+        assert {trial.state for trial in large} == {"failed"}
+        assert all("larger than the smallest training part" in trial.why for trial in large)
+
+    def test_a_loss_that_is_no_number_fails_its_trial_alone(self, mixed):
+        small = [trial for trial in mixed[0] if trial.values["batch_size"] == 16]
+        states = {(trial.values["rate"], trial.state) for trial in small}
+        assert states == {("1e-2", "complete"), ("1e30", "failed")}
 
 
 def test_the_worst_two_thirds_end_within_their_first_fold(search):
-    text = "rate: {choice: [1e-2, 1e-9]}\nstages: ['0:4:{rate}']"
+    text = "rate: {choice: ['1e-2', '1e-9']}\nstages: ['1:4:{rate}']"
     trials, _, _ = search(text, count=10, asha=True, ahead=1)
     ended = [trial for trial in trials if trial.state == "stopped" and not trial.scores]
     assert ended
     assert all("not among the best third after epoch" in trial.why for trial in ended)
+    assert all(trial.epochs for trial in ended)
     assert trials.best.values["rate"] == "1e-2"
-
-
-def test_a_stopped_trial_is_finished_when_that_is_wished(search, tmp_path):
-    trials, engine, _ = search(count=3)
-    trials.end(3, "stopped", why="made so")
-    trials[3].scores.pop()
-    engine.finish(trials, [3])
-    assert trials[3].state == "complete"
-    assert trials[3].audited
-    assert trials.best.number != 3
 
 
 def test_what_is_divided_otherwise_at_another_size_is_refused(monkeypatch, weights):
