@@ -76,7 +76,7 @@ def markdown_text(value: str) -> str:
     Examples
     --------
     >>> markdown_text("<b>|_")
-    '&lt;b&gt;\\\\|\\\\_'
+    '&lt;b&gt;\\|\\_'
     """
     escaped = re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", " ".join(value.split()))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

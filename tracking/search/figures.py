@@ -68,7 +68,7 @@ def race_figure(summary: SearchSummary) -> Markup | None:
         axes = figure.subplots()
         axes.set_ylim(low, high)
         for trial in runs:
-            means = np.maximum(trial.running, low)
+            means = [max(mean, low) for mean in trial.running]
             _draw(axes, means, kind_of(trial, summary.winner), len(runs) > MANY)
             if trial.number == summary.winner:
                 axes.annotate(
@@ -92,7 +92,7 @@ def _draw(axes: Axes, means: Sequence[float], kind: str, many: bool) -> None:
     axes.plot(done, means, solid_capstyle="round", clip_on=False, **look)
     mark = _MARKS.get(kind, _DOT)
     end = {name: look[name] for name in ("color", "zorder")}
-    edge = {"mec": PAPER, "mew": 1.2} if kind == "winner" else {}
+    edge: dict[str, Any] = {"mec": PAPER, "mew": 1.2} if kind == "winner" else {}
     alpha = 0.45 if many and kind != "winner" else 0.9
     axes.plot(done[-1:], means[-1:], clip_on=False, alpha=alpha, **end, **mark, **edge)
 
