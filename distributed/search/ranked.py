@@ -13,12 +13,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from folds.config.scores import SCORES, TITLES
+from folds.config.selection import SelectBy
 from folds.errors import UserError, listed
 from folds.evaluation.intervals import Interval
 from folds.files import write_whole
 from folds.model.names import FOLDER
 
-_SHOWN = ("accuracy", "macro_f1", "log_loss")
+_SHOWN = ("accuracy", "macro_f1")  # and what backbones are ranked by, with intervals
 
 
 @dataclass(frozen=True)
@@ -91,29 +92,32 @@ def print_ranking(console: Console, ranked: Sequence[Ranked]) -> None:
         At least one, as `distributed.search.ranking.rank` gives them.
     """
     table = Table(title=f"linear probe, by {ranked[0].by}", title_justify="left")
-    table.add_column("backbone", overflow="fold")
-    titles = [TITLES[name] for name in _SHOWN]
-    for title in (*titles, "ms/image", "parameters", "memory", "px"):
+    table.add_column("backbone", overflow="fold", min_width=16)
+    by = SelectBy.parse(ranked[0].by).names
+    shown = tuple(dict.fromkeys((*_SHOWN, *by)))
+    for title in (*(TITLES[name] for name in shown), "ms", "params", "memory", "px"):
         table.add_column(title, justify="right")
     for one in ranked:
-        figures = [_figure(one.scores[name]) for name in _SHOWN]
+        figures = [_figure(one.scores[name], name in by) for name in shown]
         cost = f"{1e3 * one.seconds:.3g}", f"{one.parameters / 1e6:.1f} M"
         memory = f"{one.memory / 1e6:.0f} MB"
         same = " =" if one.tied and len(ranked) > 1 else ""
-        table.add_row(escape(one.label) + same, *figures, *cost, memory, str(one.size))
+        name = escape(one.label.replace("=", "\n", 1))
+        table.add_row(name + same, *figures, *cost, memory, str(one.size))
     console.print(table)
     for line in _lines(ranked):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _figure(score: Interval) -> str:
-    return f"{score.value:.3f}\n{score.low:.3f} to {score.high:.3f}"
+def _figure(score: Interval, with_ends: bool) -> str:
+    ends = f"\n{score.low:.3f} to {score.high:.3f}" if with_ends else ""
+    return f"{score.value:.3f}{ends}"
 
 
 def _lines(ranked: Sequence[Ranked]) -> list[str]:
     best, *others = ranked
     tied = [one for one in others if one.tied]
-    lines = ["intervals at 95%, over groups of images; = cannot be told from the best"]
+    lines = ["intervals at 95%, over groups of images; ms and memory of one image; = like the best"]
     if tied:
         fastest = min((best, *tied), key=lambda one: one.seconds)
         alike = listed((one.label for one in tied), most=5)

@@ -21,6 +21,7 @@ from folds.arrays import Floats, Ints
 from folds.config import Config
 from folds.config.head import HeadShape
 from folds.config.selection import SelectBy
+from folds.config.stages import without_pretraining
 from folds.errors import UserError, listed, reason
 from folds.evaluation.gains import Rivals
 from folds.evaluation.gate import beats
@@ -194,7 +195,9 @@ def _settings(config: Config, entry: str) -> Config:
         weights = "hub" if config.model.weights == "auto" else config.model.weights
     model = config.model.model_copy(update={"backbone": name, "weights": weights})
     evaluation = config.evaluation.model_copy(update={"external": ()})
-    return config.model_copy(update={"model": model, "evaluation": evaluation})
+    stages = without_pretraining(config.train.stages)  # nothing is trained: no word about that
+    train = config.train.model_copy(update={"stages": stages})
+    return config.model_copy(update={"model": model, "evaluation": evaluation, "train": train})
 
 
 def _check_same(problem: Problem, entry: str, entrants: Sequence[_Entrant]) -> None:

@@ -47,10 +47,10 @@ class Architecture:
     @classmethod
     def of(cls, name: str) -> Self:
         """What a resolved name stands for; unlike `resolve` it looks nowhere."""
-        plain, _, rest = name.partition("{")
+        plain, brace, rest = name.partition("{")
         # a tag that timm does not know still names a known architecture
         settings = _timms(plain) or _timms(plain.split(".")[0])
-        other = json.loads("{" + rest) if rest else {}
+        other = json.loads(brace + rest) if brace else {}
         return cls(
             plain,
             tuple(other.get("mean", settings.get("mean", timm.data.IMAGENET_DEFAULT_MEAN))),
@@ -112,6 +112,12 @@ def check_backbone(name: str) -> None:
     if tag and not _timms(plain):
         near = nearest(plain, timm.list_models(f"{model}.*", include_tags=True))
         raise UserError(f"--backbone {name}: timm has no such weights{near}, or leave out .{tag}")
+    try:
+        Architecture.of(name)
+    except (AttributeError, TypeError, ValueError):
+        raise UserError(
+            f"--backbone {name}: what follows {plain} is no JSON of settings; leave it out"
+        ) from None
 
 
 def resolve(name: str) -> str:

@@ -103,6 +103,11 @@ class TestResolve:
         with pytest.raises(UserError, match=r"no such weights; nearest: test_resnet\.r160_in1k"):
             check_backbone("test_resnet.r161_in1k")
 
+    @pytest.mark.parametrize("rest", ["{", '{"size": "x"}', '{"mean": 5}'])
+    def test_settings_that_are_none_are_refused(self, rest):
+        with pytest.raises(UserError, match="no JSON of settings; leave it out"):
+            check_backbone(f"test_resnet{rest}")
+
 
 class TestWeights:
     @pytest.mark.parametrize("word", ["auto", "hub"])
