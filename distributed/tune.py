@@ -38,7 +38,7 @@ class Command:
     best third."""
     audit_stops: int = 0
     """Finish so many of the stopped trials anyway, and tell what stopping them cost."""
-    concurrent_trials: int = 4
+    concurrent_trials: int = 2
     """Trials that may be under way at once, whatever the machine: a trial is proposed from and
     compared with those so many before it and earlier, so results depend on it."""
     outer_folds: int = 0

@@ -101,6 +101,12 @@ def search(session: Session, request: Request) -> Config:
         plan = job.plan_for(prepared, settled.rates, trials=at_once)
         session.tell(_words(variants))
         session.tell(f"plan: {plan.describe_trials(options.trials)}")
+        room = job.plan_for(prepared, settled.rates, trials=options.trials).lanes
+        if room > at_once:
+            session.tell(
+                f"notice: there is room for {room} trials at a time: --concurrent-trials {room} "
+                "takes it, stops fewer of them early, and proposes others"
+            )
         recorder = SearchRecorder(store, space.folder / "mlflow.json")
         ended = search_job.execute(
             Search(

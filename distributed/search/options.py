@@ -44,7 +44,7 @@ class Options:
     search_by: str
     racing: bool = True
     asha: bool = False
-    concurrent_trials: int = 4
+    concurrent_trials: int = 2
     audit_stops: int = 0
     outer_folds: int = 0
 

@@ -75,13 +75,15 @@ def is_number(value: Any) -> bool:
 
 
 def text(value: Any) -> str:
-    """A value in few letters.
+    """A value in few letters; of several settings at once the first.
 
     Examples
     --------
-    >>> text(0.000123456), text([512, 128]), text([]), text(True), text(None)
-    ('0.000123', '512,128', 'none', 'true', 'null')
+    >>> text(0.000123456), text([512, 128]), text([]), text(True), text({"backbone": "a", "n": 1})
+    ('0.000123', '512,128', 'none', 'true', 'a')
     """
+    if isinstance(value, dict) and value:
+        return text(next(iter(value.values())))
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, list) and not any(isinstance(one, dict | list) for one in value):

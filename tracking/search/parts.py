@@ -130,7 +130,8 @@ def saved(summary: SearchSummary) -> float:
 
 def cost_words(summary: SearchSummary) -> str:
     """What the search cost, after the count of its folds."""
-    time = duration(sum(summary.seconds.values()))
+    seconds = summary.seconds
+    time = duration(seconds.get("total", sum(seconds.values())))
     if not summary.racing:
         return f"{time}, without racing"
     return f"{time}; racing saved {100 * saved(summary):.0f}% of the folds"

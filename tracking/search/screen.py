@@ -32,11 +32,10 @@ def print_search(console: Console, summary: SearchSummary, *, best_yaml: Path) -
         grid = Table(title="best trials", title_justify="left")
         for title in titles[:-1]:
             grid.add_column(Text(title), justify="right", no_wrap=True)
-        grid.add_column(titles[-1], overflow="fold")
         for place, row in enumerate(rows):
-            grid.add_row(*map(Text, row), style="bold" if place == 0 else "")
+            grid.add_row(*map(Text, row[:-1]), style="bold" if place == 0 else "")
         console.print(grid)
-    lines = _lines(summary)
+    lines = [f"trial {row[0]:<4}{row[-1]}" for row in rows] + _lines(summary)
     if summary.winner is not None:
         config = shlex.quote(str(best_yaml))
         lines.append(f"next      python -m distributed.cv --config {config}")

@@ -112,7 +112,7 @@ class SearchSummary(Part):
     digests: dict[str, str]
     mlflow: MlflowIds
     notices: list[str]
-    seconds: dict[str, float] = Field(description="Wall time by phase.")
+    seconds: dict[str, float] = Field(description="Wall time by phase, and in total.")
 
     @property
     def best_trial(self) -> TrialSummary | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy.special import ndtri, stdtr
+from scipy.special import stdtr
 
 from folds.evaluation.racing import verdict
 from folds.evaluation.spending import spent
@@ -15,7 +15,7 @@ from folds.evaluation.spending import spent
 MEANS = ("equal", "0.3", "1", "3", "10", "head")
 NOISES = ("same", "worse noisier", "t3")
 SIZES = tuple(product((20, 50), (3, 5, 10), (2, 4, 8)))  # trials, folds, trials under way
-ALPHA = 0.05
+ALPHA = 0.04
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,12 @@ def ours(table, there):
     freedom = (number - 1) * (k - 1)
     rival = squares[np.arange(len(table)), means.argmax(axis=1)]
     noise = np.sqrt(np.maximum((squares * peers).sum(axis=1) / freedom, rival / (k - 1)))
-    luck = ndtri((rivals - 0.375) / (rivals + 0.25)) * noise / np.sqrt(k)
 
     def decide(own):
         f = own.shape[1]
         behind = (own - folds[:, :f]).mean(axis=1) - means.max(axis=1)
-        error = noise * np.sqrt(1 / f + 1 / k + (1 / f - 1 / k) / number)
-        return (rivals >= 2) & (
-            stdtr(freedom, (behind + luck) / error) < spent(ALPHA, f, "quadratic")
-        )
+        error = noise * np.sqrt((1 / f - 1 / k) * (1 + 1 / number))
+        return (rivals >= 2) & (stdtr(freedom, behind / error) < spent(ALPHA, f, "quadratic"))
 
     return decide
 
@@ -140,13 +137,15 @@ def signed_rank_p(sums, count):
 
 
 def figures(searches, folds):
-    """Share of searches whose best is stopped, share of folds trained, regret of the winner."""
+    """Shares of searches whose would-be winner and whose truly best trial are stopped, share of
+    folds trained, regret of the winner.
+    """
     count, _, k = searches.scores.shape
     rows, ends = np.arange(count), searches.scores.mean(axis=2)
     winner = np.where(folds == k, ends, -np.inf).argmax(axis=1)
     regret = searches.means[rows, ends.argmax(axis=1)] - searches.means[rows, winner]
-    wrong = folds[rows, searches.best] < k
-    return float(wrong.mean()), float(folds.mean() / k), float(regret.mean())
+    lost, wrong = (folds[rows, trial] < k for trial in (ends.argmax(axis=1), searches.best))
+    return float(lost.mean()), float(wrong.mean()), float(folds.mean() / k), float(regret.mean())
 
 
 def _best(table, there):
@@ -157,14 +156,15 @@ def _best(table, there):
 def main(count=2000, sizes=((20, 5, 4),)):
     for trials, k, under_way in sizes:
         print(f"\n{trials} trials, {k} folds, {under_way} under way\n")
-        print("| means | noise | ours | | | Wilcoxon | | | corrected t | | |")
-        print("|---|---|" + "--:|" * 9)
+        print("| means | noise | ours | Wilcoxon | corrected t |")
+        print("|---|---|" + "--:|" * 3)
         for means, noise in product(MEANS, NOISES):
             searches = draw(count, trials, k, means, noise)
             cells = []
             for rule in (ours, wilcoxon, corrected):
-                wrong, trained, regret = figures(searches, race(searches, under_way, rule))
-                cells += [f"{100 * wrong:.1f}%", f"{100 * trained:.0f}%", f"{regret:+.2f}"]
+                found = figures(searches, race(searches, under_way, rule))
+                lost, wrong, trained = (f"{100 * share:.3g}%" for share in found[:3])
+                cells.append(f"{lost} / {wrong} / {trained} / {found[3]:+.2f}")
             print("|", " | ".join([means, noise, *cells]), "|", flush=True)
 
 

@@ -66,9 +66,8 @@ class TestVerdict:
         assert found.rival == 0
         assert found.difference == pytest.approx(-4 - (0.5 - 2.5) - 3)
         noise = np.sqrt(2 * (0.0 + 0.25 + 0.25) / 2)
-        error = noise * np.sqrt(1 + 1 / 3 + (1 - 1 / 3) / 2)
-        luck = stats.norm.ppf(1.625 / 2.25) * noise / np.sqrt(3)
-        assert found.p == pytest.approx(stats.t.cdf((-5 + luck) / error, 2))
+        error = noise * np.sqrt((1 - 1 / 3) * (1 + 1 / 2))
+        assert found.p == pytest.approx(stats.t.cdf(-5 / error, 2))
 
     def test_one_fold_can_be_enough(self):
         own, complete = search(0)
@@ -136,13 +135,13 @@ class TestUndefined:
 class TestSimulation:
     @pytest.mark.parametrize(
         ("means", "noise", "least", "most"),
-        [("equal", "same", 0.9, 1), ("head", "worse noisier", 0.68, 0.74), ("3", "t3", 0.5, 0.65)],
+        [("equal", "same", 0.8, 1), ("head", "worse noisier", 0.6, 0.7), ("3", "t3", 0.45, 0.6)],
     )
-    def test_the_best_is_seldom_stopped_and_the_hopeless_are(self, means, noise, least, most):
+    def test_who_would_win_is_seldom_stopped_and_the_hopeless_are(self, means, noise, least, most):
         searches = simulated.draw(200, 20, 5, means, noise)
         folds = simulated.race(searches, 4, simulated.ours_one_by_one)
-        wrong, trained, regret = simulated.figures(searches, folds)
-        assert wrong <= 0.07  # 5%, and what 200 searches leave to chance
+        lost, _, trained, regret = simulated.figures(searches, folds)
+        assert lost <= 0.07  # 5%, and what 200 searches leave to chance
         assert least <= trained <= most
         assert abs(regret) < 0.05
         np.testing.assert_array_equal(folds, simulated.race(searches, 4, simulated.ours))
@@ -153,8 +152,9 @@ class TestSimulation:
         for means, noise in product(simulated.MEANS, simulated.NOISES):
             searches = simulated.draw(2000, trials, k, means, noise, seed=1)
             folds = simulated.race(searches, under_way, simulated.ours)
-            wrong, _, regret = simulated.figures(searches, folds)
-            assert wrong <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 2000), (means, noise)
+            lost, _, _, regret = simulated.figures(searches, folds)
+            bound = 0.08 if noise == "t3" else 0.05
+            assert lost <= bound + 2 * math.sqrt(bound * (1 - bound) / 2000), (means, noise)
             assert regret < 0.02, (means, noise)
 
     @given(st.integers(2, 9), seeds)
