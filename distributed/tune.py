@@ -7,7 +7,8 @@ chosen. All other flags are those of distributed.cv, and the same for all trials
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 from distributed import command, cv, workspace
 from distributed.search.options import Options, Sampler, read_space
@@ -71,6 +72,8 @@ def main() -> None:
         return
     defaults, space = command.first_settings(argv, "search")
     config, asked = cli.config_parser(defaults, Command, argv, prog=PROG, description=__doc__ or "")
+    if space is not None:
+        _check_own(argv, space.name)
     if asked.verbose:
         os.environ["CROSSFOLD_VERBOSE"] = "1"
     best = (
@@ -80,6 +83,17 @@ def main() -> None:
     )
     if asked.train_best and best is not None:
         cv.execute(best, cv.Command(verbose=asked.verbose))
+
+
+def _check_own(argv: Sequence[str], resumed: str) -> None:
+    """Refuse flags of another search than the one that goes on."""
+    given = {word.partition("=")[0] for word in argv}
+    for field in fields(Options):
+        flag = "--" + {"racing": "no_racing"}.get(field.name, field.name).replace("_", "-")
+        if flag in given:
+            raise UserError(
+                f"{flag}: --resume {resumed} goes on with the search's own; leave it out"
+            )
 
 
 def _searched(
@@ -98,7 +112,7 @@ def _searched(
     from distributed.search import begin
 
     with begin.session(config, verbose=asked.verbose) as session:
-        return begin.search(session, request)
+        return begin.search(session, request).best
 
 
 def _ranked(config: Config, asked: Command) -> Config | None:
@@ -124,8 +138,10 @@ def _ranked(config: Config, asked: Command) -> Config | None:
             trials=asked.finetune, sampler="grid",
             concurrent_trials=min(2, asked.concurrent_trials),
         )  # fmt: skip
-        request = Request.checked(config, options, asked.time_budget, None)
-        return begin.search(session, request)
+        found = begin.search(session, Request.checked(config, options, asked.time_budget, None))
+        if (words := begin.agreement(ranked, found.summary)) is not None:
+            session.tell(words)
+        return found.best
 
 
 def _options(config: Config, asked: Command) -> Options:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from scipy.stats import spearmanr
 
 from distributed import cluster, job, workspace
 from distributed.data.loader import Loader
@@ -18,7 +19,7 @@ from distributed.run import Stopwatch, notify, say
 from distributed.search import job as search_job
 from distributed.search.ranked import Ranked, print_ranking, write_ranking
 from distributed.search.ranking import rank
-from distributed.search.request import Request, trial_settings
+from distributed.search.request import Request, joined, trial_settings
 from distributed.search.run import Search, feature_budget, search_digests
 from distributed.search.variants import prepared_variants
 from folds import cli
@@ -26,7 +27,10 @@ from folds.config import Config
 from folds.prepare import Prepared
 from tracking.places import check_experiment
 from tracking.search.recorder import SearchRecorder
+from tracking.search.summary import SearchSummary
 from tracking.store import connect
+
+_FEWEST = 3  # backbones whose order can be compared
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,16 @@ def session(config: Config, *, verbose: bool) -> Iterator[Session]:
         cluster.stop()
 
 
-def search(session: Session, request: Request) -> Config:
-    """Search, and give the best configuration."""
+@dataclass(frozen=True)
+class Found:
+    """What a search found: the best configuration, and all of it."""
+
+    best: Config
+    summary: SearchSummary
+
+
+def search(session: Session, request: Request) -> Found:
+    """Search, and tell what came out."""
     config, options = session.config, request.options
     trial_config = trial_settings(config, options.search_by)
     variants = prepared_variants(trial_config, request.variation, session.load, session.tell)
@@ -115,7 +127,7 @@ def search(session: Session, request: Request) -> Config:
             ),
             request.budget,
         )  # fmt: skip
-    return Config.from_flat(config.flat() | ended.summary.best)
+    return Found(Config.from_flat(config.flat() | ended.summary.best), ended.summary)
 
 
 def rank_backbones(session: Session, names: Sequence[str]) -> list[Ranked]:
@@ -131,6 +143,20 @@ def rank_backbones(session: Session, names: Sequence[str]) -> list[Ranked]:
     if config.tracking.output is not None:
         write_ranking(Path(config.tracking.output) / "backbones.json", ranked)
     return ranked
+
+
+def agreement(ranked: Sequence[Ranked], summary: SearchSummary) -> str | None:
+    """Whether a probe and training rank backbones alike; None of fewer than three."""
+    trained = {
+        joined(trial.values["network"]): trial.mean
+        for trial in summary.trials
+        if trial.mean is not None
+    }
+    both = [(one.value, trained[one.name]) for one in ranked if one.name in trained]
+    if len(both) < _FEWEST:
+        return None
+    rank = spearmanr(*zip(*both, strict=True)).statistic
+    return f"probe     ranks the {len(both)} backbones as training does: Spearman {rank:.2f}"
 
 
 def _words(variants: Mapping[str, Prepared]) -> str:

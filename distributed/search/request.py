@@ -88,6 +88,12 @@ def among(backbones: Sequence[str]) -> Mapping[str, Any]:
     return {"network": {"choice": networks}}
 
 
+def joined(network: Mapping[str, Any]) -> str:
+    """A backbone of `among` as it was named."""
+    weights = network.get("weights")
+    return network["backbone"] + (f"={weights}" if weights else "")
+
+
 def _check_counts(options: Options) -> None:
     for name, least in (("trials", 1), ("concurrent_trials", 1), ("audit_stops", 0)):
         value = getattr(options, name)

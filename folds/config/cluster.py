@@ -54,7 +54,8 @@ class ClusterConfig(Section):
     cache_budget: Auto | Annotated[float, Field(ge=0)] = Field(
         "auto",
         description="GB for outputs of frozen layers, computed once for all folds; 0: none; auto: "
-        "half of Ray's object store.",
+        "half of Ray's object store. In a search they are on disk; auto: a fifth of what is free, "
+        "at most 20.",
     )
     lanes_per_gpu: Auto | Annotated[int, Field(ge=1)] = Field(
         "auto",

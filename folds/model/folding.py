@@ -143,8 +143,10 @@ def predicting(model: Any, cut: int = 0) -> Iterator[None]:
         Parts of its chain that run apart from the others: a pair that they divide stays.
     """
     model.eval()
-    front = {module for part in model.chain[:cut] for module in part.modules()}
-    whole = [pair for pair in model.pairs if len({each in front for each in pair}) == 1]
+    whole: Sequence[Pair] = ()
+    if cut < len(model.chain):  # else none of them runs
+        front = {module for part in model.chain[:cut] for module in part.modules()}
+        whole = [pair for pair in model.pairs if len({each in front for each in pair}) == 1]
     with torch.inference_mode(), folded(whole):
         yield
 

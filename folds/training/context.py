@@ -1,6 +1,6 @@
 """What stays the same while one fold is trained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ class FoldContext:
     Rows `train` and `held_out` are the fold's training and validation parts; `holdout` is the test
     part that no fold trains on or chooses by. `externals` has the pixels of external images, by
     their sets' names. `refit` says how to train where there is no validation part.
+    `depths` are what `folds.training.frozen.frozen_depth` gave for stages by their numbers.
     """
 
     problem: Problem
@@ -39,6 +40,7 @@ class FoldContext:
     frozen_features: FrozenFeatures
     externals: dict[str, BatchLoader]
     refit: RefitPlan | None = None
+    depths: dict[int, int] = field(default_factory=dict)
 
 
 def fold_context(

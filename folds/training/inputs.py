@@ -135,8 +135,11 @@ def plain_inputs(
 
 def _depth(context: FoldContext, model: Classifier, position: StagePosition) -> int:
     """Parts of the chain that no stage so far has trained."""
-    problem = context.problem
-    return frozen_depth(model, problem.stages, position.index, problem.config.train.frozen_norm)
+    problem, index = context.problem, position.index
+    if index not in context.depths:
+        norm = problem.config.train.frozen_norm
+        context.depths[index] = frozen_depth(model, problem.stages, index, norm)
+    return context.depths[index]
 
 
 def _microbatches(context: FoldContext, batches: Ints) -> list[Ints]:

@@ -13,13 +13,16 @@ LEARNING = {"kornia", "pandas", "pyarrow", "scipy", "timm", "torch", "torchvisio
 ALLOWED = {
     # what answers --help, and refuses a mistake in the flags
     "distributed.cv": set(),
+    "distributed.tune": set(),
     "folds.inspect": set(),
     "tracking.predict": set(),
     "tracking.promote": set(),
+    "tracking.ensemble": set(),
     "distributed.job": LEARNING | {"matplotlib", "mlflow", "ray", "sklearn"},  # the main job
     "distributed.lanes.ledger": {"ray"},  # an actor of its own
     "distributed.lanes.trainer": set(),  # what Ray Train's controllers read
     "distributed.lanes.lane": LEARNING | {"ray", "sklearn"},  # each worker
+    "distributed.search.trainable": LEARNING | {"ray", "sklearn"},  # each worker of a search
     "tracking.flavor": LEARNING,  # a served model
 }
 

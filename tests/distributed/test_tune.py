@@ -136,6 +136,25 @@ def test_killed_and_resumed_it_finds_the_same(searched, summary, tmp_path):
     assert len(names) == len(set(names))  # none was written twice
 
 
+@pytest.mark.slow
+def test_two_at_once_in_one_folder_find_what_one_finds(searched, summary):
+    folder, _ = searched
+    flags = [*BASE, *MORE[:-1]]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "distributed.tune", *flags, name],
+            cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("one", "other")
+    ]  # fmt: skip
+    assert [process.communicate()[1] for process in both] == ["", ""]
+    for name in ("one", "other"):
+        found = json.loads((folder / name / "search.json").read_text())
+        for key in ("winner", "best", "naive", "corrected", "folds_trained"):
+            assert found[key] == summary[key], key
+
+
 def test_ctrl_c_says_what_is_best_so_far_and_how_to_go_on(tmp_path):
     (tmp_path / "space.yaml").write_text(SPACE)
     with subprocess.Popen(
@@ -151,7 +170,27 @@ def test_ctrl_c_says_what_is_best_so_far_and_how_to_go_on(tmp_path):
     assert told.count("\n") == 1
     assert "interrupted: best so far trial" in told
     assert "to go on: python -m distributed.tune --resume search-" in told
+    refused = python(tmp_path, "distributed.tune", "--resume", "--trials", "9")
+    assert refused.returncode == 2
+    assert "--trials: --resume search-" in refused.stderr
     assert "Traceback" not in rest
+
+
+def test_backbones_are_ranked_and_the_best_of_them_searched(tmp_path):
+    ran = python(
+        tmp_path, "distributed.tune", "--backbones",
+        "test_resnet=none,test_efficientnet=none,test_vit", "--finetune", "2", "--data", "digits",
+        "--limit", "150", "--folds", "3", "--stages", "1:1:1e-2", "--batch-size", "16", "--output",
+        "out",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "test_vit is left out: --weights hub: no pretrained test_vit" in ran.stdout
+    ranked = json.loads((tmp_path / "out" / "backbones.json").read_text())
+    assert {one["name"] for one in ranked} == {"test_resnet=none", "test_efficientnet=none"}
+    summary = json.loads((tmp_path / "out" / "search.json").read_text())
+    tried = [trial["values"]["network"] for trial in summary["trials"]]
+    assert sorted(one["backbone"] for one in tried) == ["test_efficientnet", "test_resnet"]
+    assert summary["winner"] is not None
 
 
 @pytest.mark.parametrize(
@@ -171,6 +210,12 @@ def test_ctrl_c_says_what_is_best_so_far_and_how_to_go_on(tmp_path):
         (["--space", "head", "--sampler", "grid", "--weights", "none", "--data", "digits"],
          "head_dropout.*a grid takes choice or int"),
         (["--resume"], "--resume: no interrupted search"),
+        (["--space", "head", "--folds", "1"], "--folds 1"),
+        (["--finetune", "2"], "--finetune 2: of which?"),
+        (["--backbones", "test_vit", "--space", "head"], "--space with --backbones: leave one"),
+        (["--backbones", "test_vit", "--finetune", "1"], "--finetune 1: must be 2 or more"),
+        (["--backbones", "test_vitt"], "test_vitt.*nearest: test_vit"),
+        (["--backbones", "test_vit=none", "--train-best"], "--train-best with --backbones: needs"),
         (["--space", "head", "--search-by", "external.lab.macro_f1"],
          "there is no --external lab=SOURCE"),
     ],

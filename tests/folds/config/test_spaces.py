@@ -41,6 +41,26 @@ class TestSettings:
         assert config.train.stages[0].learning_rate == pytest.approx(rate, rel=1e-5)
 
 
+class TestSeveralSettingsAtOnce:
+    TEXT = """
+network: {choice: [{backbone: test_vit, image_size: 160}, {backbone: test_resnet}]}
+ema: {choice: [0, 0.9]}
+"""
+
+    def test_a_mapping_stands_for_its_settings(self):
+        one = space(self.TEXT)
+        values = {"network": {"backbone": "test_vit", "image_size": 160}, "ema": 0.9}
+        assert one.settings(values) == {"backbone": "test_vit", "image_size": 160, "ema": 0.9}
+
+    def test_the_parameter_makes_the_settings_that_are_in_it(self):
+        assert space(self.TEXT).makers({"backbone", "weights"}) == {"network"}
+        assert len(space(self.TEXT).grid(only={"network"})) == 2
+
+    def test_a_condition_may_name_one_of_the_mappings(self):
+        text = self.TEXT + "clip_grad: {choice: [0, 1], when: {network: {backbone: test_resnet}}}"
+        assert len(space(text).grid()) == 2 * (1 + 2)
+
+
 class TestConditions:
     TEXT = """
 ema: {choice: [0, 0.9], when: {optimizer: adamw, loss: [ce, focal]}}
@@ -79,6 +99,8 @@ def test_the_spaces_that_come_along_are_right(name):
     ("text", "says"),
     [
         ("[1]", "must be a mapping"),
+        ("network: {choice: [{backbon: test_vit}]}", "backbon: no such setting.*nearest: backbone"),
+        ("network: {choice: [{folds: 3}]}", "folds: all trials must have it in common"),
         ("folds: {choice: [3, 5]}", "folds: all trials must have it in common.*--folds"),
         ("shift: {choice: [fast, full]}", "shift: all trials must have it in common"),
         ("head_dropot: {uniform: [0, 0.5]}", "head_dropot: no such setting.*nearest: head_dropout"),
