@@ -44,7 +44,7 @@ class Loader:
         self, config: ClusterConfig, start: Callable[[], None], tell: Callable[[str], None]
     ) -> None:
         self._config, self._start, self._tell = config, start, tell
-        self._folder: Path | None = None
+        self._folders: list[Path] = []
 
     def __call__(self, config: DataConfig, *, seed: int, largest: int) -> ImageSet:
         """Load as `folds.images.load` does.
@@ -62,11 +62,11 @@ class Loader:
             return replace(source.decode_to(target), pixels=localize.NodeFile(target))
 
     def close(self) -> None:
-        """Delete the file here and its copies on other machines."""
-        if self._folder is not None:
-            localize.forget(self._config.stream_dir, self._folder)
-            scratch.remove(self._folder)
-            self._folder = None
+        """Delete the files here and their copies on other machines."""
+        for folder in self._folders:
+            localize.forget(self._config.stream_dir, folder)
+            scratch.remove(folder)
+        self._folders.clear()
 
     @contextmanager
     def _target(self, nbytes: int) -> Iterator[Path]:
@@ -86,16 +86,16 @@ class Loader:
         """
         self._start()  # it fills the file, and takes it to the other machines
         place = scratch.root(self._config.stream_dir)
-        self._folder = scratch.new(place)
-        free = shutil.disk_usage(self._folder).free
+        self._folders.append(folder := scratch.new(place))
+        free = shutil.disk_usage(folder).free
         if nbytes > free:
             raise UserError(
                 f"--stream-dir {place}: the images take {nbytes / 1e9:.1f} GB and the disk has "
                 f"{free / 1e9:.1f}; name a folder on a larger disk, or lower --image-size"
             )
-        self._tell(f"images are kept in {self._folder}, up to {nbytes / 1e9:.1f} GB")
+        self._tell(f"images are kept in {folder}, up to {nbytes / 1e9:.1f} GB")
         try:
-            yield self._folder / _FILE
+            yield folder / _FILE
         except OSError as error:
             raise UserError(
                 f"--stream-dir {place}: {error.strerror}; name another folder"

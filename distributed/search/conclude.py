@@ -57,7 +57,7 @@ def conclude(search: Search, trials: Trials, nested: Nested | None) -> SearchSum
         importance=importance(described),
         folds_trained=sum(_folds(trial) for trial in trials),
         folds_without_racing=sum(
-            trials.folds if trial.stopped_after else len(trial.scores) for trial in trials
+            len(trial.scores) if trial.stopped_after is None else trials.folds for trial in trials
         ),
         images=len(images),
         class_names=list(images.class_names),

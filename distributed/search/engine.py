@@ -1,5 +1,6 @@
 """Running trials on Ray Tune: proposals in, trials in the search's folder out."""
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,6 +94,8 @@ class Engine:
 
     def _run(self, trials: Trials, searcher: Searcher, budget: float | None) -> None:
         os.environ.update(_ENV)
+        if "CROSSFOLD_VERBOSE" not in os.environ:  # that a worker was lost is told by the trial
+            logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         worker = tune.with_parameters(FoldTrainable, shared=self.shared)
         alone = self.shared.team is None  # else a team's workers take the cores, and it one byte
         own = self.plan.resources_per_worker if alone else {"memory": 1}

@@ -15,6 +15,7 @@ from distributed.search.records import Records
 from distributed.search.run import Search
 from distributed.search.trials import Trial, Trials
 from folds.errors import RunError, disk_full, reason
+from folds.files import output_file
 from tracking.search.fields import values_text
 from tracking.search.page import write_search_report
 from tracking.search.recorder import TrialRecord
@@ -158,7 +159,8 @@ def _finish(search: Search, trials: Trials, nested: Nested | None) -> Ended:
     folder = Path(search.asked.tracking.output or search.space.name)
     folder.mkdir(parents=True, exist_ok=True)
     write_best(folder / "best.yaml", summary)
-    (folder / "search.json").write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    with output_file(folder / "search.json") as scratch:
+        scratch.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
     write_search_report(folder / "report.html", summary)
     names = ("best.yaml", "search.json", "report.html")
     tags = {"mlflow.note.content": markdown(summary)}

@@ -22,6 +22,7 @@ from folds.training.feature_cache import state_digest
 from folds.training.optim import check_optimizer
 from folds.training.problem import Problem
 
+MOST = 32  # combinations that are loaded
 _SHAPING = {
     "backbone",
     "weights",
@@ -107,8 +108,13 @@ def prepared_variants(
     """
     _check_named(config, space)
     found: dict[str, Prepared] = {}
-    once = LoadedOnce(load)
-    for values in space.grid(only=space.makers(_SHAPING)):
+    once, combinations = LoadedOnce(load), space.grid(only=space.makers(_SHAPING))
+    if len(combinations) > MOST:
+        raise UserError(
+            f"--space: {len(combinations)} combinations of backbone, weights and image_size, each "
+            f"of which is loaded before the search; name at most {MOST}"
+        )
+    for values in combinations:
         settings = {
             n: v for n, v in space.settings(_first(space) | values).items() if n in _SHAPING
         }

@@ -227,3 +227,17 @@ def test_bad_input_is_told_in_one_line(tmp_path, argv, says):
     assert len(ran.stderr.splitlines()) == 1
     assert re.search(says, ran.stderr), ran.stderr
     assert not (tmp_path / ".crossfold").exists()
+
+
+@pytest.mark.slow
+def test_each_outer_fold_is_scored_by_a_search_that_has_not_seen_it(tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
+    ran = python(
+        tmp_path, "distributed.tune", *BASE, "--outer-folds", "2", "--output", "out"
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    summary = json.loads((tmp_path / "out" / "search.json").read_text())
+    assert [fold["images"] for fold in summary["outer"]] == [75, 75]
+    assert all(1 <= fold["trial"] <= 6 for fold in summary["outer"])
+    assert summary["outer_score"]["low"] < summary["outer_score"]["value"]
+    assert "outer fold 2: trial 6/6" in ran.stdout

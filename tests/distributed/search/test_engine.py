@@ -192,6 +192,7 @@ def test_what_is_divided_otherwise_at_another_size_is_refused(monkeypatch, weigh
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("image_size: {int: [32, 96]}", "65 combinations of backbone, weights and image_size"),
         ("backbone: {choice: [test_resnet, test_resnett]}", "nearest: test_resnet"),
         ("optimizer: {choice: [adamw, admw]}", "no such optimizer here; nearest: adamw"),
     ],
