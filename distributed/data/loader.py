@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ray.exceptions import RayError
 
@@ -15,7 +16,9 @@ from folds.config import ClusterConfig, DataConfig
 from folds.errors import RunError, UserError, reason
 from folds.images import ImageSet
 from folds.images.source import open_source
-from folds.prepare import Loader as AnyLoader
+
+if TYPE_CHECKING:
+    from folds.prepare import Loader as AnyLoader
 
 # In memory images are there twice, in the command and in Ray's object store; reading them from a
 # file costs next to nothing, since the system keeps in memory what it has room for.
@@ -114,7 +117,7 @@ class LoadedOnce:
         As `folds.images.load`.
     """
 
-    def __init__(self, load: AnyLoader) -> None:
+    def __init__(self, load: "AnyLoader") -> None:
         self._load = load
         self._loaded: dict[tuple[str, int, int], ImageSet] = {}
 

@@ -34,6 +34,7 @@ def conclude(search: Search, trials: Trials, nested: Nested | None) -> SearchSum
     answers = Answers.of(search.prepared, trials, [*done, *audited])
     described = _described(search, trials, answers)
     winner = done[0] if done else None
+    best = {} if winner is None else best_settings(search, winner.values)
     only = Answers.of(search.prepared, trials, done)
     runs, images = search.recorder.runs, search.prepared.problem.images
     return SearchSummary(
@@ -47,7 +48,7 @@ def conclude(search: Search, trials: Trials, nested: Nested | None) -> SearchSum
         folds=search.fold_names,
         trials=described,
         winner=None if winner is None else winner.number,
-        best={} if winner is None else best_settings(search, winner.values),
+        best=best,
         naive=answers.own(search.select, 0) if done else None,
         corrected=only.corrected(search.select) if done else None,
         outer=[] if nested is None else nested.folds,
@@ -61,7 +62,7 @@ def conclude(search: Search, trials: Trials, nested: Nested | None) -> SearchSum
         ),
         images=len(images),
         class_names=list(images.class_names),
-        backbone=search.asked.model.backbone,
+        backbone=str(best.get("backbone", search.asked.model.backbone)),
         digests=search.digests,
         mlflow=MlflowIds(
             tracking_uri=search.recorder.store.shown,
