@@ -33,10 +33,19 @@ def environment():
 
 
 def python(folder, module, *argv):
-    return subprocess.run(
-        [sys.executable, "-m", module, *argv],
-        cwd=folder, capture_output=True, text=True, env=environment(), timeout=300,
-    )  # fmt: skip
+    """Run a command; one that hangs says in which line each of its threads is."""
+    words = [sys.executable, "-m", module, *argv]
+    with subprocess.Popen(
+        words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment() | {"PYTHONFAULTHANDLER": "1"},
+    ) as process:  # fmt: skip
+        try:
+            out, told = process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            out, told = process.communicate()
+            pytest.fail(f"{words} hangs: {out}{told}")
+    return subprocess.CompletedProcess(words, process.returncode, out, told)
 
 
 def client_of(folder):
