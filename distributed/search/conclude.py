@@ -35,7 +35,6 @@ def conclude(search: Search, trials: Trials, nested: Nested | None) -> SearchSum
     described = _described(search, trials, answers)
     winner = done[0] if done else None
     best = {} if winner is None else best_settings(search, winner.values)
-    only = Answers.of(search.prepared, trials, done)
     runs, images = search.recorder.runs, search.prepared.problem.images
     return SearchSummary(
         name=search.space.name,
@@ -50,10 +49,10 @@ def conclude(search: Search, trials: Trials, nested: Nested | None) -> SearchSum
         winner=None if winner is None else winner.number,
         best=best,
         naive=answers.own(search.select, 0) if done else None,
-        corrected=only.corrected(search.select) if done else None,
+        corrected=answers.corrected(search.select, len(done)) if done else None,
         outer=[] if nested is None else nested.folds,
         outer_score=None if nested is None else nested.score,
-        holdout=None if winner is None else _holdout(only),
+        holdout=None if winner is None else _holdout(answers),
         audited=_audited(winner, audited),
         importance=importance(described),
         folds_trained=sum(_folds(trial) for trial in trials),

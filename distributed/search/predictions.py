@@ -55,9 +55,9 @@ class Answers:
         }
         return [self.pooled[row].oof for row in rows], more
 
-    def corrected(self, select: SelectBy) -> Estimate:
-        """The best trial's pooled value, its luck taken off; larger is better."""
-        oof, more = self._parts(range(len(self.trials)))
+    def corrected(self, select: SelectBy, count: int) -> Estimate:
+        """The best of the first trials' pooled value, its luck taken off; larger is better."""
+        oof, more = self._parts(range(count))
         found = corrected_score(oof, select, **more)
         return Estimate(value=finite(found.value), low=finite(found.low), high=finite(found.high))
 

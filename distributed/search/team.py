@@ -49,7 +49,7 @@ class Team:
         Parameters
         ----------
         weights : str
-            `folds.training.feature_cache.state_digest` of the first weights.
+            `folds.model.weights.state_digest` of the first weights.
 
         Raises
         ------

@@ -15,10 +15,9 @@ from folds.errors import UserError
 from folds.images import ImageSet
 from folds.images.external import External
 from folds.model.names import resolve
-from folds.model.weights import State
+from folds.model.weights import State, state_digest
 from folds.prepare import Loader, Prepared, prepare, scheduled
 from folds.splits.manifest import SplitManifest
-from folds.training.feature_cache import state_digest
 from folds.training.optim import check_optimizer
 from folds.training.problem import Problem
 

@@ -181,9 +181,14 @@ def _trained_on(path: Path) -> dict[str, str]:
 
 
 def _digest(state: State) -> str:
-    """SHA-256 over names and values, first 8 hexadecimal digits."""
+    """The half of `state_digest` that people see."""
+    return state_digest(state)[:8]
+
+
+def state_digest(state: State) -> str:
+    """SHA-256 over names and values, first 16 hexadecimal digits."""
     hasher = hashlib.sha256()
     for name in sorted(state):
         hasher.update(name.encode())
         hasher.update(state[name].contiguous().numpy().tobytes())
-    return hasher.hexdigest()[:8]
+    return hasher.hexdigest()[:16]

@@ -16,7 +16,6 @@ import numpy as np
 from torch import Tensor
 
 from folds.files import cache_folder, replacing
-from folds.model.weights import State
 from folds.runtime.device import Runtime
 from folds.training.frozen import (
     FrozenFeatureExtractor,
@@ -31,15 +30,6 @@ from folds.training.problem import Problem
 
 _BATCH = 64  # images, whatever a trial trains with: their number moves the last bits
 FORMAT = 1  # to be raised when equal names could mean other values
-
-
-def state_digest(state: State) -> str:
-    """SHA-256 over names and values of first weights, first 16 hexadecimal digits."""
-    hasher = hashlib.sha256()
-    for name in sorted(state):
-        hasher.update(name.encode())
-        hasher.update(state[name].contiguous().numpy().tobytes())
-    return hasher.hexdigest()[:16]
 
 
 class FeatureCache:

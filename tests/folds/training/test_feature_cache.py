@@ -10,9 +10,10 @@ import torch
 
 from folds.config import Config
 from folds.model.backbone import build
+from folds.model.weights import state_digest
 from folds.runtime.device import Runtime
 from folds.splits.make import make_splits
-from folds.training.feature_cache import FeatureCache, frozen_features, state_digest
+from folds.training.feature_cache import FeatureCache, frozen_features
 from folds.training.fit import fit_fold
 from folds.training.frozen import FrozenFeatureExtractor, no_frozen_features
 from folds.training.frozen_view import PLAIN, View
