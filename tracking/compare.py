@@ -18,7 +18,9 @@ class Options:
     """Which runs, by which score."""
 
     runs: Annotated[
-        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN RUN [RUN...]")
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="RUN RUN [RUN...]", help_behavior_hint=""),
     ]
     """Parent runs, each by its id, the beginning of it (6 letters), its name, models:/NAME/VERSION
     or models:/NAME@ALIAS. All are compared with the first."""

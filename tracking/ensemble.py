@@ -28,7 +28,9 @@ class Options:
     """Which runs, chosen by which score, and what becomes of the ensemble."""
 
     runs: Annotated[
-        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN RUN [RUN...]")
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="RUN RUN [RUN...]", help_behavior_hint=""),
     ]
     """Parent runs, each by its id, the beginning of it (6 letters), its name, models:/NAME/VERSION
     or models:/NAME@ALIAS. Later ones were trained with --splits of the first."""
