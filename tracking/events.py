@@ -68,6 +68,27 @@ class Finished:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retried:
+    """A fold goes on from its last checkpoint, or begins again, perhaps otherwise than before.
+
+    The epochs behind that checkpoint come again, perhaps with other numbers.
+
+    Parameters
+    ----------
+    cause : str
+        One line for people: what happened, and what is done about it.
+    parts, rate : int, float
+        See `folds.training.attempt.Attempt`.
+    """
+
+    task: int
+    time: int = 0
+    cause: str
+    parts: int
+    rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failed:
     """A fold has been given up; `cause` is one line for people."""
 
@@ -76,9 +97,10 @@ class Failed:
     cause: str
 
 
-Event = Started | EpochEnded | Finished | Failed
+Event = Started | EpochEnded | Finished | Retried | Failed
 _KINDS: dict[str, type[Event]] = {
-    "started": Started, "epoch": EpochEnded, "finished": Finished, "failed": Failed,
+    "started": Started, "epoch": EpochEnded, "finished": Finished, "retried": Retried,
+    "failed": Failed,
 }  # fmt: skip
 
 

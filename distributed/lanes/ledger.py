@@ -9,7 +9,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from distributed.workspace import Workspace
 from folds.errors import reason
 from folds.files import write_whole
+from folds.training.attempt import FIRST, Attempt
 from folds.training.frozen_view import View
 from folds.training.outcome import FoldOutcome
 from folds.training.refit import RefitPlan
-from tracking.events import EpochEnded, Event, Failed, Finished, from_line, to_line
+from tracking.events import EpochEnded, Event, Failed, Finished, Retried, from_line, to_line
 
 _PATIENCE_S = 600.0  # until another lane measures how to compute
 
@@ -46,12 +47,13 @@ class Piece:
 
 @dataclass(frozen=True)
 class Claim:
-    """A fold that a lane shall train now; with `refit`, all images."""
+    """A fold that a lane shall train now, and how; with `refit`, all images."""
 
     task: int
     repeat: int
     fold: int
     refit: RefitPlan | None = None
+    attempt: Attempt = FIRST
 
 
 class Ledger:
@@ -73,7 +75,8 @@ class Ledger:
     Notes
     -----
     An event is in the journal once: (kind, fold, epoch) names it, so what a restarted worker
-    tells again is dropped.
+    tells again is dropped. A fold that is tried otherwise (`Retried`) has other numbers in the
+    epochs that it trains again, so these are told again.
     """
 
     def __init__(
@@ -89,11 +92,12 @@ class Ledger:
         self._tasks, self._max_failures = tasks, max_failures
         self._events = read_journal(self._space.events)
         self._pending = [t for t in range(len(tasks)) if not self._space.finished(t)]
-        self._keys = {
-            _key(event)
-            for event in self._events
-            if not (isinstance(event, Failed) and event.task in self._pending)  # is tried again
-        }
+        self._keys: set[tuple[object, ...]] = set()
+        self._attempts: dict[int, Attempt] = {}
+        self._excused: set[int] = set()
+        for event in self._events:
+            if not (isinstance(event, Failed) and event.task in self._pending):  # is tried again
+                self._note(event)
         self._at: dict[int, int] = {}
         self._losses: dict[int, int] = {}
         self._trouble: dict[int, str] = {}
@@ -113,6 +117,10 @@ class Ledger:
         """
         if lane in self._at:
             task = self._at[lane]
+            if task in self._excused:  # its workers told why, and have been started again
+                self._excused.discard(task)
+                self._trouble.pop(task, None)
+                return self._claim(task)
             self._losses[task] = self._losses.get(task, 0) + 1
             if self._losses[task] <= self._max_failures:
                 return self._claim(task)
@@ -128,10 +136,11 @@ class Ledger:
         return all(self._space.finished(task) for task in range(len(self._tasks) - 1))
 
     def _claim(self, task: int) -> Claim:
+        attempt = self._attempts.get(task, FIRST)
         if task != self._refit:
-            return Claim(task, *self._tasks[task])
+            return Claim(task, *self._tasks[task], attempt=attempt)
         outcomes = [self._space.read_outcome(fold) for fold in range(task)]
-        return Claim(task, *self._tasks[task], RefitPlan.of(outcomes))
+        return Claim(task, *self._tasks[task], RefitPlan.of(outcomes), attempt)
 
     def runtime(self, lane: int | None) -> tuple[dict[str, Any] | None, bool]:
         """How all folds are computed, if that is settled, and whether who asks shall measure it.
@@ -202,8 +211,15 @@ class Ledger:
         event = replace(event, time=int(time.time() * 1000))
         with self._writing():
             self._append(to_line(event))
-        self._keys.add(_key(event))
+        self._note(event)
         self._events.append(event)
+
+    def _note(self, event: Event) -> None:
+        """Keep what an event says in mind."""
+        self._keys.add(_key(event))
+        if isinstance(event, Retried):
+            self._attempts[event.task] = Attempt(event.parts, event.rate)
+            self._keys -= {key for key in self._keys if key[:2] in _again(event.task)}
 
     def _append(self, line: str) -> None:
         """Add a whole line to the journal, or nothing of it."""
@@ -241,10 +257,38 @@ class Ledger:
         self._at.pop(lane, None)
         self._record_finished(task)
 
+    def retry(
+        self, lane: int, task: int, before: Attempt, attempt: Attempt | None, cause: str
+    ) -> None:
+        """Let a lane try its fold otherwise, from its last checkpoint; its workers are not lost.
+
+        Parameters
+        ----------
+        before : Attempt
+            How it was tried. Where that is over, another worker of the fold has told already.
+        attempt : Attempt, optional
+            How it is to be tried; None: there is nothing left to try, and it is given up.
+        cause : str
+            For people: what happened, and what is done about it.
+        """
+        if self._at.get(lane) != task or self._attempts.get(task, FIRST) != before:
+            return
+        if attempt is None:
+            self.fail(lane, task, cause)
+            return
+        self._excused.add(task)
+        self.record(Retried(task=task, cause=cause, **asdict(attempt)))
+
     def fail(self, lane: int, task: int, cause: str) -> None:
         """Give a fold up."""
         self._at.pop(lane, None)
         self.record(Failed(task=task, cause=cause))
+
+    def give_up(self, cause: str) -> None:
+        """Give up all folds that no lane has yet, and what is computed before them."""
+        self._waiting.clear()
+        while self._pending:
+            self.record(Failed(task=self._pending.pop(0), cause=cause))
 
     def _mend(self) -> None:
         """Repair what a crash may have left: half a line, or a result whose event is missing."""
@@ -272,6 +316,11 @@ def read_journal(path: Path) -> list[Event]:
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
     return [from_line(line) for line in lines[:-1] if line]
+
+
+def _again(task: int) -> tuple[tuple[object, ...], ...]:
+    """Beginnings of the keys of what a fold tells again when it is tried otherwise."""
+    return (EpochEnded, task), (Retried, task)
 
 
 def _key(event: Event) -> tuple[object, ...]:

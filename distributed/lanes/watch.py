@@ -18,7 +18,7 @@ from distributed.run import Run
 from folds.errors import RunError, reason
 from folds.evaluation.metrics import odd_initial_loss
 from folds.training.frozen import shareable_views
-from tracking.events import EpochEnded, Event, Failed, Finished
+from tracking.events import EpochEnded, Event, Failed, Finished, Retried
 
 POLL_S = 0.5
 
@@ -169,7 +169,8 @@ class _Watch:
         self._seen += 1
         if isinstance(event, Failed) and not new:
             return
-        display.show(event)
+        if not isinstance(event, Retried):  # which is a notice
+            display.show(event)
         if not new:
             return
         prepared = self._run.prepared
@@ -178,6 +179,8 @@ class _Watch:
                 classes = len(prepared.problem.images.class_names)
                 if (odd := odd_initial_loss(report.first_loss, classes)) is not None:
                     self._run.notify(f"{prepared.names[event.task]}: {odd}")
+            case Retried(cause=cause):
+                self._run.notify(f"{prepared.names[event.task]}: {cause}")
             case Failed():
                 self._failed.append(f"{prepared.names[event.task]}: {event.cause}")
                 self._to_do.discard(event.task)
