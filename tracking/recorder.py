@@ -78,6 +78,7 @@ class Recorder(ParentRun):
     ) -> None:
         super().__init__(store, memory, kind="parent")
         self._classes, self._names = class_names, names
+        self.incomplete = False  # whether the journal has lost events
 
     def write(self, event: Event, files: FoldFiles | None = None) -> None:
         """Write one event; the next one comes only when this one has been written.
@@ -92,12 +93,11 @@ class Recorder(ParentRun):
         match event:
             case Started():
                 self._start(task, event)
-            case EpochEnded(report=report):
-                values = {name: getattr(report, name) for name in _EPOCH_METRICS}
-                there = {name: value for name, value in values.items() if value is not None}
-                self.writer.metrics(self.runs.folds[task], event.time, report.epoch + 1, there)
+            case EpochEnded():
+                self._log_epoch(self._fold_run(task, event), event)
             case Finished():
                 assert files is not None
+                self._fold_run(task, event)
                 self._finish(task, event, files)
             case Retried(cause=cause):
                 self._add_line(self.runs.folds.get(task), "crossfold.retried", cause)
@@ -134,6 +134,25 @@ class Recorder(ParentRun):
         tag = f"{name} v{self.runs.version}"
         self.writer.tag(self.runs.parent, "crossfold.registered", tag)
         return self.runs.version
+
+    def _log_epoch(self, run: str, event: EpochEnded) -> None:
+        report = event.report
+        values = {name: getattr(report, name) for name in _EPOCH_METRICS}
+        there = {name: value for name, value in values.items() if value is not None}
+        if self.incomplete:  # an event that was lost may come again, at another time
+            points = self.client.get_metric_history(run, "train_loss")
+            if any((p.step, p.value) == (report.epoch + 1, report.train_loss) for p in points):
+                return
+        self.writer.metrics(run, event.time, report.epoch + 1, there)
+
+    def _fold_run(self, task: str, event: Event) -> str:
+        """The fold's run; it is made where the event that the fold has begun is lost."""
+        if task not in self.runs.folds:
+            name = self._names[int(task)]
+            tags = {"mlflow.parentRunId": self.runs.parent, "crossfold.kind": "fold"}
+            self.runs.folds[task] = self.run(name, tags | {"crossfold.fold": name}, event.time)
+            self.remember()
+        return self.runs.folds[task]
 
     def _add_line(self, run: str | None, key: str, line: str) -> None:
         """Add a line to a tag, once; without a run there is none to tag."""

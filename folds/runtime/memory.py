@@ -27,7 +27,7 @@ def out_of_memory(error: BaseException) -> bool:
 def free_memory() -> None:
     """Give back what nobody refers to any more: call it when the error is no longer held."""
     gc.collect()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 

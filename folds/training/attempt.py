@@ -1,7 +1,7 @@
-"""How a fold is tried: as it was asked for, or with less at once or slower after a failure; no torch.
+"""How a fold is tried: as it was asked for, or after a failure with less at once, or slower.
 
-A fold that ran out of memory goes on with its batches computed in more parts, one whose loss was no
-finite number with lower learning rates, both from its last checkpoint.
+No torch. A fold that ran out of memory goes on with its batches computed in more parts, one whose
+loss was no finite number with lower learning rates; both from its last checkpoint.
 """
 
 from dataclasses import dataclass, replace

@@ -25,8 +25,8 @@ class FoldContext:
     part that no fold trains on or chooses by. `externals` has the pixels of external images, by
     their sets' names. `refit` says how to train where there is no validation part.
     `attempt` says in how many parts a batch is computed, and at what share of the learning rates.
-    `depths` are what `folds.training.frozen.frozen_depth` gave for stages by their numbers; `pieces`
-    computes passes without gradients.
+    `depths` are what `folds.training.frozen.frozen_depth` gave for stages by their numbers;
+    `pieces` computes passes without gradients.
     """
 
     problem: Problem

@@ -56,7 +56,7 @@ def _cause(context: FoldContext, position: StagePosition) -> str:
     precision, rate = context.runtime.precision, context.attempt.rate
     lowered = f" x {rate:g}" if rate != 1 else ""
     return (
-        f"learning rate {position.stage.learning_rate:g}{lowered}, precision {precision}): lower the "
-        f"learning rate of stage {position.index + 1} in --stages"
+        f"learning rate {position.stage.learning_rate:g}{lowered}, precision {precision}): lower "
+        f"the learning rate of stage {position.index + 1} in --stages"
         + (", or use --precision fp32" if precision != "fp32" else "")
     )

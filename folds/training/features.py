@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def pooled_features(
             view = to_input(pixels, model.size)
             _wait(runtime)
             start = time.perf_counter()
-            pooled = pieces(len(view), lambda part, view=view: model(view[part], with_features=True)[1])
+            pooled = pieces(len(view), partial(_pooled, model, view))
             _wait(runtime)
             seconds.append((time.perf_counter() - start) / len(pixels))
             outputs.append(pooled.float().cpu().numpy())
@@ -84,6 +85,11 @@ def pooled_features(
     parameters = sum(each.numel() for each in model.backbone.parameters())
     cost = Cost(float(np.median(seconds[1:] or seconds)), parameters, memory)
     return np.concatenate(outputs), cost
+
+
+def _pooled(model: Classifier, view: Tensor, part: slice) -> Tensor:
+    pooled: Tensor = model(view[part], with_features=True)[1]
+    return pooled
 
 
 def _wait(runtime: Runtime) -> None:

@@ -123,9 +123,7 @@ def fit_fold(
         problem = replace(problem, stages=shortened(problem.stages, refit.epochs))
     workers = workers or Workers.current()
     check_parts(problem, workers.size)
-    context = fold_context(
-        problem, repeat, fold, runtime, workers, frozen_features, refit, attempt
-    )
+    context = fold_context(problem, repeat, fold, runtime, workers, frozen_features, refit, attempt)
     state = _first_state(context)
     if checkpoint is not None:
         restore(state, checkpoint)
