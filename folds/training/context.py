@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from folds.arrays import Ints
+from folds.images import ImageSet
 from folds.runtime.device import Runtime, as_tensor
 from folds.runtime.memory import Pieces
 from folds.runtime.workers import Workers
@@ -66,12 +67,17 @@ def fold_context(
 ) -> FoldContext:
     """Divide the images for a fold and put them on its device."""
     train, held_out = problem.splits.parts(repeat, fold, problem.images.ids)
-    pixels = BatchLoader(problem.images.pixels, runtime.device)
+    room = None if attempt.parts == 1 else 0  # a device that was full does not keep images
+
+    def loader(images: ImageSet) -> BatchLoader:
+        return BatchLoader(images.pixels, runtime.device, room=room)
+
+    pixels = loader(problem.images)
     labels = as_tensor(problem.images.labels).to(runtime.device)
     holdout = problem.splits.holdout(problem.images.ids)
     balance = problem.balance(train)
     weights = torch.from_numpy(balance.weights).float().to(runtime.device)
-    externals = {e.name: BatchLoader(e.images.pixels, runtime.device) for e in problem.externals}
+    externals = {e.name: loader(e.images) for e in problem.externals}
     return FoldContext(
         problem, repeat, fold, runtime, workers, pixels, labels, train, held_out, holdout, balance,
         weights, frozen_features, externals, refit, attempt,
