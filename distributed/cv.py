@@ -100,7 +100,7 @@ def execute(config: Config, options: Command, resumed: str | None = None) -> Non
         plan = _planned(prepared, tell)
         store = connect(uri)
         check_experiment(store, config.tracking.experiment)
-        space = workspace.open_run(resumed, config, prepared.digests)
+        space = workspace.open_run(resumed, config, prepared.digests, prepared.problem.images)
         with workspace.hold(space):
             with stopwatch.phase("start"):
                 workspace.begin(space, ray, resumed)

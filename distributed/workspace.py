@@ -3,16 +3,19 @@
 ::
 
     .crossfold/NAME/run.json        format, settings, and digests of what the run depends on
+                    images.npz      ids and digests of the images
                     runtime.json    precision, layout and compilation of all folds
                     mlflow.json     ids of the MLflow runs, and how far the Recorder is
                     events.jsonl    everything that happened, in order
                     fold-0/         checkpoint.pt while it is trained, then the result:
                                     bundle/, result.npz, and result.json, written last
+
+Every file has a checksum (`folds.files`), and what is damaged is not used: of a checkpoint and of
+the small files there is the one before, and a fold without any begins again.
 """
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 import shutil
@@ -20,16 +23,26 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from folds.config import Config
 from folds.errors import UserError, nearest
-from folds.files import write_whole
+from folds.files import (
+    DamagedError,
+    read_sealed,
+    read_values,
+    write_sealed,
+    write_values,
+    write_whole,
+)
 from folds.training.outcome import VALUES, FoldOutcome
+
+if TYPE_CHECKING:
+    from folds.images import ImageSet
 
 ROOT = Path(".crossfold")
 Kind = Literal["run", "search"]
-FORMAT = 2  # of the folder; an older one has other names in the files of finished folds
+FORMAT = 3  # of the folder; an older one has no checksums
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,11 @@ class Workspace:
     def events(self) -> Path:
         """The journal."""
         return self.folder / "events.jsonl"
+
+    @property
+    def images(self) -> Path:
+        """What the images were when the run began, see `folds.images.changes`."""
+        return self.folder / "images.npz"
 
     @property
     def runtime(self) -> Path:
@@ -70,18 +88,57 @@ class Workspace:
         return (self.fold(task) / VALUES).exists()
 
     def write_checkpoint(self, task: int, content: bytes) -> None:
-        """Replace a fold's checkpoint."""
-        write_whole(self.checkpoint(task), content)
+        """Replace a fold's checkpoint; the one before is kept until the next."""
+        write_sealed(self.checkpoint(task), content, before=self._before(task))
+
+    def read_checkpoint(self, task: int) -> tuple[bytes | None, str | None]:
+        """A fold's last whole checkpoint, and what is to be told of one that is damaged.
+
+        A damaged one is deleted, so that who asks again gets the same.
+        """
+        told = None
+        for path, instead in (
+            (self.checkpoint(task), "the one before is used"),
+            (self._before(task), "the fold begins again"),
+        ):
+            try:
+                return read_sealed(path), told
+            except FileNotFoundError:
+                continue
+            except DamagedError as error:
+                path.unlink()
+                told = f"{error}; {instead}"
+        return None, told and told.replace("the one before is used", "the fold begins again")
+
+    def _before(self, task: int) -> Path:
+        return self.fold(task) / "checkpoint.before.pt"
+
+    def drop_damaged(self, task: int) -> str | None:
+        """Delete a finished fold whose files are damaged; what is to be told of it."""
+        try:
+            self.read_outcome(task)
+        except DamagedError as error:
+            (self.fold(task) / VALUES).unlink()
+            return f"{error}; the fold begins again"
+        return None
 
     def write_outcome(self, task: int, outcome: FoldOutcome, bundle: dict[str, bytes]) -> None:
         """Keep a finished fold: the files of its model, then all else, which makes it complete."""
         for name, content in bundle.items():
             write_whole(self.bundle(task) / name, content)
-        outcome.write(self.fold(task))
+        folder = self.bundle(task).name
+        outcome.write(self.fold(task), {f"{folder}/{name}": bundle[name] for name in bundle})
         self.checkpoint(task).unlink(missing_ok=True)
+        self._before(task).unlink(missing_ok=True)
 
     def read_outcome(self, task: int) -> FoldOutcome:
-        """Read a finished fold, but for its model, which is in `bundle`."""
+        """Read a finished fold, but for its model, which is in `bundle`.
+
+        Raises
+        ------
+        DamagedError
+            A file of it, or of its model, is damaged.
+        """
         return FoldOutcome.read(self.fold(task))
 
     def remove(self) -> None:
@@ -164,8 +221,8 @@ def read_settings(space: Workspace) -> dict[str, Any]:
     stored = _begun(space)
     if stored.get("format") != FORMAT:
         raise UserError(
-            f"--resume {space.name}: another version of crossfold began it; let that version end "
-            "it, or start a new run"
+            f"--resume {space.name}: another version of crossfold began it, or its run.json is "
+            "damaged; let that version end it, or start a new run"
         )
     return stored["config"]
 
@@ -177,8 +234,11 @@ def read_options(space: Workspace) -> dict[str, Any]:
 
 
 def _begun(space: Workspace) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((space.folder / "run.json").read_text(encoding="utf-8"))
-    return content
+    """What is kept of the run's beginning; empty where it is damaged, or of another version."""
+    try:
+        return read_values(space.folder / "run.json")
+    except DamagedError:
+        return {}
 
 
 def _make(folder: Path) -> None:
@@ -193,6 +253,7 @@ def open_run(
     resumed: str | None,
     config: Config,
     digests: dict[str, str],
+    images: "ImageSet",
     search: dict[str, Any] | None = None,
 ) -> Workspace:
     """Make the folder of a new run, or check that of an interrupted one.
@@ -205,6 +266,8 @@ def open_run(
         Its settings.
     digests : dict
         Of settings, images, splits and weights.
+    images : ImageSet
+        What it is trained on.
     search : dict, optional
         Of a search: what it was asked for beside the settings.
 
@@ -213,10 +276,17 @@ def open_run(
     UserError
         The images, splits or weights are no longer those the run began with.
     """
+    from folds.images.changes import write_manifest  # reads images; the ledger does without
+
     if resumed is not None:
         space = Workspace(ROOT / resumed)
         stored = _begun(space)["digests"]
         changed = [name for name, value in digests.items() if stored[name] != value]
+        if "data_digest" in changed:
+            raise UserError(
+                f"--resume {resumed}: {_changes(space, images)} since the run began; restore what "
+                "was there, or start a new run"
+            )
         if changed:
             raise UserError(
                 f"--resume {resumed}: {', '.join(changed)} differ from when the run began; "
@@ -231,13 +301,24 @@ def open_run(
         content |= {"kind": "search", "search": search}
     try:
         _make(space.folder)
-        write_whole(space.folder / "run.json", json.dumps(content, indent=2).encode())
+        write_manifest(space.images, images)
+        write_values(space.folder / "run.json", content)
     except OSError as error:
         space.remove()
         raise UserError(
             f"{ROOT.resolve()}: {error.strerror}; run in a folder that can be written to"
         ) from None
     return space
+
+
+def _changes(space: Workspace, images: "ImageSet") -> str:
+    """What is another image than when a run began."""
+    from folds.images.changes import changes
+
+    try:
+        return changes(space.images, images) or "the order of classes changed"
+    except (OSError, DamagedError):
+        return "images changed"
 
 
 def _word(backbone: str) -> str:

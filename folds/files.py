@@ -1,13 +1,29 @@
-"""Where files go, and how: refused before the work, written whole or not at all."""
+"""Where files go, and how: refused before the work, written whole or not at all, and sealed.
 
+A seal is a digest of what it seals. It ends a file of bytes (`write_sealed`), and is the last value
+of JSON (`sealed_json`), which stays JSON. What has been changed is found when it is read.
+"""
+
+import contextlib
+import hashlib
+import json
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from folds.errors import RunError, UserError, reason
+
+_SIZE = 16  # bytes of a digest
+_MARK = b"\ncrossfold-seal:"  # before the digest at the end of a file
+_BLOCK = 2**20
+
+
+class DamagedError(RunError, ValueError):
+    """A file that is not what was written."""
 
 
 def check_folder(flag: str, folder: Path) -> None:
@@ -33,10 +49,17 @@ def check_folder(flag: str, folder: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, before: Path | None = None, lasting: bool = True) -> Iterator[Path]:
     """Give a file to write, which takes the place of `path` when the block has ended well.
 
     No reader and no crash sees half of it. The folder is made if need be.
+
+    Parameters
+    ----------
+    before : Path, optional
+        Where the file that was there goes.
+    lasting : bool
+        Whether it must outlive a loss of power, for which the disk is waited for.
 
     Raises
     ------
@@ -49,15 +72,152 @@ def replacing(path: Path) -> Iterator[Path]:
     scratch = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         yield scratch
+        if lasting:
+            _to_disk(scratch)
+        if before is not None:
+            with contextlib.suppress(FileNotFoundError):
+                path.replace(before)
         scratch.replace(path)
+        if lasting:
+            _to_disk(path.parent)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until the disk has a file, or the names in a folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Replace a file in one step, see `replacing`."""
     with replacing(path) as scratch:
         scratch.write_bytes(content)
+
+
+def digest(content: bytes) -> str:
+    """What content is known again by."""
+    return hashlib.blake2b(content, digest_size=_SIZE).hexdigest()
+
+
+def write_sealed(path: Path, content: bytes, *, before: Path | None = None) -> None:
+    """As `write_whole`, with a seal behind the content; what was there may go to `before`."""
+    with replacing(path, before=before) as scratch, scratch.open("wb") as file:
+        file.write(content)
+        file.write(_MARK + digest(content).encode())
+
+
+def read_sealed(path: Path) -> bytes:
+    """Read what `write_sealed` wrote.
+
+    Raises
+    ------
+    DamagedError
+        It is not what was written.
+    """
+    content, mark, seal = path.read_bytes().rpartition(_MARK)
+    if not mark or seal != digest(content).encode():
+        raise DamagedError(f"{path}: damaged, its checksum is another")
+    return content
+
+
+def seal(path: Path) -> None:
+    """Put a seal behind a file that is not in use yet."""
+    found = _file_digest(path, path.stat().st_size)
+    with path.open("ab") as file:
+        file.write(_MARK + found)
+
+
+def seal_holds(path: Path) -> bool:
+    """Whether a sealed file of any size is as it was written."""
+    end = len(_MARK) + 2 * _SIZE
+    size = path.stat().st_size - end
+    if size < 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(size)
+        return file.read() == _MARK + _file_digest(path, size)
+
+
+def _file_digest(path: Path, size: int) -> bytes:
+    """Digest of the first bytes of a file."""
+    found = hashlib.blake2b(digest_size=_SIZE)
+    with path.open("rb") as file:
+        while size > 0 and (block := file.read(min(size, _BLOCK))):
+            found.update(block)
+            size -= len(block)
+    return found.hexdigest().encode()
+
+
+def sealed_json(values: Mapping[str, Any]) -> str:
+    """One line of JSON with a seal as its last value.
+
+    Notes
+    -----
+    The seal is of the values: blanks, and how a number is written, do not count.
+    """
+    return json.dumps({**values, "seal": digest(json.dumps(values).encode())})
+
+
+def opened_json(text: str | bytes, name: object) -> dict[str, Any]:
+    """Read what `sealed_json` gave.
+
+    Parameters
+    ----------
+    name : object
+        Of the file, for the message.
+
+    Raises
+    ------
+    DamagedError
+        It is not what was written.
+    """
+    try:
+        values = json.loads(text)
+        seal = values.pop("seal")
+        if seal == digest(json.dumps(values).encode()):
+            return dict(values)
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):  # not such JSON
+        pass
+    raise DamagedError(f"{name}: damaged, its checksum is another")
+
+
+def write_values(path: Path, values: Mapping[str, Any]) -> None:
+    """Replace a small file of JSON; there is always a second one, of the values before or equal."""
+    content, second = sealed_json(values).encode(), _second(path)
+    if not path.exists():
+        write_whole(second, content)
+        write_whole(path, content)
+        return
+    with replacing(path, before=second) as scratch:
+        scratch.write_bytes(content)
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read what `write_values` wrote: where it is damaged, the second file.
+
+    Raises
+    ------
+    DamagedError
+        Both are.
+    OSError
+        Neither is there.
+    """
+    try:
+        return opened_json(path.read_bytes(), path)
+    except (DamagedError, FileNotFoundError):
+        second = _second(path)
+        if not second.exists():
+            raise
+        return opened_json(second.read_bytes(), path)
+
+
+def _second(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.before{path.suffix}")
 
 
 @contextmanager

@@ -1,13 +1,15 @@
 """What happens in a run, in the order in which it happens; a line of JSON each in its journal.
 
 Lanes report events, the ledger keeps them, the screen shows them and the Recorder writes them to
-MLflow.
+MLflow. A line has its number and a seal (`folds.files`): one that is damaged is lost, and the
+others keep their places, by which the Recorder knows what it has written.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
+from folds.files import DamagedError, opened_json, sealed_json
 from folds.training.outcome import EpochReport
 
 
@@ -68,6 +70,27 @@ class Finished:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retried:
+    """A fold goes on from its last checkpoint, or begins again, perhaps otherwise than before.
+
+    The epochs behind that checkpoint come again, perhaps with other numbers.
+
+    Parameters
+    ----------
+    cause : str
+        One line for people: what happened, and what is done about it.
+    parts, rate : int, float
+        See `folds.training.attempt.Attempt`.
+    """
+
+    task: int
+    time: int = 0
+    cause: str
+    parts: int
+    rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failed:
     """A fold has been given up; `cause` is one line for people."""
 
@@ -76,24 +99,51 @@ class Failed:
     cause: str
 
 
-Event = Started | EpochEnded | Finished | Failed
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """Something happened, but its line in the journal was damaged."""
+
+    task: int = -1
+    time: int = 0
+
+
+Event = Started | EpochEnded | Finished | Retried | Failed | Lost
 _KINDS: dict[str, type[Event]] = {
-    "started": Started, "epoch": EpochEnded, "finished": Finished, "failed": Failed,
+    "started": Started, "epoch": EpochEnded, "finished": Finished, "retried": Retried,
+    "failed": Failed, "lost": Lost,
 }  # fmt: skip
 
 
-def to_line(event: Event) -> str:
-    """An event as a line of a journal; an epoch's report is not nested in it."""
+def to_line(event: Event, number: int = 0) -> str:
+    """An event as a line of a journal, from 0; an epoch's report is not nested in it."""
     kind = next(name for name, own in _KINDS.items() if isinstance(event, own))
     content = asdict(event)
     report = content.pop("report", {})
-    return json.dumps({"kind": kind} | content | report) + "\n"
+    return sealed_json({"kind": kind} | content | report | {"number": number}) + "\n"
 
 
-def from_line(line: str) -> Event:
-    """Read what `to_line` wrote."""
-    content = json.loads(line)
-    kind, common = content.pop("kind"), {name: content.pop(name) for name in ("task", "time")}
-    if kind == "epoch":
-        return EpochEnded(**common, report=EpochReport(**content))
-    return _KINDS[kind](**common, **content)
+def from_lines(lines: bytes) -> list[Event]:
+    """Read a journal; `Lost` stands for lines that are damaged and have others behind them."""
+    events: dict[int, Event] = {}
+    for line in lines.split(b"\n"):
+        try:
+            content = opened_json(line, "the journal")
+        except DamagedError:
+            continue
+        number, kind = content.pop("number"), content.pop("kind")
+        common = {name: content.pop(name) for name in ("task", "time")}
+        if kind == "epoch":
+            events[number] = EpochEnded(**common, report=EpochReport(**content))
+        else:
+            events[number] = _KINDS[kind](**common, **content)
+    return [events.get(number, Lost()) for number in range(max(events, default=-1) + 1)]
+
+
+def read_journal(path: Path) -> list[Event]:
+    """Read a journal, see `from_lines`; none is an empty one."""
+    return from_lines(path.read_bytes()) if path.exists() else []
+
+
+def lost(events: Sequence[Event]) -> int:
+    """How many events a journal has lost."""
+    return sum(isinstance(event, Lost) for event in events)

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 
 from folds.errors import UserError, masked, reason
-from folds.files import write_whole
+from folds.files import read_values, write_values
 from tracking.store import Store
 from tracking.writer import Writer, param_texts
 
@@ -54,7 +54,7 @@ class ParentRun:
         self.failed: set[str] = set()
         self.runs = Runs()
         if memory.exists():
-            self.runs = Runs(**json.loads(memory.read_text(encoding="utf-8")))
+            self.runs = Runs(**read_values(memory))
 
     def open(
         self, experiment: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
@@ -144,4 +144,4 @@ class ParentRun:
 
     def remember(self) -> None:
         """Write the ids down."""
-        write_whole(self._memory, json.dumps(asdict(self.runs)).encode())
+        write_values(self._memory, asdict(self.runs))

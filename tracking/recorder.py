@@ -15,7 +15,7 @@ from matplotlib.colors import TABLEAU_COLORS
 from folds.arrays import Ints
 from folds.evaluation.metrics import confusion, odd_initial_loss
 from folds.training.outcome import FoldOutcome
-from tracking.events import EpochEnded, Event, Failed, Finished, Started
+from tracking.events import EpochEnded, Event, Failed, Finished, Retried, Started
 from tracking.figures import confusion_figure, curves_figure
 from tracking.mlflow_pages import Pages, fold_note
 from tracking.models import log_model
@@ -64,6 +64,13 @@ class Recorder(ParentRun):
         For the pictures.
     names : sequence of str
         Names of the folds, in the order of their numbers.
+
+    Notes
+    -----
+    A fold that is tried otherwise may train an epoch again, with other numbers. MLflow cannot take
+    a point back, and to leave the new one out would show what the model at hand never had: both
+    are kept at their step, the later one counts, and the tag ``crossfold.retried`` says why there
+    are two. After each epoch of a network that trains there is a checkpoint, so that seldom is.
     """
 
     def __init__(
@@ -71,6 +78,7 @@ class Recorder(ParentRun):
     ) -> None:
         super().__init__(store, memory, kind="parent")
         self._classes, self._names = class_names, names
+        self.incomplete = False  # whether the journal has lost events
 
     def write(self, event: Event, files: FoldFiles | None = None) -> None:
         """Write one event; the next one comes only when this one has been written.
@@ -85,13 +93,16 @@ class Recorder(ParentRun):
         match event:
             case Started():
                 self._start(task, event)
-            case EpochEnded(report=report):
-                values = {name: getattr(report, name) for name in _EPOCH_METRICS}
-                there = {name: value for name, value in values.items() if value is not None}
-                self.writer.metrics(self.runs.folds[task], event.time, report.epoch + 1, there)
+            case EpochEnded():
+                self._log_epoch(self._fold_run(task, event), event)
             case Finished():
                 assert files is not None
+                self._fold_run(task, event)
                 self._finish(task, event, files)
+            case Retried(cause=cause):
+                self._add_line(self.runs.folds.get(task), "crossfold.retried", cause)
+                line = f"{self._names[event.task]}: {cause}"
+                self._add_line(self.runs.parent, "crossfold.notices", line)
             case Failed() if task in self.runs.folds:  # it may have failed before it started
                 self.writer.tag(self.runs.folds[task], "crossfold.cause", event.cause)
                 self.client.set_terminated(self.runs.folds[task], "FAILED")
@@ -123,6 +134,33 @@ class Recorder(ParentRun):
         tag = f"{name} v{self.runs.version}"
         self.writer.tag(self.runs.parent, "crossfold.registered", tag)
         return self.runs.version
+
+    def _log_epoch(self, run: str, event: EpochEnded) -> None:
+        report = event.report
+        values = {name: getattr(report, name) for name in _EPOCH_METRICS}
+        there = {name: value for name, value in values.items() if value is not None}
+        if self.incomplete:  # an event that was lost may come again, at another time
+            points = self.client.get_metric_history(run, "train_loss")
+            if any((p.step, p.value) == (report.epoch + 1, report.train_loss) for p in points):
+                return
+        self.writer.metrics(run, event.time, report.epoch + 1, there)
+
+    def _fold_run(self, task: str, event: Event) -> str:
+        """The fold's run; it is made where the event that the fold has begun is lost."""
+        if task not in self.runs.folds:
+            name = self._names[int(task)]
+            tags = {"mlflow.parentRunId": self.runs.parent, "crossfold.kind": "fold"}
+            self.runs.folds[task] = self.run(name, tags | {"crossfold.fold": name}, event.time)
+            self.remember()
+        return self.runs.folds[task]
+
+    def _add_line(self, run: str | None, key: str, line: str) -> None:
+        """Add a line to a tag, once; without a run there is none to tag."""
+        if run is None:
+            return
+        lines = self.client.get_run(run).data.tags.get(key, "").splitlines()
+        if line not in lines:
+            self.writer.tag(run, key, "\n".join([*lines, line]))
 
     def _start(self, task: str, event: Started) -> None:
         if task not in self.runs.folds:

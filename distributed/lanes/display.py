@@ -93,6 +93,8 @@ class Display:
                 return f"{head}  finished: {event.kept_epoch + 1} epochs on all images"
             case Failed():
                 return f"{head}  failed: {event.cause}"
+            case _:  # what is a notice
+                return head
 
     def _table(self) -> Table:
         left = self._left()

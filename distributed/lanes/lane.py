@@ -15,16 +15,19 @@ from distributed.lanes.frozen_features import compute_frozen_features
 from distributed.lanes.ledger import Claim
 from distributed.lanes.trainer import make_trainer
 from distributed.planning.plan import Plan
-from folds.errors import DivergenceError, UserError, reason
+from folds.errors import DivergenceError, RunError, UserError, reason
 from folds.model.bundle import bundle_files
 from folds.runtime.cpu import keep_memory
 from folds.runtime.device import Runtime
+from folds.runtime.memory import free_memory, out_of_memory
 from folds.runtime.probe import probe
 from folds.runtime.trial import Trial
 from folds.runtime.workers import Workers
 from folds.training.fit import fit_fold
-from folds.training.frozen import FrozenFeatures
+from folds.training.frozen import FrozenFeatures, no_frozen_features
+from folds.training.parts import smaller
 from folds.training.problem import Problem
+from folds.training.retries import divergence_cause, memory_cause, one_image_cause
 from tracking.events import EpochEnded, Started
 
 _WAIT_S = 0.1  # between two questions
@@ -57,6 +60,14 @@ class Lane:
     plan: Plan
     runtime: Runtime
     trial: Trial | None = None
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why a fold has ended that can be tried otherwise; it holds nothing of the fold."""
+
+    cause: str
+    memory: bool
 
 
 def run_lane(lane: Lane, *, storage: str, name: str, grows: bool = True) -> None:
@@ -105,9 +116,23 @@ def _work(config: dict[str, Any]) -> None:
     workers = Workers.current()
     lane = replace(lane, runtime=_runtime(lane, workers.rank))
     problem = localize(ray.get(lane.problem))
-    frozen_features = compute_frozen_features(problem, lane.runtime, lane.ledger)
+    frozen_features = _frozen_features(lane, problem)
     while (claim := _next_claim(lane, workers)) is not None:
-        _train(lane, problem, claim, workers, frozen_features)
+        failure = _train(lane, problem, claim, workers, frozen_features)
+        if failure is not None:
+            _try_otherwise(lane, problem, claim, workers, failure)
+
+
+def _frozen_features(lane: Lane, problem: Problem) -> FrozenFeatures:
+    """What all folds share; where it has no room for one image, neither has any fold."""
+    try:
+        return compute_frozen_features(problem, lane.runtime, lane.ledger)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        cause = one_image_cause(f"{type(error).__name__}: {reason(error)}")
+    ray.get(lane.ledger.give_up.remote(cause))
+    return no_frozen_features
 
 
 def _runtime(lane: Lane, rank: int) -> Runtime:
@@ -134,14 +159,16 @@ def _next_claim(lane: Lane, workers: Workers) -> Claim | None:
         dist.broadcast_object_list(box, src=0)
     except Exception as error:  # the first words between the workers: a broken network shows here
         if claim is not None:
-            ray.get(lane.ledger.trouble.remote(claim.task, _cause(error)))
+            why = f"{type(error).__name__}: {reason(error)}"
+            ray.get(lane.ledger.trouble.remote(claim.task, why))
         raise
     return box[0]
 
 
 def _train(
     lane: Lane, problem: Problem, claim: Claim, workers: Workers, frozen_features: FrozenFeatures
-) -> None:
+) -> _Failure | None:
+    """Train a fold and hand it in; or say why it might go better otherwise."""
     ledger, task, chief = lane.ledger, claim.task, workers.rank == 0
     torch.set_num_threads(lane.plan.threads_of(task))
     try:
@@ -155,20 +182,51 @@ def _train(
             workers=workers,
             frozen_features=frozen_features,
             refit=claim.refit,
+            attempt=claim.attempt,
             checkpoint=ray.get(ledger.checkpoint.remote(task)),
             on_epoch=lambda report: ledger.record.remote(EpochEnded(task=task, report=report)),
             on_checkpoint=lambda content: ledger.save_checkpoint.remote(task, content),
         )
-    except (DivergenceError, UserError) as error:  # on all workers alike: all go to the next fold
+    except DivergenceError as error:
+        return _Failure(str(error), memory=False)
+    except UserError as error:  # on all workers alike: all go to the next fold
         if chief:
             ray.get(ledger.fail.remote(lane.number, task, str(error)))
     except Exception as error:
-        ray.get(ledger.trouble.remote(task, _cause(error)))
+        if out_of_memory(error):  # what the error holds is free once it is forgotten
+            return _Failure(f"{type(error).__name__}: {reason(error)}", memory=True)
+        ray.get(ledger.trouble.remote(task, f"{type(error).__name__}: {reason(error)}"))
         raise
     else:
         if chief:
             bundle = bundle_files(problem.card, result.weights, problem.splits.data)
             ray.get(ledger.finish.remote(lane.number, task, result.outcome, bundle))
+    return None
+
+
+def _try_otherwise(
+    lane: Lane, problem: Problem, claim: Claim, workers: Workers, failure: _Failure
+) -> None:
+    """Have a fold handed out again, with less at once or slower; or given up where that is over.
+
+    Raises
+    ------
+    RunError
+        One of several workers has run out of memory: the others wait for it, and only Ray can
+        start all of them again.
+    """
+    if failure.memory:
+        free_memory()
+        again = smaller(problem, workers.size, claim.attempt)
+        cause = memory_cause(problem, claim.attempt, again, failure.cause)
+    else:  # on all workers alike
+        again = claim.attempt.slower()
+        cause = divergence_cause(again, failure.cause)
+    if failure.memory or workers.rank == 0:
+        told = lane.number, claim.task, claim.attempt, again, cause
+        ray.get(lane.ledger.retry.remote(*told))
+    if failure.memory and workers.size > 1:
+        raise RunError(cause)
 
 
 def _record_start(lane: Lane, problem: Problem, claim: Claim) -> None:
@@ -183,11 +241,3 @@ def _record_start(lane: Lane, problem: Problem, claim: Claim) -> None:
         balance=problem.balance(train).facts(problem.images.class_names),
     )
     lane.ledger.record.remote(started)
-
-
-def _cause(error: Exception) -> str:
-    """One line for people, with the remedy where it is known."""
-    why = f"{type(error).__name__}: {reason(error)}"
-    if isinstance(error, torch.OutOfMemoryError):
-        return f"the GPU's memory is full ({why}): lower --batch-size or --image-size"
-    return why

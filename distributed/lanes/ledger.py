@@ -6,10 +6,10 @@ imports no torch: it is there at once and stays small.
 """
 
 import contextlib
-import json
+import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,22 @@ from numpy.typing import NDArray
 
 from distributed.workspace import Workspace
 from folds.errors import reason
-from folds.files import write_whole
+from folds.files import DamagedError, read_values, write_values, write_whole
+from folds.training.attempt import FIRST, Attempt
 from folds.training.frozen_view import View
 from folds.training.outcome import FoldOutcome
 from folds.training.refit import RefitPlan
-from tracking.events import EpochEnded, Event, Failed, Finished, from_line, to_line
+from tracking.events import (
+    EpochEnded,
+    Event,
+    Failed,
+    Finished,
+    Lost,
+    Retried,
+    lost,
+    read_journal,
+    to_line,
+)
 
 _PATIENCE_S = 600.0  # until another lane measures how to compute
 
@@ -46,12 +57,13 @@ class Piece:
 
 @dataclass(frozen=True)
 class Claim:
-    """A fold that a lane shall train now; with `refit`, all images."""
+    """A fold that a lane shall train now, and how; with `refit`, all images."""
 
     task: int
     repeat: int
     fold: int
     refit: RefitPlan | None = None
+    attempt: Attempt = FIRST
 
 
 class Ledger:
@@ -69,11 +81,14 @@ class Ledger:
         What is computed once for all folds, before the first of them.
     refit : bool
         Whether the last of the tasks trains on all images; it waits for all others.
+    written : int
+        Events that the Recorder has seen: fewer in the journal means that its end is lost.
 
     Notes
     -----
     An event is in the journal once: (kind, fold, epoch) names it, so what a restarted worker
-    tells again is dropped.
+    tells again is dropped. A fold that is tried otherwise (`Retried`) has other numbers in the
+    epochs that it trains again, so these are told again.
     """
 
     def __init__(
@@ -84,16 +99,23 @@ class Ledger:
         pieces: Sequence[Piece] = (),
         *,
         refit: bool = False,
+        written: int = 0,
     ) -> None:
         self._space = Workspace(Path(folder))
         self._tasks, self._max_failures = tasks, max_failures
         self._events = read_journal(self._space.events)
+        self._events += [Lost()] * (written - len(self._events))
+        finished = [task for task in range(len(tasks)) if self._space.finished(task)]
+        found = {task: self._space.drop_damaged(task) for task in finished}
+        self._damaged = {task: damage for task, damage in found.items() if damage is not None}
         self._pending = [t for t in range(len(tasks)) if not self._space.finished(t)]
-        self._keys = {
-            _key(event)
-            for event in self._events
-            if not (isinstance(event, Failed) and event.task in self._pending)  # is tried again
-        }
+        self._keys: set[tuple[object, ...]] = set()
+        self._attempts: dict[int, Attempt] = {}
+        self._excused: set[int] = set()
+        for event in self._events:
+            ended = isinstance(event, Failed | Finished)
+            if not (ended and event.task in self._pending):  # is tried again
+                self._note(event)
         self._at: dict[int, int] = {}
         self._losses: dict[int, int] = {}
         self._trouble: dict[int, str] = {}
@@ -113,6 +135,10 @@ class Ledger:
         """
         if lane in self._at:
             task = self._at[lane]
+            if task in self._excused:  # its workers told why, and have been started again
+                self._excused.discard(task)
+                self._trouble.pop(task, None)
+                return self._claim(task)
             self._losses[task] = self._losses.get(task, 0) + 1
             if self._losses[task] <= self._max_failures:
                 return self._claim(task)
@@ -121,17 +147,22 @@ class Ledger:
         if not self._pending or (self._pending[0] == self._refit and not self._folds_are_there()):
             return None
         task = self._at[lane] = self._pending.pop(0)
-        return self._claim(task)
+        try:
+            return self._claim(task)
+        except DamagedError as error:  # a fold that the refit is planned by
+            self.fail(lane, task, str(error))
+            return None
 
     def _folds_are_there(self) -> bool:
         """Whether all but the last task are finished: the lane that ends the last one sees it."""
         return all(self._space.finished(task) for task in range(len(self._tasks) - 1))
 
     def _claim(self, task: int) -> Claim:
+        attempt = self._attempts.get(task, FIRST)
         if task != self._refit:
-            return Claim(task, *self._tasks[task])
+            return Claim(task, *self._tasks[task], attempt=attempt)
         outcomes = [self._space.read_outcome(fold) for fold in range(task)]
-        return Claim(task, *self._tasks[task], RefitPlan.of(outcomes))
+        return Claim(task, *self._tasks[task], RefitPlan.of(outcomes), attempt)
 
     def runtime(self, lane: int | None) -> tuple[dict[str, Any] | None, bool]:
         """How all folds are computed, if that is settled, and whether who asks shall measure it.
@@ -140,7 +171,7 @@ class Ledger:
         takes too long it may have lost all: then another does. None never does.
         """
         if self._space.runtime.exists():
-            return json.loads(self._space.runtime.read_text(encoding="utf-8")), False
+            return read_values(self._space.runtime), False
         now = time.monotonic()
         free = self._measuring in (None, lane) or now > self._probing[0] + _PATIENCE_S
         if free and lane is not None:
@@ -152,7 +183,7 @@ class Ledger:
         """Keep how all folds are computed; what was settled first stays."""
         if not self._space.runtime.exists():
             with self._writing():
-                write_whole(self._space.runtime, json.dumps(settings).encode())
+                write_values(self._space.runtime, settings)
             self._probing[1] = time.monotonic()
 
     def next_piece(self) -> Piece | None:
@@ -187,8 +218,10 @@ class Ledger:
 
     def checkpoint(self, task: int) -> bytes | None:
         """The last checkpoint of a fold."""
-        path = self._space.checkpoint(task)
-        return path.read_bytes() if path.exists() else None
+        content, damage = self._space.read_checkpoint(task)
+        if damage is not None:
+            self.again(task, damage)
+        return content
 
     def save_checkpoint(self, task: int, content: bytes) -> None:
         """Keep a checkpoint."""
@@ -201,9 +234,19 @@ class Ledger:
             return
         event = replace(event, time=int(time.time() * 1000))
         with self._writing():
-            self._append(to_line(event))
-        self._keys.add(_key(event))
+            self._append(to_line(event, len(self._events)))
+        self._note(event)
         self._events.append(event)
+
+    def _note(self, event: Event) -> None:
+        """Keep what an event says in mind."""
+        self._keys.add(_key(event))
+        if isinstance(event, Retried):
+            self._keys.discard(_key(event))
+            attempt = Attempt(event.parts, event.rate)
+            if attempt != self._attempts.get(event.task, FIRST):  # else epochs come as they came
+                self._attempts[event.task] = attempt
+                self._keys -= {key for key in self._keys if key[:2] == (EpochEnded, event.task)}
 
     def _append(self, line: str) -> None:
         """Add a whole line to the journal, or nothing of it."""
@@ -212,6 +255,7 @@ class Ledger:
             try:
                 while content:
                     content = content[file.write(content) :]
+                os.fsync(file)
             except OSError:
                 with contextlib.suppress(OSError):
                     file.truncate(end)
@@ -241,37 +285,75 @@ class Ledger:
         self._at.pop(lane, None)
         self._record_finished(task)
 
+    def retry(
+        self, lane: int, task: int, before: Attempt, attempt: Attempt | None, cause: str
+    ) -> None:
+        """Let a lane try its fold otherwise, from its last checkpoint; its workers are not lost.
+
+        Parameters
+        ----------
+        before : Attempt
+            How it was tried. Where that is over, another worker of the fold has told already.
+        attempt : Attempt, optional
+            How it is to be tried; None: there is nothing left to try, and it is given up.
+        cause : str
+            For people: what happened, and what is done about it.
+        """
+        if self._at.get(lane) != task or self._attempts.get(task, FIRST) != before:
+            return
+        if attempt is None:
+            self.fail(lane, task, cause)
+            return
+        self._excused.add(task)
+        self.record(Retried(task=task, cause=cause, **asdict(attempt)))
+
+    def again(self, task: int, cause: str) -> None:
+        """Tell that a fold goes on from an earlier state, for a file was damaged."""
+        attempt = self._attempts.get(task, FIRST)
+        self.record(Retried(task=task, cause=cause, **asdict(attempt)))
+
     def fail(self, lane: int, task: int, cause: str) -> None:
         """Give a fold up."""
         self._at.pop(lane, None)
         self.record(Failed(task=task, cause=cause))
 
+    def give_up(self, cause: str) -> None:
+        """Give up all folds that no lane has yet, and what is computed before them."""
+        self._waiting.clear()
+        while self._pending:
+            self.record(Failed(task=self._pending.pop(0), cause=cause))
+
     def _mend(self) -> None:
         """Repair what a crash may have left: half a line, or a result whose event is missing."""
-        lines = "".join(map(to_line, self._events))
+        lines = "".join(to_line(event, number) for number, event in enumerate(self._events))
         write_whole(self._space.events, lines.encode())
         for task in range(len(self._tasks)):
             if self._space.finished(task):
                 self._record_finished(task)
+        for task, damage in self._damaged.items():
+            self.again(task, damage)
 
     def _record_finished(self, task: int) -> None:
         outcome = self._space.read_outcome(task)
+        if lost(self._events):
+            self._tell_epochs(task, outcome)
         scores = dict(outcome.measured)
         for view, own in outcome.other_view_scores.items():
             scores |= {f"{view}_{name}": value for name, value in own.items()}
         self.record(Finished(task=task, kept_epoch=outcome.kept_epoch, scores=scores))
 
+    def _tell_epochs(self, task: int, outcome: FoldOutcome) -> None:
+        """Tell the epochs of a fold whose lines in the journal are lost."""
+        told = {
+            e.report.epoch for e in self._events if isinstance(e, EpochEnded) and e.task == task
+        }
+        for report in outcome.history:
+            if report.epoch not in told:
+                self.record(EpochEnded(task=task, report=report))
+
     def events(self, first: int) -> list[Event]:
         """The journal from an event on."""
         return self._events[first:]
-
-
-def read_journal(path: Path) -> list[Event]:
-    """Read all whole lines of a journal; a line cut off by a crash is dropped."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [from_line(line) for line in lines[:-1] if line]
 
 
 def _key(event: Event) -> tuple[object, ...]:

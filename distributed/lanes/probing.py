@@ -4,7 +4,6 @@ On CPUs the first lane measures before it trains, see `distributed.lanes.lane`. 
 decides how many lanes share one, so it is measured before there are lanes.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,7 +14,7 @@ from distributed.cluster import address_of
 from distributed.planning.plan import Plan
 from distributed.workspace import Workspace
 from folds.errors import UserError
-from folds.files import write_whole
+from folds.files import read_values, write_values
 from folds.prepare import Prepared
 from folds.runtime.device import Runtime
 from folds.runtime.probe import probe, remembered
@@ -85,14 +84,13 @@ def settle(
                 return replace(settled, trial=trial)
             probed = _on_a_worker(trial, plan)
             settled = Settled(probed.runtime, probed.rates)
-    write_whole(space.runtime, json.dumps(settled.runtime.settings).encode())
+    write_values(space.runtime, settled.runtime.settings)
     return settled
 
 
 def settled_runtime(plan: Plan, space: Workspace) -> Runtime:
     """How all folds of a run are computed, once that is settled."""
-    settings = json.loads(space.runtime.read_text(encoding="utf-8"))
-    return Runtime(torch.device(plan.device), **settings)
+    return Runtime(torch.device(plan.device), **read_values(space.runtime))
 
 
 def measure_rates(prepared: Prepared, plan: Plan) -> Rates:

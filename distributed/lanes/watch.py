@@ -11,14 +11,14 @@ from distributed.cluster import LANE_THREAD, address_of
 from distributed.lanes.display import Display
 from distributed.lanes.frozen_features import cut
 from distributed.lanes.lane import Lane, run_lane
-from distributed.lanes.ledger import Ledger, Piece, read_journal
+from distributed.lanes.ledger import Ledger, Piece
 from distributed.lanes.recording import RecorderThread
 from distributed.lanes.trainer import NOT_LEAN, lean_trainer
 from distributed.run import Run
-from folds.errors import RunError, reason
+from folds.errors import RunError, counted, reason
 from folds.evaluation.metrics import odd_initial_loss
 from folds.training.frozen import shareable_views
-from tracking.events import EpochEnded, Event, Failed, Finished
+from tracking.events import EpochEnded, Event, Failed, Finished, Lost, Retried, lost, read_journal
 
 POLL_S = 0.5
 
@@ -31,10 +31,15 @@ def train(run: Run) -> None:
     RunError
         Folds have failed, or events could not be recorded.
     """
-    to_do = {task for task in range(len(run.prepared.tasks)) if not run.space.finished(task)}
+    tasks = range(len(run.prepared.tasks))
+    dropped = {t: run.space.drop_damaged(t) for t in tasks if run.space.finished(t)}
+    to_do = {task for task in tasks if not run.space.finished(task)}
     with run.stopwatch.phase("start"):
         ledger = _start_ledger(run, to_do)
         watch = _Watch(run, ledger, to_do)
+        for task, told in dropped.items():
+            if told is not None:
+                ray.get(ledger.again.remote(task, told))
         lanes = _start_lanes(run, ledger, len(to_do))
     with run.stopwatch.phase("training"):
         failed = watch.follow(lanes)
@@ -53,6 +58,7 @@ def _start_ledger(run: Run, to_do: set[int]) -> Any:
         run.config.cluster.max_failures,
         _pieces(run, to_do),
         refit=run.prepared.refit,
+        written=run.recorder.runs.written,
     )
 
 
@@ -108,12 +114,24 @@ class _LaneThread(threading.Thread):
             self.error = f"{type(error).__name__}: {reason(error, most=300)}"
 
 
+def journal_notice(count: int) -> str:
+    """What is told of a journal that has lost events."""
+    return (
+        f"{counted(count, 'line')} of the run's journal damaged: what MLflow has not got of them "
+        "comes when their folds are finished, but for times and hosts"
+    )
+
+
 class _Watch:
     """Reads the journal and passes each event to the screen and to the Recorder, once."""
 
     def __init__(self, run: Run, ledger: Any, to_do: set[int]) -> None:
         self._run, self._ledger, self._to_do = run, ledger, to_do
-        self._old = len(ray.get(ledger.events.remote(0)))  # from before this start
+        events = ray.get(ledger.events.remote(0))
+        self._old = len(events)  # from before this start
+        if lost(events):
+            run.recorder.incomplete = True
+            run.notify(journal_notice(lost(events)))
         self._seen = 0
         self._failed: list[str] = []
 
@@ -169,7 +187,8 @@ class _Watch:
         self._seen += 1
         if isinstance(event, Failed) and not new:
             return
-        display.show(event)
+        if not isinstance(event, Retried | Lost):  # which is a notice
+            display.show(event)
         if not new:
             return
         prepared = self._run.prepared
@@ -178,6 +197,8 @@ class _Watch:
                 classes = len(prepared.problem.images.class_names)
                 if (odd := odd_initial_loss(report.first_loss, classes)) is not None:
                     self._run.notify(f"{prepared.names[event.task]}: {odd}")
+            case Retried(cause=cause):
+                self._run.notify(f"{prepared.names[event.task]}: {cause}")
             case Failed():
                 self._failed.append(f"{prepared.names[event.task]}: {event.cause}")
                 self._to_do.discard(event.task)

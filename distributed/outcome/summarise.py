@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from distributed.lanes.watch import journal_notice
 from distributed.outcome.assessment import Assessment
 from distributed.outcome.candidates import Candidate, Choice
 from distributed.outcome.pooling import Pooled, Results
@@ -19,6 +20,7 @@ from folds.evaluation.metrics import macro_f1, scores
 from folds.evaluation.predictions import Predictions, UnseenPredictions
 from folds.evaluation.shift import ShiftScores
 from folds.training.outcome import EpochReport, FoldOutcome
+from tracking.events import Retried, lost, read_journal
 from tracking.summary import Summary, over_folds
 from tracking.summary_parts import (
     Calibration,
@@ -116,9 +118,19 @@ def summarise(
             parent_run=runs.parent,
         ),
         registered=_registered(run, choice),
-        notices=list(prepared.notices),
+        notices=_notices(run),
         seconds={name: round(value, 2) for name, value in seconds.items()},
     )
+
+
+def _notices(run: Run) -> list[str]:
+    """What was told before the folds were trained, and what of folds that were tried otherwise."""
+    events = read_journal(run.space.events)
+    tried = (event for event in events if isinstance(event, Retried))
+    names = run.prepared.names
+    told = [f"{names[event.task]}: {event.cause}" for event in tried]
+    damaged = [journal_notice(lost(events))] if lost(events) else []
+    return [*run.prepared.notices, *damaged, *told]
 
 
 def _software() -> Software:

@@ -103,7 +103,11 @@ def search(session: Session, request: Request) -> Found:
     check_experiment(store, config.tracking.experiment)
     at_once = min(options.concurrent_trials, options.trials)
     space = workspace.open_run(
-        request.resumed, config, search_digests(variants), search=asdict(options)
+        request.resumed,
+        config,
+        search_digests(variants),
+        prepared.problem.images,
+        search=asdict(options),
     )
     with workspace.hold(space):
         with stopwatch.phase("start"):

@@ -98,7 +98,10 @@ class Search:
 
     def trials(self, name: str) -> Trials:
         """The trials of one search, whose folder in the search's own has this name."""
-        return Trials(self.space.folder / name, len(self.prepared.folds), self.select)
+        trials = Trials(self.space.folder / name, len(self.prepared.folds), self.select)
+        for line in trials.damaged:
+            self.notify(line)
+        return trials
 
     def proposer(self) -> Proposer:
         """What proposes configurations, at its beginning."""

@@ -12,9 +12,10 @@ from distributed.search.race import behind
 from distributed.search.team import Team
 from distributed.search.variants import Variant
 from folds.config import Config
-from folds.errors import DivergenceError, UserError
+from folds.errors import DivergenceError, UserError, reason
 from folds.runtime.cpu import keep_memory
 from folds.runtime.device import Runtime
+from folds.runtime.memory import out_of_memory
 from folds.training.feature_cache import FeatureCache, frozen_features
 from folds.training.fit import fit_fold
 from folds.training.frozen import FrozenFeatures, no_frozen_features
@@ -113,6 +114,11 @@ class FoldTrainable(Trainable):  # type: ignore[misc]
             return {"failed": str(error), "state": "failed", "epochs": []}
         except _BehindError as error:
             return {"failed": str(error), "state": "stopped", "epochs": self._epochs}
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            cause = f"out of memory ({reason(error)}): lower --batch-size or --image-size"
+            return {"failed": cause, "state": "failed", "epochs": []}
         place, self._place = self._place, self._place + 1
         seconds = time.perf_counter() - start
         return {"place": place, "outcome": outcome, "seconds": seconds}

@@ -6,7 +6,7 @@
             fold-0/      a finished fold, see `folds.training.outcome`; the first in order is 0
 """
 
-import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 
 from folds.config.selection import SelectBy
 from folds.config.spaces import Values
-from folds.files import write_whole
+from folds.files import DamagedError, read_values, write_values
 from folds.training.outcome import VALUES, FoldOutcome
 
 State = Literal["unfinished", "complete", "stopped", "failed"]
@@ -81,18 +81,30 @@ class Trials:
     Notes
     -----
     A trial that was read is as it was when it was written: scores are floats that are kept exactly.
+    One whose files are damaged is forgotten, and `damaged` tells of it: asked for again, it is
+    trained as before.
     """
 
     def __init__(self, folder: Path, folds: int, select: SelectBy) -> None:
         self.folder, self.folds, self._select = folder, folds, select
         self._trials: dict[int, Trial] = {}
+        self.damaged: list[str] = []
         for path in sorted(folder.glob("trial-*/trial.json")):
-            trial = Trial(**json.loads(path.read_text(encoding="utf-8")))
-            self._trials[trial.number] = trial
-            for place in range(folds):
-                if not (self.fold(trial.number, place) / VALUES).exists():
-                    break
-                self._score(trial, self.outcome(trial.number, place))
+            try:
+                trial = self._read(path)
+            except DamagedError as error:
+                shutil.rmtree(path.parent)
+                self.damaged.append(f"{error}; {path.parent.name} begins again")
+            else:
+                self._trials[trial.number] = trial
+
+    def _read(self, path: Path) -> Trial:
+        trial = Trial(**read_values(path))
+        for place in range(self.folds):
+            if not (self.fold(trial.number, place) / VALUES).exists():
+                break
+            self._score(trial, self.outcome(trial.number, place))
+        return trial
 
     def __len__(self) -> int:
         return len(self._trials)
@@ -183,7 +195,7 @@ class Trials:
     def _write(self, trial: Trial) -> None:
         content = {name: getattr(trial, name) for name in _KEPT}
         path = self.folder / f"trial-{trial.number}" / "trial.json"
-        write_whole(path, json.dumps(content).encode())
+        write_values(path, content)
 
 
 _KEPT: Sequence[str] = (

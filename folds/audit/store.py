@@ -1,6 +1,7 @@
 """What an audit found, remembered by what the images hold."""
 
 import hashlib
+import io
 import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,11 +16,11 @@ from folds.audit.audit import audit
 from folds.audit.describe import describe
 from folds.audit.duplicates import find_duplicates
 from folds.audit.findings import Findings
-from folds.files import cache_folder, replacing
+from folds.files import cache_folder, read_sealed, write_sealed
 from folds.images.imageset import ImageSet
 
 _MISSING = (OSError, ValueError, KeyError, zipfile.BadZipFile)
-VERSION = 2  # to be raised when the audit finds something else
+VERSION = 3  # to be raised when the audit finds something else
 
 
 def audited(images: ImageSet, rows: NDArray[np.int64] | None = None) -> Findings:
@@ -101,10 +102,11 @@ def read(path: Path) -> Findings:
 
 
 def _write(path: Path, arrays: dict[str, Any]) -> None:
-    with replacing(path) as scratch, scratch.open("wb") as file:
-        np.savez(file, **arrays)
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    write_sealed(path, file.getvalue())
 
 
 def _read(path: Path, names: Iterable[str]) -> dict[str, Any]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(read_sealed(path)), allow_pickle=False) as arrays:
         return {name: arrays[name] for name in names}

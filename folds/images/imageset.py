@@ -72,14 +72,18 @@ class ImageSet:
 
         It tells neither where the pixels are nor in which order the images come.
         """
-        each = digests(self.pixels)
         order = np.argsort(self.ids, kind="stable")
         hasher = hashlib.sha256()
         for part in (self.ids[order], np.array(self.class_names)):
             hasher.update("\n".join(part.tolist()).encode())
         hasher.update(self.labels[order].tobytes())
-        hasher.update(b"".join(each[row] for row in order.tolist()))
+        hasher.update(self.digests[order].tobytes())
         return hasher.hexdigest()[:16]
+
+    @cached_property
+    def digests(self) -> NDArray[np.uint8]:
+        """SHA-256 (N, 32) of each image's pixels."""
+        return np.frombuffer(b"".join(digests(self.pixels)), np.uint8).reshape(-1, 32)
 
     def take(self, rows: NDArray[np.int64]) -> "ImageSet":
         """The images of these rows, in this order, in memory."""

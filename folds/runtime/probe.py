@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from folds.config.stages import Stage
-from folds.files import cache_folder, write_whole
+from folds.files import cache_folder, opened_json, sealed_json, write_whole
 from folds.model.backbone import Classifier, build
 from folds.model.folding import predicting
 from folds.model.layer_groups import train_mode, unfreeze
@@ -40,7 +40,7 @@ COMPILE_AFTER_S = {"cpu": 1200.0, "cuda": 300.0}
 def remembered(trial: Trial, runtime: Runtime) -> Probed | None:
     """What an earlier run on this machine measured, if it tried the same; else None."""
     try:
-        stored = json.loads(_memory_of(trial, runtime).read_text(encoding="utf-8"))
+        stored = opened_json(_memory_of(trial, runtime).read_bytes(), "what was measured")
         return Probed(replace(runtime, **stored["settings"]), Rates(**stored["rates"]))
     except (OSError, ValueError, TypeError, KeyError):  # not there, or from another version
         return None
@@ -63,7 +63,7 @@ def probe(trial: Trial, runtime: Runtime) -> Probed:
     torch.set_num_threads(threads)
     content = {"settings": fastest.runtime.settings, "rates": asdict(fastest.rates)}
     with suppress(OSError):  # a home that cannot be written to: measured again next time
-        write_whole(_memory_of(trial, runtime), json.dumps(content).encode())
+        write_whole(_memory_of(trial, runtime), sealed_json(content).encode())
     return fastest
 
 

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 
 from folds.arrays import Ints
+from folds.images import ImageSet
 from folds.runtime.device import Runtime, as_tensor
+from folds.runtime.memory import Pieces
 from folds.runtime.workers import Workers
+from folds.training.attempt import FIRST, Attempt
 from folds.training.balance import Balance
 from folds.training.frozen import FrozenFeatures
 from folds.training.loader import BatchLoader
@@ -22,7 +25,9 @@ class FoldContext:
     Rows `train` and `held_out` are the fold's training and validation parts; `holdout` is the test
     part that no fold trains on or chooses by. `externals` has the pixels of external images, by
     their sets' names. `refit` says how to train where there is no validation part.
-    `depths` are what `folds.training.frozen.frozen_depth` gave for stages by their numbers.
+    `attempt` says in how many parts a batch is computed, and at what share of the learning rates.
+    `depths` are what `folds.training.frozen.frozen_depth` gave for stages by their numbers;
+    `pieces` computes passes without gradients.
     """
 
     problem: Problem
@@ -40,7 +45,14 @@ class FoldContext:
     frozen_features: FrozenFeatures
     externals: dict[str, BatchLoader]
     refit: RefitPlan | None = None
+    attempt: Attempt = FIRST
     depths: dict[int, int] = field(default_factory=dict)
+    pieces: Pieces = field(default_factory=Pieces)
+
+    @property
+    def microbatches(self) -> int:
+        """Parts in which a global batch is computed one after another."""
+        return max(self.problem.config.optim.accumulate, self.attempt.parts)
 
 
 def fold_context(
@@ -51,16 +63,22 @@ def fold_context(
     workers: Workers,
     frozen_features: FrozenFeatures,
     refit: RefitPlan | None = None,
+    attempt: Attempt = FIRST,
 ) -> FoldContext:
     """Divide the images for a fold and put them on its device."""
     train, held_out = problem.splits.parts(repeat, fold, problem.images.ids)
-    pixels = BatchLoader(problem.images.pixels, runtime.device)
+    room = None if attempt.parts == 1 else 0  # a device that was full does not keep images
+
+    def loader(images: ImageSet) -> BatchLoader:
+        return BatchLoader(images.pixels, runtime.device, room=room)
+
+    pixels = loader(problem.images)
     labels = as_tensor(problem.images.labels).to(runtime.device)
     holdout = problem.splits.holdout(problem.images.ids)
     balance = problem.balance(train)
     weights = torch.from_numpy(balance.weights).float().to(runtime.device)
-    externals = {e.name: BatchLoader(e.images.pixels, runtime.device) for e in problem.externals}
+    externals = {e.name: loader(e.images) for e in problem.externals}
     return FoldContext(
         problem, repeat, fold, runtime, workers, pixels, labels, train, held_out, holdout, balance,
-        weights, frozen_features, externals, refit,
+        weights, frozen_features, externals, refit, attempt,
     )  # fmt: skip

@@ -53,9 +53,10 @@ def check_logits(
 
 def _cause(context: FoldContext, position: StagePosition) -> str:
     """The likely cause and its remedy, as the end of a message with an open parenthesis."""
-    precision = context.runtime.precision
+    precision, rate = context.runtime.precision, context.attempt.rate
+    lowered = f" x {rate:g}" if rate != 1 else ""
     return (
-        f"learning rate {position.stage.learning_rate:g}, precision {precision}): lower the "
-        f"learning rate of stage {position.index + 1} in --stages"
+        f"learning rate {position.stage.learning_rate:g}{lowered}, precision {precision}): lower "
+        f"the learning rate of stage {position.index + 1} in --stages"
         + (", or use --precision fp32" if precision != "fp32" else "")
     )

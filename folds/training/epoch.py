@@ -83,9 +83,11 @@ def _rates(
     """Learning rate of each step: where scores would tell it and there are none, as the folds'."""
     settings, refit = context.problem.config.optim, context.refit
     if refit is not None and settings.schedule == "plateau":
-        return [refit.rates[state.epoch]] * steps
-    scores = [report.score for report in state.history if report.stage == position.index]
-    return epoch_rates(settings, position, steps, scores)
+        rates = [refit.rates[state.epoch]] * steps
+    else:
+        scores = [report.score for report in state.history if report.stage == position.index]
+        rates = epoch_rates(settings, position, steps, scores)
+    return [rate * context.attempt.rate for rate in rates]
 
 
 def _backward(

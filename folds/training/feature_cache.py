@@ -2,7 +2,8 @@
 
 A file holds what a frozen front puts out for all images in one view. Its name is a digest of the
 images, the front, its weights and the augmentation, so a file that is there is the right one,
-whoever made it. Processes that need the same files divide the work between them.
+whoever made it; it is sealed, and one that is damaged is made again. Processes that need the same
+files divide the work between them.
 """
 
 import fcntl
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from folds.files import cache_folder, replacing
+from folds.files import cache_folder, replacing, seal, seal_holds
 from folds.runtime.device import Runtime
 from folds.training.frozen import (
     FrozenFeatureExtractor,
@@ -29,7 +30,7 @@ from folds.training.frozen_view import PLAIN, View
 from folds.training.problem import Problem
 
 _BATCH = 64  # images, whatever a trial trains with: their number moves the last bits
-FORMAT = 1  # to be raised when equal names could mean other values
+FORMAT = 2  # to be raised when equal names could mean other values
 
 
 class FeatureCache:
@@ -59,6 +60,7 @@ class FeatureCache:
         self._problem, self._runtime = problem, runtime
         self._folder, self._budget = folder, budget
         self._extractor: FrozenFeatureExtractor | None = None
+        self._whole: set[Path] = set()  # files that this process has found undamaged
         views = shareable_views(problem, budget)
         self._paths = {
             view: folder / f"{_name(problem, runtime, weights, view)}.npy" for view in views
@@ -86,12 +88,16 @@ class FeatureCache:
         if (output := self._read(path)) is None:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+            self._whole.discard(path)
             self._compute(view, path, wait=True)
             output = self._read(path)
         return self._outputs(view) if output is None else output
 
     def _read(self, path: Path) -> Tensor | None:
         try:
+            if path not in self._whole and not seal_holds(path):
+                return None
+            self._whole.add(path)
             array = np.load(path, mmap_mode="r", allow_pickle=False)
             path.touch()
         except (OSError, ValueError, EOFError):
@@ -107,8 +113,10 @@ class FeatureCache:
             if ours and not path.exists():
                 array = to_array(self._outputs(view))
                 self._make_room(array.nbytes)
-                with replacing(path) as scratch, scratch.open("wb") as file:
-                    np.save(file, array)
+                with replacing(path, lasting=False) as scratch:
+                    with scratch.open("wb") as file:
+                        np.save(file, array)
+                    seal(scratch)
                 return True
         return False
 

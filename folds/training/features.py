@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from folds.images import ImageSet
 from folds.model.backbone import Classifier
 from folds.model.folding import predicting
 from folds.runtime.device import Runtime
+from folds.runtime.memory import Pieces
 from folds.training.loader import BatchLoader
 
 BATCH = 64
@@ -69,13 +71,13 @@ def pooled_features(
     runtime.place(model)
     rows = np.arange(len(images))
     parts = [rows[first : first + batch] for first in range(0, len(rows), batch)]
-    outputs, seconds = [], []
+    outputs, seconds, pieces = [], [], Pieces()
     with predicting(model), runtime.autocast():
         for _, pixels in BatchLoader(images.pixels, runtime.device).batches(parts):
             view = to_input(pixels, model.size)
             _wait(runtime)
             start = time.perf_counter()
-            _, pooled = model(view, with_features=True)
+            pooled = pieces(len(view), partial(_pooled, model, view))
             _wait(runtime)
             seconds.append((time.perf_counter() - start) / len(pixels))
             outputs.append(pooled.float().cpu().numpy())
@@ -83,6 +85,11 @@ def pooled_features(
     parameters = sum(each.numel() for each in model.backbone.parameters())
     cost = Cost(float(np.median(seconds[1:] or seconds)), parameters, memory)
     return np.concatenate(outputs), cost
+
+
+def _pooled(model: Classifier, view: Tensor, part: slice) -> Tensor:
+    pooled: Tensor = model(view[part], with_features=True)[1]
+    return pooled
 
 
 def _wait(runtime: Runtime) -> None:

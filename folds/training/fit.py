@@ -25,6 +25,7 @@ from folds.runtime.device import Runtime
 from folds.runtime.sync_batch_norm import synchronise
 from folds.runtime.workers import Workers, summed
 from folds.sampling import model_seed
+from folds.training.attempt import FIRST, Attempt
 from folds.training.checkpoint import FoldState, dump, on_cpu, restore
 from folds.training.context import FoldContext, fold_context
 from folds.training.ema import averaged, first_average
@@ -71,6 +72,7 @@ def fit_fold(
     workers: Workers | None = None,
     frozen_features: FrozenFeatures = no_frozen_features,
     refit: RefitPlan | None = None,
+    attempt: Attempt = FIRST,
     checkpoint: bytes | None = None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
     on_checkpoint: Callable[[bytes], None] | None = None,
@@ -93,6 +95,8 @@ def fit_fold(
     refit : RefitPlan, optional
         How long to train on all images, and at what rates; needed where nothing is left to
         validate by.
+    attempt : Attempt
+        In how many parts a batch is computed, and at what share of the learning rates.
     checkpoint : bytes, optional
         What `on_checkpoint` was given last, to go on from there.
     on_epoch, on_checkpoint : callable
@@ -112,13 +116,14 @@ def fit_fold(
 
     Notes
     -----
-    A fold that goes on from a checkpoint ends as one that was never interrupted.
+    - a fold that goes on from a checkpoint ends as one that was never interrupted;
+    - the number of parts changes a result by rounding alone, unless batch norm trains.
     """
     if refit is not None:
         problem = replace(problem, stages=shortened(problem.stages, refit.epochs))
     workers = workers or Workers.current()
     check_parts(problem, workers.size)
-    context = fold_context(problem, repeat, fold, runtime, workers, frozen_features, refit)
+    context = fold_context(problem, repeat, fold, runtime, workers, frozen_features, refit, attempt)
     state = _first_state(context)
     if checkpoint is not None:
         restore(state, checkpoint)

@@ -9,18 +9,21 @@ one output an image; each fold's steps pass only through the rest, often the hea
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from folds.arrays import Floats, Ints
 from folds.augment import augment, to_input
 from folds.config.stages import Stage
 from folds.model.backbone import Classifier, build
 from folds.model.folding import predicting
 from folds.model.layer_groups import BatchNorm, trained_groups
 from folds.runtime.device import Runtime, as_tensor
+from folds.runtime.memory import Pieces
 from folds.sampling import uniform_table
 from folds.training.frozen_view import PLAIN, View
 from folds.training.problem import Problem
@@ -123,6 +126,7 @@ class FrozenFeatureExtractor:
         self._problem, self._runtime = problem, runtime
         self._batch = batch or EVAL_BATCH_FACTOR * problem.config.train.batch_size
         self._model = fresh_model(problem, runtime)
+        self._pieces = Pieces()
 
     def outputs(self, view: View, first: int, last: int) -> Tensor:
         """Outputs of the front for a range of images, on the CPU.
@@ -136,8 +140,7 @@ class FrozenFeatureExtractor:
         -------
         Tensor, shape (last - first, ...)
         """
-        problem, device = self._problem, self._runtime.device
-        table = None
+        problem, table = self._problem, None
         if view.epoch != PLAIN:
             seed, columns = problem.config.split.seed, problem.policy.columns
             table = uniform_table(seed, view.epoch, last, columns)
@@ -146,14 +149,19 @@ class FrozenFeatureExtractor:
             for rows in np.split(
                 np.arange(first, last), range(self._batch, last - first, self._batch)
             ):
-                pixels = as_tensor(problem.images.pixels[rows]).to(device)
-                if table is None:
-                    image = to_input(pixels, problem.size)
-                else:
-                    image = augment(pixels, table[rows], problem.policy, problem.size)
-                with self._runtime.autocast():
-                    parts.append(self._model.frozen_features(image, view.depth).cpu())
+                output = partial(self._output, view, table, rows)
+                parts.append(self._pieces(len(rows), output).cpu())
         return torch.cat(parts)
+
+    def _output(self, view: View, table: Floats | None, rows: Ints, part: slice) -> Tensor:
+        problem, some = self._problem, rows[part]
+        pixels = as_tensor(problem.images.pixels[some]).to(self._runtime.device)
+        if table is None:
+            image = to_input(pixels, problem.size)
+        else:
+            image = augment(pixels, table[some], problem.policy, problem.size)
+        with self._runtime.autocast():
+            return self._model.frozen_features(image, view.depth)
 
 
 def to_array(output: Tensor) -> NDArray:

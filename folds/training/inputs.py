@@ -85,7 +85,7 @@ def training_inputs(
       a frozen front's outputs can be shared they look alike, or these would cost once a repeat.
     """
     problem, config = context.problem, context.problem.config
-    seed, accumulate = config.split.seed, config.optim.accumulate
+    seed, accumulate = config.split.seed, context.microbatches
     of = {"seed": seed, "epoch": epoch, "repeat": context.repeat}
     order, row = epoch_draws(context.train, problem.images.labels, context.balance.targets, **of)
     draws = np.stack(list(epoch_batches(order, config.train.batch_size, **of)))
@@ -144,8 +144,8 @@ def _depth(context: FoldContext, model: Classifier, position: StagePosition) -> 
 
 def _microbatches(context: FoldContext, batches: Ints) -> list[Ints]:
     """This worker's part of each microbatch of global batches (steps, B), in order."""
-    accumulate, workers = context.problem.config.optim.accumulate, context.workers
-    return [part for batch in batches for part in workers.microbatches(batch, accumulate)]
+    number, workers = context.microbatches, context.workers
+    return [part for batch in batches for part in workers.microbatches(batch, number)]
 
 
 def _augmented(

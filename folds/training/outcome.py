@@ -4,8 +4,8 @@ Workers make it, the ledger (whose process imports no torch) keeps it in the run
 follows the last fold reads it from there.
 """
 
-import json
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from folds.arrays import Floats, Ints
 from folds.evaluation.predictions import CorruptedPredictions
-from folds.files import output_file
+from folds.files import DamagedError, digest, opened_json, output_file, sealed_json
 
 ARRAYS, VALUES = "result.npz", "result.json"  # the second is written last
 
@@ -145,8 +145,14 @@ class FoldOutcome:
         """The epoch whose model was kept."""
         return self.history[self.kept_epoch]
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, beside: Mapping[str, bytes] | None = None) -> None:
         """Write it into a folder; a folder that has `VALUES` has all of it.
+
+        Parameters
+        ----------
+        beside : mapping of str to bytes, optional
+            Other files that belong to it and are there already, by their names in the folder;
+            `read` checks them, too.
 
         Raises
         ------
@@ -157,19 +163,30 @@ class FoldOutcome:
         for group in _ARRAYS_BY_NAME:
             arrays |= {f"{group}/{name}": array for name, array in getattr(self, group).items()}
         arrays |= {f"corrupted/{name}": getattr(self.corrupted, name) for name in _CORRUPTED}
-        with output_file(folder / ARRAYS) as scratch, scratch.open("wb") as file:
-            np.savez(file, **arrays)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        with output_file(folder / ARRAYS) as scratch:
+            scratch.write_bytes(buffer.getvalue())
+        files = {**(beside or {}), ARRAYS: buffer.getvalue()}
         values = {name: getattr(self, name) for name in _VALUES}
+        values["digests"] = {name: digest(content) for name, content in files.items()}
         values["history"] = [asdict(report) for report in self.history]
         values["cases"] = self.corrupted.cases
         with output_file(folder / VALUES) as scratch:
-            scratch.write_text(json.dumps(values), encoding="utf-8")
+            scratch.write_text(sealed_json(values), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read what `write` wrote."""
-        values = json.loads((folder / VALUES).read_text(encoding="utf-8"))
-        with np.load(folder / ARRAYS, allow_pickle=False) as file:
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        DamagedError
+            It, or a file beside it, is not what was written.
+        """
+        values = opened_json((folder / VALUES).read_bytes(), folder / VALUES)
+        contents = {name: _checked(folder / name, own) for name, own in values["digests"].items()}
+        with np.load(io.BytesIO(contents[ARRAYS]), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
 
         def group(name: str) -> dict[str, Any]:
@@ -187,3 +204,11 @@ class FoldOutcome:
             ),
             history=tuple(EpochReport(**report) for report in values["history"]),
         )
+
+
+def _checked(path: Path, expected: str) -> bytes:
+    """Content of a file whose digest is known."""
+    content = path.read_bytes() if path.exists() else b""
+    if digest(content) != expected:
+        raise DamagedError(f"{path}: damaged, its checksum is another")
+    return content

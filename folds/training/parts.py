@@ -1,11 +1,14 @@
 """How many images of a batch are computed at once, and who cannot learn from so few."""
 
+from dataclasses import replace
+
 import torch
 
 from folds.config import Config
 from folds.errors import UserError
 from folds.model.backbone import build
-from folds.model.layer_groups import train_mode, unfreeze
+from folds.model.layer_groups import BatchNorm, train_mode, unfreeze
+from folds.training.attempt import Attempt
 from folds.training.problem import Problem
 
 
@@ -49,6 +52,39 @@ def check_parts(problem: Problem, workers: int) -> None:
         f"{norm} has nothing to normalise by in one image, which is what {cut} let it see at once; "
         f"raise --batch-size{fewer_parts}{fewer_workers}, or use {other}"
     )
+
+
+def smaller(problem: Problem, workers: int, attempt: Attempt) -> Attempt | None:
+    """The next attempt after one that ran out of memory: half as many images at once.
+
+    Returns
+    -------
+    Attempt or None
+        None where a worker has just one image of each part, or two where batch norm needs them; or
+        where a batch may not be cut (``--triplet``).
+    """
+    config = problem.config
+    batch, now = config.train.batch_size, max(config.optim.accumulate, attempt.parts)
+    together = config.cluster.sync_bn and workers > 1
+    fewest = workers if together or _learns_from_one_image(problem) else 2 * workers
+    parts = min(2 * now, batch // fewest)
+    if parts <= now or config.optim.triplet:
+        return None
+    return replace(attempt, parts=parts)
+
+
+def trains_batch_norm(problem: Problem) -> bool:
+    """Whether batch norm learns from the images that it sees at once, in any stage."""
+    model = build(
+        problem.backbone, classes=len(problem.images.class_names), size=problem.size,
+        dropout=0.0, pretrained=None, seed=0, head=problem.config.model.head,
+    )  # fmt: skip
+    for stage in problem.stages:
+        unfreeze(model, stage)
+        train_mode(model, stage, problem.config.train.frozen_norm)
+        if any(isinstance(part, BatchNorm) and part.training for part in model.modules()):
+            return True
+    return False
 
 
 @torch.no_grad()

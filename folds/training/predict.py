@@ -5,6 +5,7 @@ them get everyone's results (`all_gather`).
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import cast
 
 import torch
@@ -55,8 +56,14 @@ def predict(
     """
     logits, size = as_logits(context, model), context.problem.size
     batches = pixels.batches(eval_batches(context, rows))
-    outputs = (mean_probabilities(logits, to_input(batch, size), tta) for _, batch in batches)
+
+    def probabilities(batch: Tensor) -> Tensor:
+        return context.pieces(
+            len(batch), lambda part: mean_probabilities(logits, to_input(batch[part], size), tta)
+        )
+
     with predicting(model):
+        outputs = (probabilities(batch) for _, batch in batches)
         return all_gather(context, outputs, len(rows)).numpy()
 
 
@@ -75,12 +82,7 @@ def predict_logits(
     DivergenceError
         They are no finite numbers.
     """
-    inputs = plain_inputs(context, state.model, position, eval_batches(context, rows))
-    outputs = []
-    with predicting(state.model, inputs.depth), context.runtime.autocast():
-        for batch in inputs.batches:
-            outputs.append(state.model(batch.inputs, start=inputs.depth).float())
-        logits = all_gather(context, outputs, len(rows)).numpy()
+    logits = _plain_pass(context, state.model, position, rows, 0)
     check_logits(context, state, position, logits)
     return logits
 
@@ -89,13 +91,27 @@ def features_of(
     context: FoldContext, model: Classifier, position: StagePosition, rows: Ints
 ) -> Floats:
     """Pooled features (n, F) of rows of the images in their plain view, see `predict_logits`."""
+    return _plain_pass(context, model, position, rows, model.head.features)
+
+
+def _plain_pass(
+    context: FoldContext, model: Classifier, position: StagePosition, rows: Ints, features: int
+) -> Floats:
+    """Logits of rows in their plain view, or if there shall be any, so many pooled features."""
     inputs = plain_inputs(context, model, position, eval_batches(context, rows))
-    outputs = []
+
+    def outputs(batch: Tensor, part: slice) -> Tensor:
+        if not features:
+            return cast(Tensor, model(batch[part], start=inputs.depth)).float()
+        _, pooled = model(batch[part], start=inputs.depth, with_features=True)
+        return cast(Tensor, pooled).float()
+
     with predicting(model, inputs.depth), context.runtime.autocast():
-        for batch in inputs.batches:
-            _, features = model(batch.inputs, start=inputs.depth, with_features=True)
-            outputs.append(features.float())
-        return all_gather(context, outputs, len(rows), model.head.features).numpy()
+        parts = (
+            context.pieces(len(batch.inputs), partial(outputs, batch.inputs))
+            for batch in inputs.batches
+        )
+        return all_gather(context, parts, len(rows), features).numpy()
 
 
 def all_gather(

@@ -4,9 +4,12 @@ After each epoch as far as ``--select-by`` needs it, and once more for a finishe
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from folds.arrays import Floats, Ints
 from folds.augment import augment, make_policy, to_input
@@ -85,11 +88,16 @@ def predict_corrupted(
     logits = as_logits(context, model)
     parts = eval_batches(context, rows)
     outputs = []
+
+    def predicted_of(pixels: Tensor, ids: NDArray[np.str_], part: slice) -> Tensor:
+        images, keys = to_input(pixels[part], problem.size), keys_of(ids[part])
+        views = (corrupt(images, keys, *case) for case in cases)
+        return torch.stack([logits(view).argmax(dim=1) for view in views], dim=1)
+
     with predicting(model):
         for part, (_, pixels) in zip(parts, context.pixels.batches(parts), strict=True):
-            images, keys = to_input(pixels, problem.size), keys_of(problem.images.ids[part])
-            views = (corrupt(images, keys, *case) for case in cases)
-            outputs.append(torch.stack([logits(view).argmax(dim=1) for view in views], dim=1))
+            of = partial(predicted_of, pixels, problem.images.ids[part])
+            outputs.append(context.pieces(len(pixels), of))
         predicted = all_gather(context, outputs, len(rows), max(len(cases), 1))
     return CorruptedPredictions(
         rows, tuple(cases), predicted.to(torch.int64).numpy().T[: len(cases)]
@@ -144,11 +152,15 @@ def _augmented(context: FoldContext, model: Classifier, text: str) -> Floats:
     seed, count = problem.config.split.seed, len(problem.images)
     table = uniform_table(seed, _AUGMENTED_EPOCH, count, policy.columns)
     parts = eval_batches(context, context.held_out)
-    images = (
-        augment(pixels, table[part], policy, problem.size)
-        for part, (_, pixels) in zip(parts, context.pixels.batches(parts), strict=True)
-    )
     logits = as_logits(context, model)
-    probabilities = (logits(batch).float().softmax(dim=1) for batch in images)
+
+    def seen(pixels: Tensor, rows: Floats, part: slice) -> Tensor:
+        images = augment(pixels[part], rows[part], policy, problem.size)
+        return logits(images).float().softmax(dim=1)
+
     with predicting(model):
+        probabilities = (
+            context.pieces(len(part), partial(seen, pixels, table[part]))
+            for part, (_, pixels) in zip(parts, context.pixels.batches(parts), strict=True)
+        )
         return all_gather(context, probabilities, len(context.held_out)).numpy()

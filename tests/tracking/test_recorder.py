@@ -7,7 +7,7 @@ import pytest
 
 from folds.errors import UserError
 from folds.training.outcome import EpochReport
-from tracking.events import EpochEnded, Failed, Finished, Started
+from tracking.events import EpochEnded, Failed, Finished, Lost, Retried, Started
 from tracking.promotion.registry import VersionNotes
 from tracking.recorder import FoldFiles, Recorder
 
@@ -115,6 +115,53 @@ def test_a_restarted_recorder_goes_on_with_the_same_runs(store, tmp_path, record
     runs = runs_of(again)
     assert len(runs) == 3
     assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+class TestFoldsThatAreTriedAgain:
+    CAUSE = "the loss became nan; goes on from its last checkpoint with 0.5 of the learning rates"
+
+    def test_are_tagged_once_and_so_is_the_parent(self, recorder, files):
+        first, *others = events()
+        retried = Retried(task=0, time=others[0].time, cause=self.CAUSE, parts=1, rate=0.5)
+        slower = replace(retried, cause="with 0.25", rate=0.25)
+        write(recorder, [first, retried, retried, slower, *others], files)
+        parent, child = sorted(
+            runs_of(recorder), key=lambda r: r.data.tags["crossfold.kind"] == "fold"
+        )
+        assert child.data.tags["crossfold.retried"] == f"{self.CAUSE}\nwith 0.25"
+        assert parent.data.tags["crossfold.notices"] == (f"fold 1: {self.CAUSE}\nfold 1: with 0.25")
+
+    def test_have_both_numbers_of_an_epoch_and_the_later_counts(self, recorder, files):
+        first, epoch, *_ = events()
+        better = replace(epoch.report, val_loss=0.75)
+        again = EpochEnded(task=0, time=epoch.time + 5, report=better)
+        write(recorder, [first, epoch, again], files)
+        (run,) = (r for r in runs_of(recorder) if r.data.tags["crossfold.kind"] == "fold")
+        points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
+        assert sorted((p.step, p.value) for p in points) == [(1, 0.75), (1, 1.5)]
+        assert run.data.metrics["val_loss"] == 0.75
+
+
+class TestAJournalThatLostEvents:
+    def test_has_each_point_once_though_epochs_are_told_again(self, recorder, files):
+        first, *epochs, end = events()
+        write(recorder, [first, epochs[0], Lost(), epochs[2]], files)
+        recorder.incomplete = True
+        later = [replace(epoch, time=epoch.time + 7) for epoch in epochs]
+        write(recorder, [*later, end], files)
+        (run,) = (r for r in runs_of(recorder) if r.data.tags["crossfold.kind"] == "fold")
+        points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "train_loss")
+        assert sorted((p.step, p.value) for p in points) == [(1, 2.0), (2, 1.5), (3, 1.0)]
+
+    def test_has_a_run_though_nobody_told_that_the_fold_began(self, recorder, files):
+        _, *others = events()
+        recorder.incomplete = True
+        write(recorder, [Lost(), *others], files)
+        recorder.close("FINISHED")
+        (run,) = (r for r in runs_of(recorder) if r.data.tags["crossfold.kind"] == "fold")
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["kept_epoch"] == 3
+        assert run.data.tags["crossfold.fold"] == "fold 1"
 
 
 def test_an_event_written_twice_is_in_mlflow_once(recorder, files):

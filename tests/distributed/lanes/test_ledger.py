@@ -3,11 +3,13 @@ import time
 import numpy as np
 import pytest
 
-from distributed.lanes.ledger import Claim, Ledger, read_journal
+from distributed.lanes.ledger import Claim, Ledger, Piece
 from distributed.workspace import Workspace
 from folds.evaluation.predictions import CorruptedPredictions
+from folds.training.attempt import FIRST, Attempt
+from folds.training.frozen_view import View
 from folds.training.outcome import EpochReport, FoldOutcome
-from tracking.events import EpochEnded, Failed, Finished, to_line
+from tracking.events import EpochEnded, Failed, Finished, Lost, Retried, read_journal, to_line
 
 BUNDLE = {"model.json": b"{}"}
 
@@ -179,3 +181,132 @@ def test_a_folder_that_takes_no_more_is_told_and_the_journal_stays_whole(folder)
     (folder / "kept").replace(folder / "events.jsonl")
     book.record(EpochEnded(task=0, report=report(1)))  # nobody took it for written
     assert [event.report.epoch for event in read_journal(folder / "events.jsonl")] == [0, 1]
+
+
+class TestAnotherAttempt:
+    HALF = Attempt(parts=2)
+
+    def test_is_what_the_lane_gets_next_and_no_loss(self, folder):
+        book = ledger(folder, failures=0)
+        book.claim(0)
+        book.retry(0, 0, FIRST, self.HALF, "out of memory")
+        book.trouble(0, "connection closed by peer")
+        assert book.claim(0) == Claim(0, 0, 0, attempt=self.HALF)
+        assert told(book.events(0)) == [(Retried, 0)]
+        book.claim(0)  # now its workers are lost
+        assert book.events(1) == [
+            Failed(task=0, time=book.events(1)[0].time, cause="its workers were lost (1 times)")
+        ]
+
+    def test_that_two_workers_ask_for_is_made_once(self, folder):
+        book = ledger(folder)
+        book.claim(0)
+        for _ in range(2):
+            book.retry(0, 0, FIRST, self.HALF, "out of memory")
+        assert told(book.events(0)) == [(Retried, 0)]
+        assert book.claim(0).attempt == self.HALF
+
+    def test_that_is_the_last_ends_the_fold_once(self, folder):
+        book = ledger(folder)
+        book.claim(0)
+        book.retry(0, 0, FIRST, None, "out of memory with one image")
+        assert book.claim(0) == Claim(1, 0, 1)
+        book.retry(0, 0, FIRST, None, "out of memory with one image")  # another worker's
+        assert told(book.events(0)) == [(Failed, 0)]
+        assert book.claim(1) is None
+
+    def test_is_known_to_the_next_ledger(self, folder):
+        book = ledger(folder)
+        book.claim(0)
+        book.retry(0, 0, FIRST, self.HALF, "out of memory")
+        book.retry(0, 0, self.HALF, Attempt(2, 0.5), "nan")
+        assert ledger(folder).claim(0).attempt == Attempt(2, 0.5)
+
+    def test_tells_its_epochs_again_and_each_once(self, folder):
+        book = ledger(folder)
+        book.claim(0)
+        book.record(EpochEnded(task=0, report=report(0)))
+        book.record(EpochEnded(task=0, report=report(1)))
+        book.retry(0, 0, FIRST, Attempt(rate=0.5), "nan")
+        for keeper in (book, ledger(folder)):
+            keeper.record(EpochEnded(task=0, report=report(1)))
+        epochs = [
+            e.report.epoch
+            for e in read_journal(folder / "events.jsonl")
+            if told([e])[0][0] is EpochEnded
+        ]
+        assert epochs == [0, 1, 1]
+
+
+class TestDamage:
+    def test_of_a_checkpoint_costs_the_epochs_since_the_one_before(self, folder):
+        book = ledger(folder)
+        book.save_checkpoint(0, b"first")
+        book.record(EpochEnded(task=0, report=report(0)))
+        book.save_checkpoint(0, b"second")
+        path = Workspace(folder).checkpoint(0)
+        path.write_bytes(path.read_bytes().replace(b"second", b"sekond"))
+        assert book.checkpoint(0) == book.checkpoint(0) == b"first"
+        (damage,) = book.events(1)
+        assert damage.cause.endswith(
+            "checkpoint.pt: damaged, its checksum is another; the one before is used"
+        )
+        book.record(EpochEnded(task=0, report=report(0)))  # the same numbers
+        assert told(book.events(0)) == [(EpochEnded, 0), (Retried, 0)]
+        before = Workspace(folder).fold(0) / "checkpoint.before.pt"
+        before.write_bytes(b"")
+        assert book.checkpoint(0) is None
+        assert book.events(2)[0].cause.endswith("the fold begins again")
+        assert book.checkpoint(0) is None
+        assert len(book.events(0)) == 3
+
+    @pytest.mark.parametrize("name", ["result.npz", "result.json", "bundle/model.json"])
+    def test_of_a_finished_fold_lets_it_begin_again(self, folder, name):
+        book = ledger(folder)
+        book.record(EpochEnded(task=0, report=report(0)))
+        book.finish(0, book.claim(0).task, outcome(0), BUNDLE)
+        path = Workspace(folder).fold(0) / name
+        path.write_bytes(path.read_bytes()[:-1])
+        again = ledger(folder)
+        assert f"{name}: damaged, its checksum is another; the fold begins again" in (
+            again.events(0)[-1].cause
+        )
+        assert again.claim(0) == Claim(0, 0, 0)
+        again.record(EpochEnded(task=0, report=report(0)))
+        again.finish(0, 0, outcome(0), BUNDLE)
+        assert told(again.events(0)) == [
+            (EpochEnded, 0), (Finished, 0), (Retried, 0), (Finished, 0)
+        ]  # fmt: skip
+
+    def test_of_the_journal_leaves_all_else_in_its_place_and_is_made_good_in_the_end(self, folder):
+        book = ledger(folder)
+        for task, epoch in ((0, 0), (1, 0), (0, 1)):
+            book.record(EpochEnded(task=task, report=report(epoch)))
+        path = folder / "events.jsonl"
+        first, *others = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(first.replace(b"0.5", b"0.6") + b"".join(others))
+        again = ledger(folder)
+        assert told(again.events(0)) == [(Lost, -1), (EpochEnded, 1), (EpochEnded, 0)]
+        assert again.events(0) == ledger(folder).events(0)
+        again.finish(0, again.claim(0).task, outcome(0), BUNDLE)
+        assert told(again.events(3)) == [(EpochEnded, 0), (Finished, 0)]
+        assert again.events(3)[0].report.epoch == 0
+
+    def test_of_its_end_leaves_places_for_what_the_recorder_has_written(self, folder):
+        ledger(folder).record(EpochEnded(task=0, report=report(0)))
+        again = Ledger(str(folder), [(0, 0)], 1, written=3)
+        assert told(again.events(0)) == [(EpochEnded, 0), (Lost, -1), (Lost, -1)]
+        assert ledger(folder).events(0) == again.events(0)
+
+    def test_of_how_all_is_computed_is_made_good(self, folder):
+        ledger(folder).settle({"precision": "bf16"})
+        Workspace(folder).runtime.write_bytes(b"{}")
+        assert ledger(folder).runtime(0) == ({"precision": "bf16"}, False)
+
+
+def test_folds_that_have_no_room_for_an_image_are_given_up_at_once(folder):
+    book = Ledger(str(folder), [(0, 0), (0, 1)], 1, [Piece(View(0, 1), 0, 1)])
+    book.give_up("out of memory with one image")
+    assert book.next_piece() is None
+    assert book.claim(0) is None
+    assert told(book.events(0)) == [(Failed, 0), (Failed, 1)]

@@ -21,6 +21,7 @@ from distributed.search.variants import prepared_variants, put
 from folds.config import Config
 from folds.config.space_parser import parse_space
 from folds.errors import UserError
+from folds.files import read_values, write_values
 from folds.images import load
 from folds.model.backbone import build
 from folds.runtime.device import Runtime
@@ -96,8 +97,8 @@ class TestTrials:
         shutil.copytree(whole.folder, tmp_path / "cut")
         folder = tmp_path / "cut" / "trial-2"
         (folder / "fold-1" / "result.json").unlink()
-        kept = (folder / "trial.json").read_text()
-        (folder / "trial.json").write_text(kept.replace('"complete"', '"unfinished"'))
+        kept = read_values(folder / "trial.json")
+        write_values(folder / "trial.json", kept | {"state": "unfinished"})
         before = (folder / "fold-0" / "result.json").stat().st_mtime_ns
         again, _, seen = search(folder=tmp_path / "cut")
         assert [trial.scores for trial in again] == [trial.scores for trial in whole]

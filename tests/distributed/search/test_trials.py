@@ -1,3 +1,5 @@
+import pytest
+
 from distributed.search.trials import Trials
 from tests.distributed.search.conftest import MACRO_F1, outcome
 
@@ -54,3 +56,19 @@ def test_of_equals_the_first_is_best(tmp_path):
         trials.add(number, 0, outcome(0.5), 1.0)
         trials.end(number, "complete")
     assert trials.best.number == 1
+
+
+@pytest.mark.parametrize("name", ["trial.json", "fold-1/result.json", "fold-0/result.npz"])
+def test_a_trial_whose_files_are_damaged_begins_again(tmp_path, name):
+    trials = Trials(tmp_path, 2, MACRO_F1)
+    for number in (1, 2):
+        trials.begin(number, {})
+        for place in (0, 1):
+            trials.add(number, place, outcome(0.5, place), 1.0)
+    for path in (tmp_path / "trial-1").glob("trial*.json" if name == "trial.json" else name):
+        path.write_bytes(path.read_bytes()[:-3])
+    again = Trials(tmp_path, 2, MACRO_F1)
+    assert [trial.number for trial in again] == [2]
+    (told,) = again.damaged
+    assert f"trial-1/{name}: damaged, its checksum is another; trial-1 begins again" in told
+    assert again.begin(1, {}).scores == []

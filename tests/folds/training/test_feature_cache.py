@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from folds.config import Config
 from folds.model.backbone import build
@@ -128,14 +130,30 @@ def test_a_damaged_file_is_made_again(problem, cache, tmp_path, damage):
     torch.testing.assert_close(own(view), truth)
 
 
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_byte_that_changed_is_found_and_the_file_made_again(problem, cache, tmp_path, data):
+    one = problem(stages=["0:1:1e-3"], images=small_images((8, 8)))
+    own = cache(one)
+    own.fill()
+    view = View(PLAIN, depth_of(own))
+    path, truth = own._paths[view], own(view).clone()
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    torch.testing.assert_close(cache(one)(view), truth, rtol=0, atol=0)
+    assert path.read_bytes() != bytes(content)
+
+
 def test_what_was_not_used_for_longest_makes_room(problem, cache, tmp_path):
     old = cache(problem())
     old.fill()
-    for age, path in enumerate(files(tmp_path)):
-        os.utime(path, (age, age))
-    oldest, *others = files(tmp_path)
-    each = oldest.stat().st_size
+    each = files(tmp_path)[0].stat().st_size
     new = cache(problem(augment="strong", stages=["0:1:1e-3"]), budget=round(3.5 * each))
+    oldest, *others = sorted(files(tmp_path), key=lambda path: path in new._paths.values())
+    for age, path in enumerate([oldest, *others]):
+        os.utime(path, (age, age))
     new(View(0, depth_of(new)))
     assert not oldest.exists()
     assert all(path.exists() for path in others)

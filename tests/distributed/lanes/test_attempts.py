@@ -1,0 +1,101 @@
+"""Folds that run out of memory, or whose loss is no finite number, on a real Ray."""
+
+import re
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distributed.lanes import lane as lane_module
+from folds.runtime.device import Runtime
+from folds.training.attempt import Attempt
+from folds.training.fit import fit_fold
+from tests.conftest import small_images
+from tests.distributed.lanes.test_lane import reports, train
+from tracking.events import Failed, Finished, Retried
+
+CPU = Runtime.choose("cpu", "fp32")
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+def with_room_for(megabytes):
+    """The loop of a worker whose process may take so much more memory once it trains."""
+    original_work, original_fit = lane_module._work, lane_module.fit_fold
+
+    def fit(problem, *args, **options):
+        status = Path("/proc/self/status").read_text()
+        taken = int(re.search(r"VmSize:\s+(\d+) kB", status)[1]) * 1024
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+        if not limited:
+            resource.setrlimit(resource.RLIMIT_AS, (taken + megabytes * 2**20, hard))
+        return original_fit(problem, *args, **options)
+
+    def work(config):
+        lane_module.fit_fold = fit
+        original_work(config)
+
+    return work
+
+
+@pytest.fixture
+def hungry(make_problem):
+    """A problem whose batches need more than a hundred megabytes."""
+    images = small_images((48, 48), side=160)
+    return make_problem(images=images, batch_size=64, stages=["1:2:1e-3"], dropout=0.3)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_without_memory_trains_the_same_in_smaller_parts(
+    local_ray, tmp_path, hungry, monkeypatch, workers
+):
+    monkeypatch.setattr(lane_module, "_work", with_room_for(120 // workers))
+    events, space = train(local_ray, tmp_path, hungry, workers=workers)
+    tried = [event for event in events if isinstance(event, Retried)]
+    assert tried
+    assert [event.parts for event in tried] == [2 ** (n + 1) for n in range(len(tried))]
+    assert "out of memory (RuntimeError: [enforce fail" in tried[0].cause
+    assert "each batch of 64 computed in 2 parts" in tried[0].cause
+    assert isinstance(events[-1], Finished)
+    calm = fit_fold(hungry, 0, 0, runtime=CPU)
+    found = space.read_outcome(0)
+    np.testing.assert_allclose(found.probabilities, calm.probabilities, atol=1e-4)
+    for one, two in zip(found.history, calm.history, strict=True):
+        assert one.train_loss == pytest.approx(two.train_loss, abs=1e-4)
+
+
+def test_a_loss_that_is_not_finite_takes_half_the_rate(local_ray, tmp_path, make_problem):
+    problem = make_problem(
+        images=small_images(), batch_size=16, optimizer="sgd", schedule="constant",
+        stages=["1:3:3.0"],
+    )  # fmt: skip
+    events, space = train(local_ray, tmp_path, problem, workers=1)
+    tried = [event for event in events if isinstance(event, Retried)]
+    assert [(event.parts, event.rate) for event in tried] == [(1, 0.5)]
+    assert "the loss became nan at epoch 3" in tried[0].cause
+    assert "goes on from its last checkpoint with 0.5 of the learning rates" in tried[0].cause
+    assert [report.epoch for report in reports(events)] == [0, 1, 2]
+    assert [report.learning_rate for report in reports(events)] == [3, 3, 1.5]
+    checkpoints = []
+    fit = {"runtime": CPU, "on_checkpoint": checkpoints.append}
+    with pytest.raises(Exception, match="the loss became nan"):
+        fit_fold(problem, 0, 0, **fit)
+    alone = fit_fold(problem, 0, 0, checkpoint=checkpoints[-1], attempt=Attempt(rate=0.5), **fit)
+    np.testing.assert_array_equal(space.read_outcome(0).probabilities, alone.probabilities)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_that_never_is_finite_is_given_up_after_two_more_tries(
+    local_ray, tmp_path, make_problem, workers
+):
+    problem = make_problem(stages=["1:1:1e30"])
+    events, space = train(local_ray, tmp_path, problem, workers=workers, tasks=2)
+    told = [(type(event), event.task) for event in events]
+    for task in (0, 1):
+        assert told.count((Retried, task)) == 2
+        assert told.count((Failed, task)) == 1
+    failed = [event for event in events if isinstance(event, Failed)]
+    assert "learning rate 1e+30 x 0.25" in failed[0].cause
+    assert "nor did 0.25 of the learning rates help" in failed[0].cause
+    assert not space.finished(0)
