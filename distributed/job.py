@@ -10,6 +10,7 @@ from distributed import cluster
 from distributed.lanes.probing import measure_rates, settle, settled_runtime
 from distributed.lanes.watch import train
 from distributed.outcome.finish import finish, show
+from distributed.outcome.partial import take_what_is_there
 from distributed.planning.cost import Work
 from distributed.planning.describe import print_plan
 from distributed.planning.plan import FEW_STEPS, Plan, make_plan
@@ -120,7 +121,8 @@ def execute(
         run = Run(prepared, plan, *begin)
         with stopwatch.phase("tracking"):
             _open(run)
-        train(run)
+        if failed := train(run):
+            run = take_what_is_there(run, failed)
         run = replace(run, runtime=settled_runtime(plan, space), trial=None)
         with stopwatch.phase("finish"):
             summary = finish(run)
