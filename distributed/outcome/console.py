@@ -13,6 +13,8 @@ from tracking.report.parts import epoch_words
 from tracking.summary import Summary
 from tracking.summary_parts import Estimate, ScoredOn, Scores
 
+_MISSING = ("missing", *["-"] * len(SHOWN))
+
 
 def print_summary(console: Console, summary: Summary, look: str) -> None:
     """Show the folds, their mean, the pooled scores, and what to type next.
@@ -25,6 +27,8 @@ def print_summary(console: Console, summary: Summary, look: str) -> None:
     grid = _grid("out-of-fold scores")
     for fold in summary.folds:
         grid.add_row(fold.name, f"{fold.kept_epoch}/{fold.epochs}", *_row(fold.scores))
+    for one in summary.missing:
+        grid.add_row(one.name, *_MISSING)
     grid.add_section()
     spread = [summary.over_folds.get(key) for key in SHOWN]
     grid.add_row("mean", "", *(f"{s.mean:.3f}" if s else "-" for s in spread))
@@ -69,7 +73,7 @@ def print_folds(
     grid = _grid("folds, each by itself")
     for task, name in enumerate(names):
         if (own := outcomes.get(task)) is None:
-            grid.add_row(name, "missing", *["-"] * len(SHOWN))
+            grid.add_row(name, *_MISSING)
         else:
             scores = [figure(own.scores.get(key)) for key in SHOWN]
             grid.add_row(name, f"{own.kept_epoch + 1}/{len(own.history)}", *scores)
@@ -98,6 +102,7 @@ def markdown(summary: Summary) -> str:
         [fold.name, f"{fold.kept_epoch}/{fold.epochs}", *_row(fold.scores)]
         for fold in summary.folds
     ]
+    rows += [[one.name, *_MISSING] for one in summary.missing]
     scores = table(["fold", "epoch", *SHOWN.values()], rows)
     return "\n\n".join([pages.links, scores, *_lines(summary)])
 

@@ -9,7 +9,7 @@ from folds.errors import RunError, counted
 
 
 def take_what_is_there(run: Run, failed: Mapping[int, str]) -> Run:
-    """Show which folds are there; with ``--allow-partial`` the run as one that goes without others.
+    """With ``--allow-partial`` the run as one that goes without some folds, else its end.
 
     Parameters
     ----------
@@ -20,7 +20,8 @@ def take_what_is_there(run: Run, failed: Mapping[int, str]) -> Run:
     Raises
     ------
     RunError
-        The run may not end with some of its folds, or has none.
+        The run may not end with some of its folds, which are then shown each by itself, or has
+        none.
 
     Notes
     -----
@@ -31,13 +32,13 @@ def take_what_is_there(run: Run, failed: Mapping[int, str]) -> Run:
     if run.prepared.refit and any(task < folds for task in failed):
         missing[folds] = "it needs all folds"
     run = replace(run, missing=missing)
-    outcomes = {task: run.space.read_outcome(task) for task in run.there}
-    print_folds(run.console, names, outcomes, missing)
     why = "; ".join(f"{names[task]}: {cause}" for task, cause in failed.items())
-    if not outcomes:
+    if not run.there:
         raise RunError(f"all folds have failed: {why}")
-    there = f"{len(outcomes)} of {counted(folds, 'fold')} are finished"
+    there = f"{len(run.there)} of {counted(folds, 'fold')} are finished"
     if not run.config.tracking.allow_partial:
+        outcomes = {task: run.space.read_outcome(task) for task in run.there}
+        print_folds(run.console, names, outcomes, missing)
         raise RunError(
             f"{why}; {there}, nothing is averaged or registered (with --allow-partial the run ends "
             "with what is there)"
