@@ -109,7 +109,8 @@ def execute(
     Raises
     ------
     RunError
-        A fold or the tracker failed; what is finished is kept for ``--resume``.
+        A fold or the tracker failed; what is finished is kept for ``--resume``. With
+        ``--allow-partial`` failed folds are left out, unless all are.
     """
     status: str | None = "FAILED"
     again = recorder.store.again

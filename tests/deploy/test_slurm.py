@@ -44,7 +44,10 @@ case $1 in
   requeue) echo "requeue $2" >> "$SLURM_CALLS" ;;
 esac
 """
-FLAGS = [*BASE, "--stages", "1:8:1e-3", "--shift", "off", "--audit", "off", "--output", "out"]
+FLAGS = [
+    *BASE, "--stages", "1:8:1e-3", "--shift", "off", "--audit", "off", "--output", "out",
+    "--concurrent-folds", "2",
+]  # fmt: skip
 
 
 class Slurm:
