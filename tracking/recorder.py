@@ -93,15 +93,21 @@ class Recorder(ParentRun):
                 assert files is not None
                 self._finish(task, event, files)
             case Failed():
-                self.fail(event.task, event.cause)
+                self.fail(event.task, event.cause, event.time)
         self.runs.written += 1
         self.remember()
 
-    def fail(self, task: int, cause: str) -> None:
-        """End a fold's run as failed, if it has one: it may have failed before it started."""
+    def fail(self, task: int, cause: str, time: int | None = None) -> None:
+        """End a fold's run as failed, if it has one: it may have failed before it started.
+
+        Parameters
+        ----------
+        time : int, optional
+            In ms since 1970; default: now.
+        """
         if (run := self.runs.folds.get(str(task))) is not None:
             self.writer.tag(run, "crossfold.cause", cause)
-            self.client.set_terminated(run, "FAILED")
+            self.client.set_terminated(run, "FAILED", time)
             self.failed.add(run)
 
     def log_confusion(self, figure: Any) -> None:
