@@ -10,6 +10,7 @@ from distributed import cluster
 from distributed.lanes.probing import measure_rates, settle, settled_runtime
 from distributed.lanes.watch import train
 from distributed.outcome.finish import finish, show
+from distributed.outcome.partial import take_what_is_there
 from distributed.planning.cost import Work
 from distributed.planning.describe import print_plan
 from distributed.planning.plan import FEW_STEPS, Plan, make_plan
@@ -108,7 +109,8 @@ def execute(
     Raises
     ------
     RunError
-        A fold or the tracker failed; what is finished is kept for ``--resume``.
+        A fold or the tracker failed; what is finished is kept for ``--resume``. With
+        ``--allow-partial`` failed folds are left out, unless all are.
     """
     status: str | None = "FAILED"
     again = recorder.store.again
@@ -120,7 +122,8 @@ def execute(
         run = Run(prepared, plan, *begin)
         with stopwatch.phase("tracking"):
             _open(run)
-        train(run)
+        if failed := train(run):
+            run = take_what_is_there(run, failed)
         run = replace(run, runtime=settled_runtime(plan, space), trial=None)
         with stopwatch.phase("finish"):
             summary = finish(run)

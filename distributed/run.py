@@ -1,7 +1,7 @@
 """What the parts of the main job share: a run that has been checked, planned and settled."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -70,6 +70,8 @@ class Run:
     trial : Trial, optional
         What a lane shall measure before it trains; then `runtime` is what to begin with, and
         what was chosen is known once the folds are trained.
+    missing : mapping of int to str
+        Why tasks have failed for good that the outcome goes without, by their numbers.
     """
 
     prepared: Prepared
@@ -80,6 +82,17 @@ class Run:
     console: Console
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     trial: Trial | None = None
+    missing: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def there(self) -> list[int]:
+        """Numbers of the folds that the outcome is of, ascending; without a refit."""
+        return [task for task in range(len(self.prepared.folds)) if task not in self.missing]
+
+    @property
+    def refitted(self) -> bool:
+        """Whether there is a model of all images; its number is behind those of the folds."""
+        return self.prepared.refit and len(self.prepared.folds) not in self.missing
 
     @property
     def config(self) -> Config:

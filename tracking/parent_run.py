@@ -75,7 +75,9 @@ class ParentRun:
             self._try_file(experiment, params)
             self.remember()
         self.log_dataset(self.runs.parent)
-        self.writer.params(self.runs.parent, params)
+        there = self.client.get_run(self.runs.parent).data.params  # which MLflow lets nobody change
+        new = {name: value for name, value in params.items() if name not in there}
+        self.writer.params(self.runs.parent, new)
 
     def _try_file(self, experiment: str, params: Mapping[str, Any]) -> None:
         """Write a new run's first file, its settings: before anything is trained."""

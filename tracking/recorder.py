@@ -103,12 +103,23 @@ class Recorder(ParentRun):
                 self._add_line(self.runs.folds.get(task), "crossfold.retried", cause)
                 line = f"{self._names[event.task]}: {cause}"
                 self._add_line(self.runs.parent, "crossfold.notices", line)
-            case Failed() if task in self.runs.folds:  # it may have failed before it started
-                self.writer.tag(self.runs.folds[task], "crossfold.cause", event.cause)
-                self.client.set_terminated(self.runs.folds[task], "FAILED")
-                self.failed.add(self.runs.folds[task])
+            case Failed():
+                self.fail(event.task, event.cause, event.time)
         self.runs.written += 1
         self.remember()
+
+    def fail(self, task: int, cause: str, time: int | None = None) -> None:
+        """End a fold's run as failed, if it has one: it may have failed before it started.
+
+        Parameters
+        ----------
+        time : int, optional
+            In ms since 1970; default: now.
+        """
+        if (run := self.runs.folds.get(str(task))) is not None:
+            self.writer.tag(run, "crossfold.cause", cause)
+            self.client.set_terminated(run, "FAILED", time)
+            self.failed.add(run)
 
     def log_confusion(self, figure: Any) -> None:
         """Write the parent's confusion matrix."""
@@ -207,6 +218,8 @@ class Recorder(ParentRun):
                 name = self._names[int(task)].replace(" ", "-")
                 self.runs.models[task] = log_model(files.bundle, name=name)
             self.remember()
+        if "crossfold.cause" in self.client.get_run(run).data.tags:  # it had failed before
+            self.client.delete_tag(run, "crossfold.cause")
         self.client.set_terminated(run, "FINISHED", event.time)
         self.runs.ended.append(task)  # `write` remembers it
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
+from folds.errors import listed
 from folds.evaluation.metrics import mean_and_std
 from tracking.summary_parts import (
     Calibration,
@@ -17,6 +18,7 @@ from tracking.summary_parts import (
     EpochChoice,
     Estimate,
     FoldSummary,
+    Missing,
     MlflowIds,
     Part,
     Registered,
@@ -55,6 +57,11 @@ class Summary(Part):
     runtime: Runtime
     software: Software | None
     folds: list[FoldSummary]
+    missing: list[Missing] = Field(
+        default_factory=list,
+        description="What failed for good and is in none of the scores; empty but with "
+        "--allow-partial.",
+    )
     over_folds: dict[str, Spread] = Field(
         description="Of the folds' own scores; unlike oof, roc_auc ranks within one model's scale."
     )
@@ -89,8 +96,26 @@ class Summary(Part):
 
     @property
     def fold_count(self) -> int:
-        """Folds of each repeat that were trained."""
-        return len({fold.fold for fold in self.folds})
+        """Folds of each repeat, without those that --only-folds left out."""
+        own = {fold.fold for fold in self.folds}
+        return len(own | {one.fold for one in self.missing if one.fold is not None})
+
+    @property
+    def partial(self) -> str:
+        """What is missing and what the scores are of, for people; empty where nothing is."""
+        if not self.missing:
+            return ""
+        verb = "is" if len(self.missing) == 1 else "are"
+        lost = sum(one.images for one in self.missing)
+        there = sum(one.images for one in self.classes)
+        what = "images" if self.config["repeats"] == 1 else "predictions"
+        scored = f"; scores are of {there:,} of {there + lost:,} {what}" if lost else ""
+        return f"{listed((one.name for one in self.missing), most=5)} {verb} missing{scored}"
+
+    @property
+    def causes(self) -> list[str]:
+        """Why what is missing has failed, a line each, for people."""
+        return [f"{one.name}: {one.cause}" for one in self.missing]
 
     def of_version(self, version: str) -> Self:
         """The same with the version of the registered model."""
@@ -107,6 +132,13 @@ def over_folds(scores: list[Scores]) -> dict[str, Spread]:
             mean, std = mean_and_std([values[name] for values in each])
             spread[name] = Spread(mean=mean, std=std)
     return spread
+
+
+def partial_tags(summary: Summary) -> dict[str, str]:
+    """What a run and its version are marked with where folds are missing."""
+    if not summary.missing:
+        return {}
+    return {"crossfold.partial": f"{summary.partial} ({'; '.join(summary.causes)})"}
 
 
 def schema() -> str:

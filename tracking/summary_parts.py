@@ -76,6 +76,16 @@ class FoldSummary(Part):
         return sum(self.stage_seconds)
 
 
+class Missing(Part):
+    """A fold, or the refit, that failed for good and was left out."""
+
+    name: str = Field(description="For people, as those of folds.")
+    repeat: int | None = Field(description="Null of a refit.")
+    fold: int | None
+    images: int = Field(description="Of its validation part, which it would have predicted.")
+    cause: str = Field(description="Why it failed.")
+
+
 class Estimate(Part):
     """A score with the bounds of its 95% interval; null where it is not defined."""
 

@@ -15,7 +15,7 @@ from distributed.lanes.ledger import Ledger, Piece
 from distributed.lanes.recording import RecorderThread
 from distributed.lanes.trainer import NOT_LEAN, lean_trainer
 from distributed.run import Run
-from folds.errors import RunError, counted, reason
+from folds.errors import RunError, counted, listed, reason
 from folds.evaluation.metrics import odd_initial_loss
 from folds.training.frozen import shareable_views
 from tracking.events import EpochEnded, Event, Failed, Finished, Lost, Retried, lost, read_journal
@@ -23,17 +23,28 @@ from tracking.events import EpochEnded, Event, Failed, Finished, Lost, Retried, 
 POLL_S = 0.5
 
 
-def train(run: Run) -> None:
+def train(run: Run) -> dict[int, str]:
     """Run the lanes until every fold has ended, showing and recording what happens.
+
+    Returns
+    -------
+    dict of int to str
+        Why tasks have failed for good, by their numbers; all others are finished, but for a refit,
+        which nobody begins where a fold has failed.
 
     Raises
     ------
     RunError
-        Folds have failed, or events could not be recorded.
+        Lanes ended before their folds, or events could not be recorded.
     """
     tasks = range(len(run.prepared.tasks))
     dropped = {t: run.space.drop_damaged(t) for t in tasks if run.space.finished(t)}
     to_do = {task for task in tasks if not run.space.finished(task)}
+    before = _given_up(run, to_do)
+    if before:
+        names = listed(run.prepared.names[task] for task in before)
+        run.notify(f"--allow-partial: not tried again, since it failed before: {names}")
+        to_do = set()
     with run.stopwatch.phase("start"):
         ledger = _start_ledger(run, to_do)
         watch = _Watch(run, ledger, to_do)
@@ -44,8 +55,16 @@ def train(run: Run) -> None:
     with run.stopwatch.phase("training"):
         failed = watch.follow(lanes)
     run.stopwatch.seconds |= ray.get(ledger.seconds.remote())
-    if failed:
-        raise RunError("; ".join(failed))
+    return before | failed
+
+
+def _given_up(run: Run, to_do: set[int]) -> dict[int, str]:
+    """Why folds have failed before this start, where there are others and none is left to train."""
+    folds = set(range(len(run.prepared.folds)))
+    last = {event.task: event for event in read_journal(run.space.events) if event.task in to_do}
+    failed = {task: event.cause for task, event in last.items() if isinstance(event, Failed)}
+    concluded = folds & to_do <= failed.keys() and bool(folds - to_do)
+    return failed if run.config.tracking.allow_partial and concluded else {}
 
 
 def _start_ledger(run: Run, to_do: set[int]) -> Any:
@@ -133,15 +152,20 @@ class _Watch:
             run.recorder.incomplete = True
             run.notify(journal_notice(lost(events)))
         self._seen = 0
-        self._failed: list[str] = []
+        self._failed: dict[int, str] = {}
 
-    def follow(self, lanes: list[_LaneThread]) -> list[str]:
+    def follow(self, lanes: list[_LaneThread]) -> dict[int, str]:
         """Watch until all folds have ended; their workers' tear-down need not be waited for.
 
         Returns
         -------
-        list of str
-            Why folds have failed.
+        dict of int to str
+            Why tasks have failed, by their numbers.
+
+        Raises
+        ------
+        RunError
+            The lanes ended before, or events could not be recorded.
         """
         run = self._run
         written = run.recorder.runs.written
@@ -162,9 +186,11 @@ class _Watch:
         except BaseException:  # Ctrl-C, or Ray is gone: nobody else may write while runs are closed
             recorder_thread.stop()
             raise
-        if self._to_do:
-            self._failed += [f"a lane ended early: {lane.error}" for lane in lanes if lane.error]
-            self._failed = self._failed or ["the lanes ended before all folds were trained"]
+        waits = {len(run.prepared.folds)} if self._failed else set()  # a refit, for all folds
+        if self._to_do - waits:
+            why = [f"{names[task]}: {cause}" for task, cause in self._failed.items()]
+            why += [f"a lane ended early: {lane.error}" for lane in lanes if lane.error]
+            raise RunError("; ".join(why) or "the lanes ended before all folds were trained")
         return self._failed
 
     def _events(self) -> list[Event]:
@@ -200,7 +226,7 @@ class _Watch:
             case Retried(cause=cause):
                 self._run.notify(f"{prepared.names[event.task]}: {cause}")
             case Failed():
-                self._failed.append(f"{prepared.names[event.task]}: {event.cause}")
+                self._failed[event.task] = event.cause
                 self._to_do.discard(event.task)
             case Finished():
                 self._to_do.discard(event.task)

@@ -72,7 +72,7 @@ class Choice:
     why : str
         The end of a sentence.
     best : int
-        The best fold's number, whatever is chosen.
+        Which of the results is the best fold's, whatever is chosen.
     """
 
     candidates: Sequence[Candidate]
@@ -105,13 +105,13 @@ def choose(
     chosen for being the best, so it does not count; external images that choose flatter, too.
     """
     select, asked = run.prepared.problem.select_by, run.config.tracking.candidate
-    best = max(range(len(results)), key=lambda task: select.value(results[task].measured))
+    best = max(range(len(results)), key=lambda fold: select.value(results[fold].measured))
     oof = scores(pooled.oof.labels, pooled.oof.probabilities) | pooled_shift
     maker = _CandidateMaker(run, results, pooled, oof, temperature)
     candidates = {"best-fold": maker.best_fold(best)}
     if len(results) > 1:
         candidates["ensemble"] = maker.ensemble()
-    if run.prepared.refit:
+    if run.refitted:
         candidates["refit"] = maker.refit()
     # A soup is cooked only where something could choose it.
     if len(results) > 1 and (asked == "soup" or (asked == "auto" and select.externals)):
@@ -120,13 +120,15 @@ def choose(
             candidates["soup"] = maker.soup(soup)
         else:
             run.notify(f"the soup is left out: {soup.flaw}")
-    kind, why = _kind(asked, select, candidates)
+    kind, why = _kind(asked, select, candidates, run)
     if asked not in ("auto", kind):
         run.notify(f"--candidate {asked}: there is none; the {kind} is registered instead")
     return Choice(list(candidates.values()), candidates[kind], why, best)
 
 
-def _kind(asked: str, select: SelectBy, candidates: dict[str, Candidate]) -> tuple[str, str]:
+def _kind(
+    asked: str, select: SelectBy, candidates: dict[str, Candidate], run: Run
+) -> tuple[str, str]:
     """The kind that is registered, and why."""
     if asked in candidates:
         return asked, f"--candidate {asked}"
@@ -134,9 +136,11 @@ def _kind(asked: str, select: SelectBy, candidates: dict[str, Candidate]) -> tup
         ranked = sorted(candidates, key=lambda kind: kind != "ensemble")  # it wins a draw
         kind = max(ranked, key=lambda kind: select.elsewhere.value(candidates[kind].measured))
         return kind, "it is worth most on the external images of --select-by"
+    count, there = len(run.prepared.folds), len(run.there)
     if "ensemble" in candidates:
-        return "ensemble", "the mean of all folds' probabilities"
-    return "best-fold", "the only fold that was trained"
+        whose = "all folds'" if there == count else f"{there} of {count} folds'"
+        return "ensemble", f"the mean of {whose} probabilities"
+    return "best-fold", f"the only fold that {'was trained' if count == 1 else 'is there'}"
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,8 @@ class _CandidateMaker:
     temperature: float
 
     def best_fold(self, best: int) -> Candidate:
-        evidence = f"the validation part of {self.run.prepared.names[best]}, which it was chosen by"
+        name = self.run.prepared.names[self.run.there[best]]
+        evidence = f"the validation part of {name}, which it was chosen by"
         return self._candidate("best-fold", [best], evidence, self.results[best].measured)
 
     def ensemble(self) -> Candidate:
@@ -159,14 +164,14 @@ class _CandidateMaker:
     def _candidate(
         self, kind: str, folds: Sequence[int], evidence: str, measured: dict[str, float]
     ) -> Candidate:
-        """A candidate of some of the folds' models."""
+        """A candidate of some of the folds' models, by their places among the results."""
         external = {
             name: [unseen.probabilities[fold] for fold in folds]
             for name, unseen in self.pooled.external.items()
         }
         holdout = self.pooled.holdout
         own = [] if holdout is None else [holdout.probabilities[fold] for fold in folds]
-        folders = [self._bundle(fold) for fold in folds]
+        folders = [self._bundle(self.run.there[fold]) for fold in folds]
         return self._made(kind, folders, evidence, measured, external, own)
 
     def refit(self) -> Candidate:

@@ -1,14 +1,19 @@
 """What a finished run tells: on the screen, and as the description of its run in MLflow."""
 
 import shlex
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
+from distributed.run import say
+from folds.training.outcome import FoldOutcome
 from tracking.mlflow_pages import SHOWN, Pages, figure, table
 from tracking.report.parts import epoch_words
 from tracking.summary import Summary
 from tracking.summary_parts import Estimate, ScoredOn, Scores
+
+_MISSING = ("missing", *["-"] * len(SHOWN))
 
 
 def print_summary(console: Console, summary: Summary, look: str) -> None:
@@ -19,17 +24,16 @@ def print_summary(console: Console, summary: Summary, look: str) -> None:
     look : str
         The command that shows the run in MLflow.
     """
-    grid = Table(title="out-of-fold scores", title_justify="left")
-    grid.add_column("fold")
-    for name in ("epoch", *SHOWN.values()):
-        grid.add_column(name, justify="right")
+    grid = _grid("out-of-fold scores")
     for fold in summary.folds:
         grid.add_row(fold.name, f"{fold.kept_epoch}/{fold.epochs}", *_row(fold.scores))
+    for one in summary.missing:
+        grid.add_row(one.name, *_MISSING)
     grid.add_section()
     spread = [summary.over_folds.get(key) for key in SHOWN]
     grid.add_row("mean", "", *(f"{s.mean:.3f}" if s else "-" for s in spread))
     grid.add_row("std", "", *(f"{s.std:.3f}" if s else "-" for s in spread))
-    grid.add_row("all pooled", "", *_row(summary.oof), style="bold")
+    grid.add_row(_pooled(summary), "", *_row(summary.oof), style="bold")
     for end in ("low", "high"):
         ends = (getattr(summary.oof_intervals[key], end) for key in SHOWN)
         grid.add_row(f"95% {end}", "", *map(figure, ends))
@@ -49,11 +53,48 @@ def print_summary(console: Console, summary: Summary, look: str) -> None:
     )  # fmt: skip
 
 
+def print_folds(
+    console: Console,
+    names: Sequence[str],
+    outcomes: Mapping[int, FoldOutcome],
+    missing: Mapping[int, str],
+) -> None:
+    """Show the folds of a run in which some have failed, each by itself.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of all tasks.
+    outcomes : mapping of int to FoldOutcome
+        Of the finished folds.
+    missing : mapping of int to str
+        Why there is no more of the other tasks.
+    """
+    grid = _grid("folds, each by itself")
+    for task, name in enumerate(names):
+        if (own := outcomes.get(task)) is None:
+            grid.add_row(name, *_MISSING)
+        else:
+            scores = [figure(own.scores.get(key)) for key in SHOWN]
+            grid.add_row(name, f"{own.kept_epoch + 1}/{len(own.history)}", *scores)
+    console.print(grid)
+    for task, cause in missing.items():
+        say(console, f"missing   {names[task]}: {cause}")
+
+
+def _grid(title: str) -> Table:
+    grid = Table(title=title, title_justify="left")
+    grid.add_column("fold")
+    for name in ("epoch", *SHOWN.values()):
+        grid.add_column(name, justify="right")
+    return grid
+
+
 def markdown(summary: Summary) -> str:
     """The parent run's description in the MLflow UI: links, the table, the lines of the screen."""
     pages = Pages(summary.mlflow.experiment_id, summary.mlflow.parent_run)
     rows = [
-        ["**all pooled**", "", *_row(summary.oof)],
+        [f"**{_pooled(summary)}**", "", *_row(summary.oof)],
         ["95% interval", "", *(_ends(summary.oof_intervals[key]) for key in SHOWN)],
         *([name, "", *_row(scores)] for name, scores in _other_views(summary)),
     ]  # first, since MLflow folds what follows away
@@ -61,16 +102,19 @@ def markdown(summary: Summary) -> str:
         [fold.name, f"{fold.kept_epoch}/{fold.epochs}", *_row(fold.scores)]
         for fold in summary.folds
     ]
+    rows += [[one.name, *_MISSING] for one in summary.missing]
     scores = table(["fold", "epoch", *SHOWN.values()], rows)
     return "\n\n".join([pages.links, scores, *_lines(summary)])
 
 
 def _lines(summary: Summary) -> list[str]:
     """Calibration, corruptions, other images, the model: a line each, for screen and MLflow."""
+    lines = [f"partial   {summary.partial}"] if summary.missing else []
+    lines += [f"missing   {cause}" for cause in summary.causes]
     calibration = summary.calibration
     raw, mended = (part["ece"].value for part in (calibration.before, calibration.scores))
     fitted = ", that of the hold-out" if calibration.fitted_on == "holdout" else ""
-    lines = [
+    lines += [
         f"trust     calibration error {raw:.3f}, {mended:.3f} with temperature; the model's is "
         f"{calibration.temperature:.2f}{fitted}",
         f"epochs    {epoch_words(summary)}",
@@ -90,6 +134,13 @@ def _lines(summary: Summary) -> list[str]:
         f"{model.kind.replace('-', ' ')}: {model.why}"
     )
     return lines
+
+
+def _pooled(summary: Summary) -> str:
+    """What the row of the pooled scores is called."""
+    there = len(summary.folds)
+    lost = sum(one.fold is not None for one in summary.missing)
+    return f"{there} of {there + lost} pooled" if lost else "all pooled"
 
 
 def _tested(scored: ScoredOn) -> str:

@@ -16,13 +16,13 @@ from tracking.limits import DESCRIPTION
 from tracking.promotion.registry import VersionNotes
 from tracking.report import write_report
 from tracking.report.card import FILE, description, model_card
-from tracking.summary import Summary
+from tracking.summary import Summary, partial_tags
 
 
 def finish(run: Run) -> Summary:
     """Pool and judge the predictions, register a model, write and show the summary."""
     prepared, images = run.prepared, run.prepared.problem.images
-    results = [run.space.read_outcome(task) for task in range(len(prepared.folds))]
+    results = [run.space.read_outcome(task) for task in run.there]
     pooled = pool(prepared, results)
     assessment = assess(images, pooled, results)
     shift = score_corrupted(images.labels, pooled.shift)
@@ -45,6 +45,7 @@ def finish(run: Run) -> Summary:
     tags = {
         "crossfold.runtime": run.runtime.describe(),
         "mlflow.note.content": markdown(summary),
+        **partial_tags(summary),
     }
     run.recorder.log_confusion(figure)
     run.recorder.log_parent(_metrics(summary), files, tags)
@@ -61,6 +62,7 @@ def _register(run: Run, chosen: Candidate, summary: Summary) -> str:
         "crossfold.run": run.recorder.runs.parent,
         "crossfold.candidate": chosen.kind,
         **{f"crossfold.{name}": value for name, value in summary.digests.items()},
+        **partial_tags(summary),
     }
     name = summary.registered.name
     about = VersionNotes(tags, description(text, DESCRIPTION))

@@ -16,7 +16,7 @@ from folds.prepare import Prepared
 from folds.training.outcome import FoldOutcome
 
 Results = list[FoldOutcome]
-"""Of the folds that were trained, in the order of their numbers; without a refit."""
+"""Of the folds that are there, in the order of their numbers (`Run.there`); without a refit."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def pool(prepared: Prepared, results: Results) -> Pooled:
     """Put the results of all folds together, in the order of images within a repeat."""
     problem = prepared.problem
     images = problem.images
-    rows, fold, repeat = _where(prepared, [result.rows for result in results])
+    rows, fold, repeat = _where(results, [result.rows for result in results])
     order = np.lexsort((rows, repeat))
     rows, fold, repeat = rows[order], fold[order], repeat[order]
 
@@ -131,15 +131,16 @@ def _probabilities(outcome: FoldOutcome, epoch: int) -> Floats:
     return softmax(outcome.epoch_logits[epoch].astype(np.float32))
 
 
-def _where(prepared: Prepared, parts: list[Ints]) -> tuple[Ints, Ints, Ints]:
+def _where(results: Results, parts: list[Ints]) -> tuple[Ints, Ints, Ints]:
     """Rows of all folds one after another, and the fold and repeat of each."""
     sizes = [len(part) for part in parts]
-    repeat, fold = (np.repeat([task[i] for task in prepared.folds], sizes) for i in (0, 1))
+    fold = np.repeat([result.fold for result in results], sizes)
+    repeat = np.repeat([result.repeat for result in results], sizes)
     return np.concatenate(parts), fold, repeat
 
 
 def _shift(prepared: Prepared, results: Results) -> PooledShift:
-    rows, fold, repeat = _where(prepared, [result.corrupted.rows for result in results])
+    rows, fold, repeat = _where(results, [result.corrupted.rows for result in results])
     predicted = np.concatenate([result.corrupted.predicted for result in results], axis=1)
     cases = tuple(suite(prepared.problem.config.evaluation.shift))
     clean = [r.probabilities[np.searchsorted(r.rows, r.corrupted.rows)] for r in results]

@@ -36,7 +36,7 @@ class Soup:
     ----------
     weights : dict of str to Tensor
     members : tuple of int
-        Numbers of the folds in it.
+        Which of the results are of the folds in it.
     value, needed : float
         Macro-F1 on some images of the folds, which most of its members have trained on, and that
         of the out-of-fold predictions for them. A soup below that is broken: it is worse on images
@@ -69,7 +69,7 @@ def make_soup(run: Run, results: Results) -> Soup:
     """Make the better of the uniform and the greedy soup, on a worker like those of the lanes."""
     problem, resources = run.prepared.problem, run.plan.resources_per_worker
     task = ray.remote(_cook).options(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0))
-    bundles = [run.space.bundle(number) for number in range(len(results))]
+    bundles = [run.space.bundle(task) for task in run.there]
     models = [(bundle / "model.safetensors").read_bytes() for bundle in bundles]
     worth = [problem.select_by.value(result.measured) for result in results]
     order = sorted(range(len(worth)), key=lambda number: -worth[number])

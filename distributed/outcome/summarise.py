@@ -31,6 +31,7 @@ from tracking.summary_parts import (
     EpochChoice,
     Estimate,
     FoldSummary,
+    Missing,
     MlflowIds,
     Registered,
     Runtime,
@@ -64,7 +65,7 @@ def summarise(
     prepared, runs, problem = run.prepared, run.recorder.runs, run.prepared.problem
     images = problem.images
     seconds = run.stopwatch.seconds | {"total": run.stopwatch.total}
-    folds = [_fold(run, task, result) for task, result in enumerate(results)]
+    folds = [_fold(run, *pair) for pair in zip(run.there, results, strict=True)]
     labels = pooled.oof.labels
     return Summary(
         name=run.space.name,
@@ -83,6 +84,7 @@ def summarise(
         runtime=Runtime(device=run.runtime.device.type, **run.runtime.settings),
         software=_software(),
         folds=folds,
+        missing=[_missing(run, task, cause) for task, cause in run.missing.items()],
         over_folds=over_folds([fold.scores for fold in folds]),
         oof=Scores.of(scores(labels, pooled.oof.probabilities)),
         oof_intervals=_estimates(assessment.oof.pooled),
@@ -158,6 +160,15 @@ def _fold(run: Run, task: int, result: FoldOutcome) -> FoldSummary:
         # A dot is in the names of corrupted and external images' scores; the others are `scores`.
         measured={n: finite(v) for n, v in result.measured.items() if "." in n},
     )
+
+
+def _missing(run: Run, task: int, cause: str) -> Missing:
+    problem, name = run.prepared.problem, run.prepared.names[task]
+    if task == len(run.prepared.folds):
+        return Missing(name=name, repeat=None, fold=None, images=0, cause=cause)
+    repeat, fold = run.prepared.folds[task]
+    held_out = problem.splits.parts(repeat, fold, problem.images.ids)[1]
+    return Missing(name=name, repeat=repeat, fold=fold, images=len(held_out), cause=cause)
 
 
 def _estimates(by_name: Mapping[str, Interval]) -> dict[str, Estimate]:
@@ -245,7 +256,8 @@ def _candidate(run: Run, candidate: Candidate) -> CandidateSummary:
 
 def _registered(run: Run, choice: Choice) -> Registered:
     kind = choice.chosen.kind
-    repeat, fold = run.prepared.folds[choice.best] if kind == "best-fold" else (None, None)
+    best = run.prepared.folds[run.there[choice.best]]
+    repeat, fold = best if kind == "best-fold" else (None, None)
     return Registered(
         name=run.config.tracking.model_name, version="", alias="candidate", kind=kind,
         why=choice.why, repeat=repeat, fold=fold,

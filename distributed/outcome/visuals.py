@@ -34,7 +34,7 @@ def make_visuals(
     Parameters
     ----------
     best : int
-        Number of the best fold, whose images are mapped.
+        Which of the results is the best fold's, whose images are mapped.
     augmentation : PIL.Image.Image
         What augmentation does.
     """

@@ -102,6 +102,13 @@ class TrackingConfig(Section):
         description="Also train one model on all images but the hold-out, for as many epochs as "
         "the folds' best ones took in the mean.",
     )
+    allow_partial: bool = Field(
+        False,
+        description="Where folds have failed for good, end the run with those that are there: exit "
+        "status 0 with a notice; scores, report, model card and registered version say what is "
+        "missing; no refit. Without it, or where no fold is there, such a run fails with status 1. "
+        "With --resume it does not try failed folds again once all others are there.",
+    )
     output: str | None = Field(
         None,
         description="Folder that receives report.html, summary.json, splits.json, oof.npz, ...",

@@ -108,8 +108,8 @@ def fold_of(problem, repeat, fold, *, skill=0.7, values=(0.5, 0.6, 0.4), weights
     )  # fmt: skip
 
 
-def finished_run(folder, problem, *, only=None, fold=fold_of):
-    """A run all of whose tasks have been trained.
+def finished_run(folder, problem, *, only=None, fold=fold_of, missing=None):
+    """A run whose tasks have been trained, all but those in `missing`, by number with the cause.
 
     Returns
     -------
@@ -120,6 +120,8 @@ def finished_run(folder, problem, *, only=None, fold=fold_of):
     prepared = Prepared(problem, there, "random", 1, ())
     space, names = Workspace(folder), prepared.names
     for number, (repeat, own) in enumerate(prepared.tasks):
+        if number in (missing or {}):
+            continue
         result = fold(problem, repeat, own)
         files = bundle_files(problem.card, result.weights)
         space.write_outcome(number, result.outcome, files)
@@ -128,5 +130,6 @@ def finished_run(folder, problem, *, only=None, fold=fold_of):
     recorder = SimpleNamespace(runs=runs, store=SimpleNamespace(shown="sqlite:///x.db"))
     console = Console(file=io.StringIO(), width=200)
     plan = Plan("cpu", 1, 1, 1, len(there), cores=1)
-    run = Run(prepared, plan, Runtime.choose("cpu", "fp32"), space, recorder, console)
-    return run, [space.read_outcome(number) for number in range(len(there))]
+    runtime = Runtime.choose("cpu", "fp32")
+    run = Run(prepared, plan, runtime, space, recorder, console, missing=missing or {})
+    return run, [space.read_outcome(number) for number in run.there]

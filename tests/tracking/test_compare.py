@@ -21,7 +21,7 @@ from tracking.comparison.page import write_page
 from tracking.comparison.runs import find_run
 from tracking.comparison.table import show
 from tracking.summary_file import read_summary
-from tracking.summary_parts import EpochChoice
+from tracking.summary_parts import EpochChoice, Missing
 
 NAMES = ("platelet", "<script>alert(1)</script>", "eosinophil", "immature granulocyte")
 CORRUPTIONS = ("gaussian_noise", "glass_blur", "stain", "jpeg")
@@ -45,9 +45,13 @@ class Runs:
         names=NAMES,
         drop=(),
         rule="last",
+        missing=(),
         **settings,
     ):
-        """A parent run; `shift` is the share that corruptions make wrong, if there is any."""
+        """A parent run; `shift` is the share that corruptions make wrong, if there is any.
+
+        The folds in `missing` have failed.
+        """
         tags = {"crossfold.kind": "parent"}
         made = self.client.create_run(self.experiment, run_name=name, tags=tags).info.run_id
         order = np.random.default_rng(0).permutation(len(predictions.labels))
@@ -57,10 +61,15 @@ class Runs:
             "ids": ids, "labels": rows.labels, "fold": rows.fold, "repeat": rows.repeat,
             "groups": rows.groups.astype(str), "probabilities": rows.probabilities,
         }  # fmt: skip
+        arrays = {n: values[~np.isin(rows.fold, missing)] for n, values in arrays.items()}
         np.savez(self.folder / "oof.npz", **{n: v for n, v in arrays.items() if n not in drop})
-        config = {"backbone": "mobilenetv2_100", "data": "cells", **settings}
+        config = {"backbone": "mobilenetv2_100", "data": "cells", "repeats": 1, **settings}
         changed = {"class_names": list(names), "splits_digest": splits, "config": config}
         changed["epoch_choice"] = EpochChoice(rule=rule, best=0.9, last=0.9, crossfit=0.9)
+        changed["missing"] = [
+            Missing(name=f"fold {fold + 1}", repeat=0, fold=fold, images=120, cause="it broke")
+            for fold in missing
+        ]
         summary = read_summary(FORMAT_1).model_copy(update=changed)
         (self.folder / "summary.json").write_text(summary.model_dump_json())
         written = ["oof.npz", "summary.json"]

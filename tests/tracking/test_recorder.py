@@ -55,11 +55,11 @@ def recorder(store, tmp_path):
     return recorder_in(store, tmp_path)
 
 
-def recorder_in(store, folder):
+def recorder_in(store, folder, **changed):
     names = ["fold 1", "fold 2"]
     made = Recorder(store, folder / "memory.json", class_names=["a", "b"], names=names)
     tags = {"crossfold.dataset": "somewhere/cells", "crossfold.data_digest": "12ab"}
-    made.open("cells", "run", {"folds": 2, "stages": ["1:3:0.001"]}, tags)
+    made.open("cells", "run", {"folds": 2, "stages": ["1:3:0.001"]} | changed, tags)
     return made
 
 
@@ -162,6 +162,33 @@ class TestAJournalThatLostEvents:
         assert run.info.status == "FINISHED"
         assert run.data.metrics["kept_epoch"] == 3
         assert run.data.tags["crossfold.fold"] == "fold 1"
+def test_a_run_that_goes_on_elsewhere_keeps_the_parameters_it_began_with(
+    store, tmp_path, recorder, files
+):
+    write(recorder, list(events())[:2], files)
+    again = recorder_in(store, tmp_path, folds=3)
+    write(again, list(events())[2:], files)
+    again.close("FINISHED")
+    assert {run.data.params["folds"] for run in runs_of(again)} == {"2"}
+
+
+def test_a_fold_that_failed_says_why_until_it_is_finished(store, tmp_path, recorder, files):
+    some = list(events())
+    write(recorder, [*some[:2], Failed(task=0, cause="it broke")], files)
+    recorder.close("FINISHED")
+    (child,) = (r for r in runs_of(recorder) if r.data.tags["crossfold.kind"] == "fold")
+    assert (child.info.status, child.data.tags["crossfold.cause"]) == ("FAILED", "it broke")
+    again = recorder_in(store, tmp_path)
+    again.fail(0, "it broke")  # and is left out, as with --allow-partial
+    again.close("FINISHED")
+    statuses = {r.data.tags["crossfold.kind"]: r.info.status for r in runs_of(again)}
+    assert statuses == {"fold": "FAILED", "parent": "FINISHED"}
+    last = recorder_in(store, tmp_path)
+    write(last, some[2:], files)
+    last.close("FINISHED")
+    (child,) = (r for r in runs_of(last) if r.data.tags["crossfold.kind"] == "fold")
+    assert child.info.status == "FINISHED"
+    assert "crossfold.cause" not in child.data.tags
 
 
 def test_an_event_written_twice_is_in_mlflow_once(recorder, files):

@@ -7,9 +7,9 @@ from folds.errors import UserError
 from folds.evaluation.intervals import Interval
 from tests.tracking.conftest import FORMAT_1
 from tests.tracking.report.planted import planted
-from tracking.summary import over_folds, schema
+from tracking.summary import over_folds, partial_tags, schema
 from tracking.summary_file import read_summary
-from tracking.summary_parts import Estimate, Scores
+from tracking.summary_parts import Estimate, Missing, Scores
 
 DOCS = Path(__file__).parents[2] / "docs" / "summary.schema.json"
 
@@ -85,3 +85,33 @@ def test_what_is_no_summary_is_refused_in_one_line(tmp_path, content, reason):
         assert message.startswith(start)
         assert reason in message
         assert "\n" not in message
+
+
+class TestPartial:
+    def missing(self, **changed):
+        usual = {"name": "fold 3", "repeat": 0, "fold": 2, "images": 100, "cause": "it broke"}
+        return Missing(**usual | changed)
+
+    def test_a_whole_run_says_nothing(self):
+        summary, _ = planted()
+        assert (summary.partial, summary.causes, partial_tags(summary)) == ("", [], {})
+
+    def test_it_says_what_is_missing_why_and_what_the_scores_are_of(self):
+        summary, _ = planted(missing=[self.missing(), self.missing(name="fold 4", cause="lost")])
+        words = "fold 3, fold 4 are missing; scores are of 400 of 600 images"
+        assert summary.partial == words
+        tag = f"{words} (fold 3: it broke; fold 4: lost)"
+        assert partial_tags(summary) == {"crossfold.partial": tag}
+
+    def test_with_repeats_predictions_are_counted_since_an_image_has_several(self):
+        plain, _ = planted(missing=[self.missing()])
+        summary = plain.model_copy(update={"config": plain.config | {"repeats": 2}})
+        assert summary.partial == "fold 3 is missing; scores are of 400 of 500 predictions"
+
+    def test_without_a_refit_the_scores_are_of_all(self):
+        refit = self.missing(name="refit", repeat=None, fold=None, images=0)
+        assert planted(missing=[refit])[0].partial == "refit is missing"
+
+    def test_the_folds_that_failed_count(self):
+        summary, _ = planted(folds=3, missing=[self.missing(fold=3)])
+        assert summary.fold_count == 4

@@ -149,7 +149,8 @@ def why_unpaired(a: Evidence, b: Evidence) -> str:
     if a.splits_digest != b.splits_digest:
         return f"different splits ({a.splits_digest[:8]}, {b.splits_digest[:8]})"
     if not np.array_equal(a.ids, b.ids):
-        return "different images"
+        lacks = "; ".join(f"{run.name}: {run.partial}" for run in (a, b) if run.partial)
+        return f"different images{f' ({lacks})' if lacks else ''}"
     if not np.array_equal(a.oof.labels, b.oof.labels):
         return "different labels"
     return "" if np.array_equal(a.oof.folds, b.oof.folds) else "different folds"

@@ -61,6 +61,8 @@ class Evidence:
         Under corruptions; with --shift only. Rows are sorted as above.
     settings : mapping of str to object
         By flag name, those that results depend on.
+    partial : str
+        What is missing of the run, see `Summary.partial`; empty where nothing is.
     """
 
     run: str
@@ -76,6 +78,7 @@ class Evidence:
     shift_repeats: Ints
     shift: ShiftPredictions | None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    partial: str = ""
 
     @property
     def images(self) -> list[int]:
@@ -244,6 +247,7 @@ def _evidence(run: Run, summary: Summary, oof: Arrays, shift: Arrays | None) -> 
         np.empty(0, np.int64) if shift is None else shift["repeat"],
         None if shift is None else _shift(shift, len(names)),
         {name: value for name, value in config.items() if name in _SETTINGS},
+        summary.partial,
     )
 
 

@@ -23,7 +23,7 @@ from tracking.promotion.registry import VersionNotes
 from tracking.recorder import Recorder
 from tracking.report.card import FILE, description, model_card
 from tracking.store import Store
-from tracking.summary import Summary
+from tracking.summary import Summary, partial_tags
 from tracking.summary_parts import MlflowIds
 
 
@@ -119,6 +119,7 @@ def _notes(summary: Summary, text: str, choice: Choice) -> VersionNotes:
         "crossfold.candidate": "ensemble",
         KIND: choice.words,
         **{f"crossfold.{name}": value for name, value in summary.digests.items()},
+        **partial_tags(summary),
     }
     return VersionNotes(tags, description(text, DESCRIPTION))
 

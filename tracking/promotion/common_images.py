@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from folds.arrays import Ints
 from folds.config.selection import SelectBy
 from folds.errors import UserError, nearest
 from folds.evaluation.predictions import Predictions, ShiftPredictions
@@ -121,9 +122,10 @@ def common_predictions(
     if external is not None:
         _check_external(candidate, champion, external, common)
         return on_external(candidate, champion, external, "")
-    why, remedy = _why_not_out_of_fold(candidate, champion)
+    both = _validated_by_both(candidate, champion)
+    why, remedy = _why_not_out_of_fold(*both)
     if not why:
-        return _out_of_fold(candidate, champion)
+        return _out_of_fold(*both)
     usable = [name for name in common if not _chose_epochs(candidate, name)]
     if len(usable) == 1:
         return on_external(candidate, champion, usable[0], f" ({why})")
@@ -136,9 +138,26 @@ def common_predictions(
     )
 
 
+def _validated_by_both(candidate: Contender, champion: Contender) -> tuple[Contender, Contender]:
+    """The two on the rows that both have validated, where folds of one of them are missing."""
+    a, b = candidate.evidence, champion.evidence
+    if not (a.partial or b.partial) or a.splits_digest != b.splits_digest:
+        return candidate, champion
+    rows = _common(*(_keys(run.oof.repeat, run.ids) for run in (a, b)))
+    if not len(rows[0]):
+        return candidate, champion
+    a, b = (
+        replace(run, ids=run.ids[own], oof=run.oof.take(own))
+        for run, own in zip((a, b), rows, strict=True)
+    )
+    return replace(candidate, evidence=a), replace(champion, evidence=b)
+
+
 def _out_of_fold(candidate: Contender, champion: Contender) -> PairedPredictions:
     count = len(np.unique(candidate.evidence.ids))
     text = f"out-of-fold predictions of the same {count} images"
+    if candidate.evidence.partial or champion.evidence.partial:
+        text += ", those that both have validated"
     if champion.evidence.epoch_rule == "best":
         text += ", which chose the champion's epochs: it is flattered, the candidate is not"
     return PairedPredictions(text, "", *same_groups(champion.evidence.oof, candidate.evidence.oof))
@@ -243,7 +262,9 @@ def corrupted_by_both(
     a, b = champion.shift, candidate.shift
     if a is None or b is None or not np.array_equal(a.corruptions, b.corruptions):
         return None
-    rows_a, rows_b = _common(_keys(champion), _keys(candidate))
+    rows_a, rows_b = _common(
+        *(_keys(run.shift_repeats, run.shift_ids) for run in (champion, candidate))
+    )
     if not len(rows_a) or not np.array_equal(a.labels[rows_a], b.labels[rows_b]):
         return None
     before, after = a.take(rows_a), b.take(rows_b)
@@ -252,12 +273,14 @@ def corrupted_by_both(
     return replace(before, fold=fold), replace(after, groups=before.groups, fold=fold)
 
 
-def _keys(evidence: Evidence) -> list[tuple[int, str]]:
-    return list(zip(evidence.shift_repeats.tolist(), evidence.shift_ids.tolist(), strict=True))
+def _keys(repeat: Ints | None, ids: NDArray[np.str_]) -> list[tuple[int, str]]:
+    """Repeat and id of each row."""
+    assert repeat is not None  # it is there of all that folds have predicted
+    return list(zip(repeat.tolist(), ids.tolist(), strict=True))
 
 
 def _common(a: list[tuple[int, str]], b: list[tuple[int, str]]) -> tuple[NDArray, NDArray]:
-    """Rows of both that have the same key; runs of fewer epochs corrupt fewer images."""
+    """Rows of both that have the same key."""
     rows = {key: row for row, key in enumerate(b)}
     pairs = [(row, rows[key]) for row, key in enumerate(a) if key in rows]
     both = np.array(pairs, np.int64).reshape(-1, 2)

@@ -31,6 +31,7 @@ from tracking.promotion.common_images import (
 _OLD = "best-fold"  # all that was registered before versions said what they are
 _UNDER_SHIFT = "no worse under shift"
 _MEAN_UNDER_SHIFT = "shift.macro_f1"
+_PARTIAL = "version {} is of a run with missing folds"
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ def judge(
     if asked.least:
         checks.append(floors(candidate.scores, asked.least))
     notices = (
+        *_partial(candidate, champion),
         *_attempt(counted.attempt, trial.champion, asked),
         *_uses(counted.uses),
         *_flattering_floors(candidate, asked),
@@ -235,6 +237,15 @@ def _uses(uses: Mapping[str, int]) -> list[str]:
     ]
 
 
+def _partial(*contenders: Contender) -> list[str]:
+    """Which versions are of runs with missing folds."""
+    return [
+        f"{_PARTIAL.format(one.version)}: {one.evidence.partial}"
+        for one in contenders
+        if one.evidence.partial
+    ]
+
+
 def _flattering_floors(candidate: Contender, asked: Conditions) -> list[str]:
     names = candidate.flattering(asked.least)
     words = f"--min {listed(names)}: of epochs that the same images chose, which flatters"
@@ -244,9 +255,11 @@ def _flattering_floors(candidate: Contender, asked: Conditions) -> list[str]:
 def _first(candidate: ModelVersion, asked: Conditions) -> Verdict:
     text = "floors alone: there is no champion yet"
     if not asked.least:
-        return Verdict(text, (floors({}, asked.least),))
+        told = candidate.tags.get("crossfold.partial")
+        words = [] if told is None else [f"{_PARTIAL.format(candidate.version)}: {told}"]
+        return Verdict(text, (floors({}, asked.least),), tuple(words))
     found = _contender(candidate)
-    notices = tuple(_flattering_floors(found, asked))
+    notices = (*_partial(found), *_flattering_floors(found, asked))
     return Verdict(text, (floors(found.scores, asked.least),), notices)
 
 

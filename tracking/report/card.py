@@ -26,7 +26,7 @@ _IMPORTANT = (
 _NAMES = {**TITLES, "ece": "calibration error (ECE)"}
 _KINDS = {
     "best-fold": "the model of one fold, the one that scored best",
-    "ensemble": "the mean of the probabilities of all folds' models",
+    "ensemble": "the mean of the probabilities of the folds' models",
     "soup": "one network whose weights are the mean of folds' models",
     "refit": "one model trained on all images",
 }

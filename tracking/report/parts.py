@@ -57,7 +57,8 @@ def verdict(summary: Summary) -> str:
     """The run in plain words."""
     right, shift = summary.oof_intervals["accuracy"], summary.oof_shift
     images = number(summary.scored or summary.images, "image")
-    sentences = [f"Out of fold {_with_ends(right)} of {images} are right."]
+    sentences = ["This is not the whole run."] if summary.missing else []
+    sentences.append(f"Out of fold {_with_ends(right)} of {images} are right.")
     if shift is not None:
         left = figure(shift.intervals["shift.accuracy"].value)
         sentences.append(f"Under {number(shift.corruptions, 'corruption')} {left} remain.")

@@ -636,3 +636,59 @@ class TestSimulated:
     @pytest.mark.parametrize(("training", "external"), [(0.0, False), (0.3, False), (0.0, True)])
     def test_equal_ones_pass_in_at_most_6_percent(self, training, external):
         assert promoted(1000, count=600, training=training, external=external) <= 0.06
+
+
+class TestPartial:
+    """Runs in which a fold has failed, of the same splits as others."""
+
+    def test_is_named_and_compared_on_the_images_that_both_have_validated(
+        self, versions, promote, pair
+    ):
+        versions.add(pair[0], shift=0.2), promote()
+        versions.add(pair[1], shift=0.2, missing=(1,))
+        status, out, err = promote()
+        assert status == 0, err
+        left = int((pair[1].fold != 1).sum())
+        assert 0 < left < 600
+        assert f"predictions of the same {left} images, those that both have validated" in out
+        assert "notice: version 2 is of a run with missing folds: fold 2 is missing; " in out
+        kept = versions.client.get_model_version("cells", "2").tags["crossfold.gate_notices"]
+        assert "version 2 is of a run with missing folds: fold 2 is missing" in kept
+
+    def test_an_equal_one_is_refused_however_easy_the_images_that_are_left(
+        self, versions, promote, pair
+    ):
+        champion = pair[0]
+        hard = np.where(champion.fold == 1)[0]
+        wrong = champion.probabilities.copy()
+        wrong[hard] = np.eye(4)[(champion.labels[hard] + 1) % 4] * 0.9 + 0.025
+        versions.add(replace(champion, probabilities=wrong)), promote()
+        versions.add(champion, missing=(1,))
+        status, out, _ = promote()
+        assert status == 1
+        assert "FAIL beats" in out
+        assert "better by +0.0000" in out
+
+    def test_a_partial_champion_is_named_too(self, versions, promote, pair):
+        versions.add(pair[0], missing=(0,)), promote(), versions.add(pair[1])
+        status, out, _ = promote()
+        assert status == 0
+        assert "notice: version 1 is of a run with missing folds: fold 1 is missing" in out
+
+    def test_without_a_common_image_there_is_nothing_to_compare(self, versions, promote, pair):
+        folds = np.unique(pair[0].fold).tolist()
+        versions.add(pair[0], missing=folds[:1]), promote()
+        versions.add(pair[1], missing=folds[1:])
+        status, _, err = promote()
+        assert status == 1
+        assert "different images (run: fold 1 is missing; " in err
+
+    def test_the_first_champion_is_named(self, versions, promote, pair):
+        made = versions.log("run", pair[0], missing=(1,))
+        versions.register(made, **{"crossfold.partial": "fold 2 is missing"})
+        assert "version 1 is of a run with missing folds: fold 2 is missing" in promote()[1]
+        versions.register(made)
+        versions.client.delete_registered_model_alias("cells", "champion")
+        status, out, _ = promote("--min", "macro_f1=0.5")
+        assert status == 0
+        assert "version 2 is of a run with missing folds: fold 2 is missing" in out

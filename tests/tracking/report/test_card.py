@@ -9,7 +9,7 @@ from folds.model.licence import licence_of
 from tests.tracking.report.planted import UNKNOWN, near, scores, shift, told
 from tracking.limits import DESCRIPTION
 from tracking.report.card import FILE, description, model_card
-from tracking.summary_parts import CandidateSummary, ScoredOn
+from tracking.summary_parts import CandidateSummary, Missing, ScoredOn
 
 NAMES = ("basophil", "eosinophil")
 BUNDLE = ModelCard("test_resnet", NAMES, 32, tta="flips", members=5, temperature=1.25)
@@ -138,3 +138,13 @@ def test_the_description_fits_and_says_where_the_whole_card_is(classes, letters)
 def test_the_command_in_it_can_be_pasted_whatever_the_name():
     run = plain(registered=told().registered.model_copy(update={"name": "o'brien $x"}))
     assert "serve -m 'models:/o'\"'\"'brien $x@champion' --env" in model_card(run, BUNDLE)
+
+
+def test_a_partial_run_is_told_before_all_else_also_in_the_description():
+    missing = Missing(name="fold 2", repeat=0, fold=1, images=40, cause="its loss <b>is</b> nan")
+    card = model_card(plain(missing=[missing]), BUNDLE)
+    (_, text), words = front(card), "> **Partial:** fold 2 is missing; scores are of "
+    assert text.index(words) < text.index("An image classifier")
+    assert "fold 2: its loss &lt;b&gt;is&lt;/b&gt; nan" in text.replace("\\", "")
+    assert words in description(card, DESCRIPTION)
+    assert "Partial" not in model_card(plain(), BUNDLE)

@@ -12,6 +12,7 @@ from tests.tracking.report.planted import SCORES, UNKNOWN, fold, planted, shift
 from tests.tracking.report.reader import Reader
 from tracking.report import write_report
 from tracking.report.gallery import Gallery
+from tracking.summary_parts import Missing
 
 PARTS = [
     "scores", "candidates", "folds", "curves", "confusion", "calibration", "classes", "shift",
@@ -217,3 +218,23 @@ def test_the_scores_of_a_run_are_told_in_words(full, written):
     assert "5 \N{MULTIPLICATION SIGN} 2 repeats" in " ".join(
         Reader(written(twice, visuals)).text.split()
     )
+
+
+class TestPartial:
+    def test_a_banner_and_the_table_of_folds_say_what_is_missing_and_why(self, full, written):
+        summary, visuals = full
+        lost = Missing(name="fold 6", repeat=0, fold=5, images=80, cause=EVIL)
+        text = written(summary.model_copy(update={"missing": [lost]}), visuals)
+        found = Reader(text)
+        assert EVIL not in text
+        assert "Partial: fold 6 is missing; scores are of 400 of 480 images." in found.text
+        assert found.text.index("Partial:") < found.text.index("Out of fold")
+        assert found.text.count(f"fold 6: {EVIL}") == 1
+        assert text.count('class="partial"') == 1
+        assert re.search(r"fold 6</th>\s*<td[^>]*>missing", text)
+        assert "6, 1 missing" in found.text
+
+    def test_a_whole_run_has_none(self, full, written):
+        text = written(*full)
+        assert 'class="partial"' not in text
+        assert "missing" not in Reader(text).text
