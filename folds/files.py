@@ -36,7 +36,8 @@ def check_folder(flag: str, folder: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a file to write, which takes the place of `path` when the block has ended well.
 
-    No reader and no crash sees half of it. The folder is made if need be.
+    No reader and no crash sees half of it, also where the power fails: it is on the disk before it
+    takes the other's place. The folder is made if need be.
 
     Raises
     ------
@@ -49,9 +50,20 @@ def replacing(path: Path) -> Iterator[Path]:
     scratch = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         yield scratch
+        _flush(scratch)
         scratch.replace(path)
+        _flush(path.parent)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_whole(path: Path, content: bytes) -> None:

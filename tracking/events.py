@@ -7,6 +7,7 @@ MLflow.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from folds.training.outcome import EpochReport
 
@@ -97,3 +98,11 @@ def from_line(line: str) -> Event:
     if kind == "epoch":
         return EpochEnded(**common, report=EpochReport(**content))
     return _KINDS[kind](**common, **content)
+
+
+def read_journal(path: Path) -> list[Event]:
+    """Read all whole lines of a journal; a line cut off by a crash is dropped."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [from_line(line) for line in lines[:-1] if line]

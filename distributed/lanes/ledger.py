@@ -22,7 +22,7 @@ from folds.files import write_whole
 from folds.training.frozen_view import View
 from folds.training.outcome import FoldOutcome
 from folds.training.refit import RefitPlan
-from tracking.events import EpochEnded, Event, Failed, Finished, from_line, to_line
+from tracking.events import EpochEnded, Event, Failed, Finished, read_journal, to_line
 
 _PATIENCE_S = 600.0  # until another lane measures how to compute
 
@@ -264,14 +264,6 @@ class Ledger:
     def events(self, first: int) -> list[Event]:
         """The journal from an event on."""
         return self._events[first:]
-
-
-def read_journal(path: Path) -> list[Event]:
-    """Read all whole lines of a journal; a line cut off by a crash is dropped."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [from_line(line) for line in lines[:-1] if line]
 
 
 def _key(event: Event) -> tuple[object, ...]:

@@ -11,14 +11,14 @@ from distributed.cluster import LANE_THREAD, address_of
 from distributed.lanes.display import Display
 from distributed.lanes.frozen_features import cut
 from distributed.lanes.lane import Lane, run_lane
-from distributed.lanes.ledger import Ledger, Piece, read_journal
+from distributed.lanes.ledger import Ledger, Piece
 from distributed.lanes.recording import RecorderThread
 from distributed.lanes.trainer import NOT_LEAN, lean_trainer
 from distributed.run import Run
 from folds.errors import RunError, reason
 from folds.evaluation.metrics import odd_initial_loss
 from folds.training.frozen import shareable_views
-from tracking.events import EpochEnded, Event, Failed, Finished
+from tracking.events import EpochEnded, Event, Failed, Finished, read_journal
 
 POLL_S = 0.5
 
@@ -127,7 +127,11 @@ class _Watch:
         """
         run = self._run
         written = run.recorder.runs.written
-        recorder_thread = RecorderThread(run.write, run.recorder.store.shown, run.notify)
+        store = run.recorder.store
+        remedy = f"python -m tracking.replay {run.space.name}{store.again}"
+        recorder_thread = RecorderThread(
+            run.write, store.shown, run.notify, f"`{remedy}` writes them when it answers again"
+        )
         names, stages = run.prepared.names, run.prepared.problem.stages
         try:
             with Display(run.console, names, stages, run.plan.lanes) as display:

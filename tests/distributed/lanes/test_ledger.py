@@ -3,11 +3,11 @@ import time
 import numpy as np
 import pytest
 
-from distributed.lanes.ledger import Claim, Ledger, read_journal
+from distributed.lanes.ledger import Claim, Ledger
 from distributed.workspace import Workspace
 from folds.evaluation.predictions import CorruptedPredictions
 from folds.training.outcome import EpochReport, FoldOutcome
-from tracking.events import EpochEnded, Failed, Finished, to_line
+from tracking.events import EpochEnded, Failed, Finished, read_journal, to_line
 
 BUNDLE = {"model.json": b"{}"}
 
