@@ -128,9 +128,11 @@ class ParentRun:
             self.client.delete_run(self.runs.parent)
             self.runs = Runs()
             self._memory.unlink(missing_ok=True)
+            lacks = isinstance(error, ModuleNotFoundError) and error.name == "boto3"
+            remedy = "pip install 'crossfold[s3]'" if lacks else "make it writable"
             raise UserError(
                 f"--experiment {experiment}: its files cannot be written to {place} "
-                f"({reason(error)}); make it writable, or give a new --experiment"
+                f"({reason(error)}); {remedy}, or give a new --experiment"
             ) from None
 
     def _reopen(self) -> None:

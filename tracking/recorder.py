@@ -120,7 +120,7 @@ class Recorder(ParentRun):
                 self._finish(task, event, files)
             case Failed() if task in self.runs.folds:  # it may have failed before it started
                 self.writer.tag(self.runs.folds[task], "crossfold.cause", event.cause)
-                self.client.set_terminated(self.runs.folds[task], "FAILED")
+                self.client.set_terminated(self.runs.folds[task], "FAILED", event.time)
                 self.failed.add(self.runs.folds[task])
         self.runs.written += 1
         self.remember()

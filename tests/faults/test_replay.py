@@ -4,13 +4,12 @@ import multiprocessing
 import os
 import shutil
 import signal
-import sqlite3
 
 import pytest
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
-from tests.tracking.interrupted import interrupted
+from tests.tracking.interrupted import content, interrupted
 from tracking import models, recorder
 from tracking.recorder import Recorder
 from tracking.replay import replay
@@ -66,25 +65,6 @@ def deadly(write, left):
         return result
 
     return call
-
-
-def content(folder):
-    """All that the database holds of runs and models, without ids and times of day."""
-    of_run = "(SELECT name FROM runs WHERE runs.run_uuid = {})".format
-    queries = {
-        "runs": "SELECT name, status, lifecycle_stage FROM runs",
-        "metrics": f"SELECT {of_run('m.run_uuid')}, key, step, timestamp, value FROM metrics m",
-        "params": f"SELECT {of_run('p.run_uuid')}, key, value FROM params p",
-        "tags": f"SELECT {of_run('t.run_uuid')}, key, value FROM tags t WHERE key NOT IN "
-        "('crossfold.mark', 'mlflow.note.content', 'mlflow.parentRunId')",
-        "models": "SELECT name, status, lifecycle_stage FROM logged_models",
-        "model metrics": "SELECT metric_name, metric_step, metric_value FROM logged_model_metrics",
-        "inputs": f"SELECT source_type, destination_type, {of_run('i.source_id')} FROM inputs i",
-    }
-    database = sqlite3.connect(folder / "mlflow.db")
-    found = {name: sorted(map(repr, database.execute(query))) for name, query in queries.items()}
-    database.close()
-    return found | {"files": sorted(p.name for p in (folder / "mlruns").rglob("*") if p.is_file())}
 
 
 def test_a_replay_that_is_killed_after_any_write_and_done_again_writes_all_once(tmp_path):

@@ -1,6 +1,7 @@
 """The folder of a run that was cut off: a fold is finished, another one was begun."""
 
 import json
+import sqlite3
 from dataclasses import replace
 
 import numpy as np
@@ -66,3 +67,22 @@ def interrupted(folder, store, name="cut-off"):
     tags = {"crossfold.dataset": "somewhere/cells", "crossfold.data_digest": "12ab"}
     recorder.open("cells", name, {"folds": 3}, tags)
     return space
+
+
+def content(folder):
+    """All that the database holds of runs and models, without ids and times of day."""
+    of_run = "(SELECT name FROM runs WHERE runs.run_uuid = {})".format
+    queries = {
+        "runs": "SELECT name, status, lifecycle_stage FROM runs",
+        "metrics": f"SELECT {of_run('m.run_uuid')}, key, step, timestamp, value FROM metrics m",
+        "params": f"SELECT {of_run('p.run_uuid')}, key, value FROM params p",
+        "tags": f"SELECT {of_run('t.run_uuid')}, key, value FROM tags t WHERE key NOT IN "
+        "('crossfold.mark', 'mlflow.note.content', 'mlflow.parentRunId')",
+        "models": "SELECT name, status, lifecycle_stage FROM logged_models",
+        "model metrics": "SELECT metric_name, metric_step, metric_value FROM logged_model_metrics",
+        "inputs": f"SELECT source_type, destination_type, {of_run('i.source_id')} FROM inputs i",
+    }
+    database = sqlite3.connect(folder / "mlflow.db")
+    found = {name: sorted(map(repr, database.execute(query))) for name, query in queries.items()}
+    database.close()
+    return found | {"files": sorted(p.name for p in (folder / "mlruns").rglob("*") if p.is_file())}
