@@ -99,7 +99,7 @@ class Job:
         return []
 
     def processes(self, title, count):
-        """Ids of the processes of its own Ray whose title begins so, as soon as there are `count`."""
+        """Ids of its own Ray's processes whose title begins so, as soon as there are `count`."""
         wait(lambda: len(below(self.process.pid, title)) == count, self, f"not {count} {title}")
         return below(self.process.pid, title)
 
