@@ -140,7 +140,7 @@ def _recorder(store: "Store", space: workspace.Workspace, prepared: "Prepared") 
     from tracking.recorder import Recorder
 
     classes = prepared.problem.images.class_names
-    return Recorder(store, space.folder / "mlflow.json", class_names=classes, names=prepared.names)
+    return Recorder(store, space.memory, class_names=classes, names=prepared.names)
 
 
 def leave(status: int) -> None:

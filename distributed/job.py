@@ -1,5 +1,6 @@
 """The main run: from a checked configuration to a registered model."""
 
+import os
 from dataclasses import replace
 
 from mlflow.exceptions import MlflowException
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from distributed import cluster
 from distributed.lanes.probing import measure_rates, settle, settled_runtime
+from distributed.lanes.recording import PERMANENT, patiently
 from distributed.lanes.watch import train
 from distributed.outcome.finish import finish, show
 from distributed.outcome.partial import take_what_is_there
@@ -24,8 +26,7 @@ from folds.training.parts import at_once, check_parts
 from folds.training.validate import shift_share
 from tracking.recorder import Recorder
 
-# What MLflow refuses for good: to go on would end in the same way.
-_PERMANENT = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED"}
+CLOSE_S = "10"  # an answer that is not there by then is not waited for
 
 
 def plan_for(prepared: Prepared, rates: Rates | None = None, trials: int | None = None) -> Plan:
@@ -127,7 +128,7 @@ def execute(
         run = replace(run, runtime=settled_runtime(plan, space), trial=None)
         with stopwatch.phase("finish"):
             summary = finish(run)
-        recorder.close("FINISHED")
+            patiently(lambda: recorder.close("FINISHED"), run.notify)
         status = None
     except UserError:
         status = None
@@ -141,7 +142,7 @@ def execute(
         status = "KILLED"
         raise BrokenPipeError(f"nobody reads the output any more; {go_on}") from None
     except (RunError, MlflowException, RayError, OSError) as error:
-        if isinstance(error, MlflowException) and error.error_code in _PERMANENT:
+        if isinstance(error, MlflowException) and error.error_code in PERMANENT:
             go_on = f"what was trained is kept in {space.folder}"
         why = reason(error, most=1000)
         if disk_full(error):
@@ -155,6 +156,7 @@ def execute(
 
 
 def _close(recorder: Recorder, console: Console, status: str) -> None:
+    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = CLOSE_S
     try:
         recorder.close(status)
     except Exception as error:  # the tracker went away at the very end
@@ -177,4 +179,5 @@ def _open(run: Run) -> None:
         "stages": [str(stage) for stage in prepared.problem.stages],
         "image_size": prepared.problem.size,
     }
+    run.space.write_labels(prepared.problem.images.labels)
     run.recorder.open(run.config.tracking.experiment, run.space.name, params, tags)

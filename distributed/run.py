@@ -14,8 +14,8 @@ from folds.errors import masked
 from folds.prepare import Prepared
 from folds.runtime.device import Runtime
 from folds.runtime.trial import Trial
-from tracking.events import Event, Finished
-from tracking.recorder import FoldFiles, Recorder
+from tracking.events import Event
+from tracking.recorder import Recorder
 
 
 @dataclass
@@ -104,14 +104,8 @@ class Run:
         notify(self.console, text)
 
     def write(self, event: Event) -> None:
-        """Have the Recorder write an event, of a finished fold with its files."""
-        files = self._files(event.task) if isinstance(event, Finished) else None
-        self.recorder.write(event, files)
-
-    def _files(self, task: int) -> FoldFiles:
-        outcome = self.space.read_outcome(task)
-        labels = self.prepared.problem.images.labels[outcome.rows]
-        return FoldFiles(self.space.bundle(task), labels, outcome)
+        """Have the Recorder write an event."""
+        self.recorder.take(event, self.space)
 
 
 def notify(console: Console, text: str) -> None:

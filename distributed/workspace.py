@@ -6,6 +6,7 @@
                     images.npz      ids and digests of the images
                     runtime.json    precision, layout and compilation of all folds
                     mlflow.json     ids of the MLflow runs, and how far the Recorder is
+                    labels.npy      of all images
                     events.jsonl    everything that happened, in order
                     fold-0/         checkpoint.pt while it is trained, then the result:
                                     bundle/, result.npz, and result.json, written last
@@ -15,7 +16,7 @@ the small files there is the one before, and a fold without any begins again.
 """
 
 import contextlib
-import fcntl
+import io
 import os
 import re
 import shutil
@@ -23,43 +24,29 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from folds.arrays import Ints
 from folds.config import Config
-from folds.errors import UserError, nearest
-from folds.files import (
-    DamagedError,
-    read_sealed,
-    read_values,
-    write_sealed,
-    write_values,
-    write_whole,
-)
+from folds.errors import UserError
+from folds.files import DamagedError, read_sealed, write_sealed, write_values, write_whole
 from folds.training.outcome import VALUES, FoldOutcome
+from tracking import run_folder
+from tracking.run_folder import ROOT, RunFolder, begun
+from tracking.run_folder import Kind as Kind
+from tracking.run_folder import hold as hold
 
 if TYPE_CHECKING:
     from folds.images import ImageSet
 
-ROOT = Path(".crossfold")
-Kind = Literal["run", "search"]
 FORMAT = 3  # of the folder; an older one has no checksums
 
 
 @dataclass(frozen=True)
-class Workspace:
-    """Paths of one run."""
-
-    folder: Path
-
-    @property
-    def name(self) -> str:
-        """The run's name."""
-        return self.folder.name
-
-    @property
-    def events(self) -> Path:
-        """The journal."""
-        return self.folder / "events.jsonl"
+class Workspace(RunFolder):
+    """Paths of one run, and what is written there."""
 
     @property
     def images(self) -> Path:
@@ -71,21 +58,19 @@ class Workspace:
         """How all folds are computed, once that is settled."""
         return self.folder / "runtime.json"
 
-    def fold(self, task: int) -> Path:
-        """The folder of a fold."""
-        return self.folder / f"fold-{task}"
-
     def checkpoint(self, task: int) -> Path:
         """A fold's checkpoint."""
         return self.fold(task) / "checkpoint.pt"
 
-    def bundle(self, task: int) -> Path:
-        """The folder of a finished fold's model, see `folds.model.bundle`."""
-        return self.fold(task) / "bundle"
-
     def finished(self, task: int) -> bool:
         """Whether a fold's outcome is complete; its last file is written last."""
         return (self.fold(task) / VALUES).exists()
+
+    def write_labels(self, labels: Ints) -> None:
+        """Keep the labels of all images, shape (N,), for who has the run's folder alone."""
+        file = io.BytesIO()
+        np.save(file, labels)
+        write_sealed(self.labels, file.getvalue())
 
     def write_checkpoint(self, task: int, content: bytes) -> None:
         """Replace a fold's checkpoint; the one before is kept until the next."""
@@ -131,16 +116,6 @@ class Workspace:
         self.checkpoint(task).unlink(missing_ok=True)
         self._before(task).unlink(missing_ok=True)
 
-    def read_outcome(self, task: int) -> FoldOutcome:
-        """Read a finished fold, but for its model, which is in `bundle`.
-
-        Raises
-        ------
-        DamagedError
-            A file of it, or of its model, is damaged.
-        """
-        return FoldOutcome.read(self.fold(task))
-
     def remove(self) -> None:
         """Delete the folder, and the root when it is the last."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -148,66 +123,9 @@ class Workspace:
             ROOT.rmdir()
 
 
-def hold(space: Workspace) -> IO[str]:
-    """Claim a run's folder for this process; the system frees it when the process ends.
-
-    Returns
-    -------
-    file
-        To be kept open.
-
-    Raises
-    ------
-    UserError
-        Another process has it: the run is not interrupted.
-    """
-    handle = (space.folder / "lock").open("w")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.close()
-        raise UserError(
-            f"--resume {space.name}: the run is still going; wait, or stop it"
-        ) from None
-    return handle
-
-
-def _interrupted(folder: Path, kind: Kind) -> bool:
-    if not (folder / "run.json").exists() or _begun(Workspace(folder)).get("kind", "run") != kind:
-        return False
-    try:
-        hold(Workspace(folder)).close()
-    except UserError:
-        return False
-    return True
-
-
 def find(name: str, kind: Kind = "run") -> Workspace:
-    """Find an unfinished run or search by name, beginning of a name, or ``latest``.
-
-    Raises
-    ------
-    UserError
-        There is none, or several fit.
-    """
-    there = sorted(
-        (path for path in ROOT.glob("*") if _interrupted(path, kind)),
-        key=lambda path: (path / "run.json").stat().st_mtime,
-    )
-    if not there:
-        raise UserError(
-            f"--resume: no interrupted {kind} in {ROOT.resolve()}; start one without it"
-        )
-    if name == "latest":
-        return Workspace(there[-1])
-    fitting = [path for path in there if path.name.startswith(name)]
-    if len(fitting) != 1:
-        known = [path.name for path in there]
-        raise UserError(
-            f"--resume {name}: {'several fit' if fitting else f'no such interrupted {kind}'}"
-            f"{nearest(name, known) or '; there are: ' + ', '.join(known)}"
-        )
-    return Workspace(fitting[0])
+    """Find what ``--resume`` names, see `tracking.run_folder.find`."""
+    return Workspace(run_folder.find(name, kind).folder)
 
 
 def read_settings(space: Workspace) -> dict[str, Any]:
@@ -218,7 +136,7 @@ def read_settings(space: Workspace) -> dict[str, Any]:
     UserError
         Another version of crossfold began it.
     """
-    stored = _begun(space)
+    stored = begun(space)
     if stored.get("format") != FORMAT:
         raise UserError(
             f"--resume {space.name}: another version of crossfold began it, or its run.json is "
@@ -229,16 +147,8 @@ def read_settings(space: Workspace) -> dict[str, Any]:
 
 def read_options(space: Workspace) -> dict[str, Any]:
     """What an interrupted search was asked for, see `open_run`."""
-    options: dict[str, Any] = _begun(space)["search"]
+    options: dict[str, Any] = begun(space)["search"]
     return options
-
-
-def _begun(space: Workspace) -> dict[str, Any]:
-    """What is kept of the run's beginning; empty where it is damaged, or of another version."""
-    try:
-        return read_values(space.folder / "run.json")
-    except DamagedError:
-        return {}
 
 
 def _make(folder: Path) -> None:
@@ -280,7 +190,7 @@ def open_run(
 
     if resumed is not None:
         space = Workspace(ROOT / resumed)
-        stored = _begun(space)["digests"]
+        stored = begun(space)["digests"]
         changed = [name for name, value in digests.items() if stored[name] != value]
         if "data_digest" in changed:
             raise UserError(

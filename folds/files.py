@@ -52,7 +52,8 @@ def check_folder(flag: str, folder: Path) -> None:
 def replacing(path: Path, *, before: Path | None = None, lasting: bool = True) -> Iterator[Path]:
     """Give a file to write, which takes the place of `path` when the block has ended well.
 
-    No reader and no crash sees half of it. The folder is made if need be.
+    No reader and no crash sees half of it, also where the power fails: it is on the disk before it
+    takes the other's place. The folder is made if need be.
 
     Parameters
     ----------

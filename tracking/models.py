@@ -3,6 +3,8 @@
 import contextlib
 import importlib.metadata
 import json
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +13,11 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Run
 from mlflow.models import Model, ModelSignature
 from mlflow.pyfunc import PyFuncModel
+from mlflow.tracking.context.registry import resolve_tags
 from mlflow.types import ColSpec, DataType, Schema
 from numpy.typing import NDArray
 
@@ -27,8 +32,8 @@ _NEEDED = (
 )  # fmt: skip
 
 
-def log_model(bundle: Path, *, name: str) -> str:
-    """Log a bundle into the active run.
+def log_model(bundle: Path, *, name: str, run: str | None = None) -> str:
+    """Log a bundle in a run; once, however often it is called.
 
     Parameters
     ----------
@@ -36,27 +41,71 @@ def log_model(bundle: Path, *, name: str) -> str:
         See `folds.model.bundle`.
     name : str
         Name of the model within the run.
+    run : str, optional
+        Id of the run; default: the active one.
 
     Returns
     -------
     str
         Its id; ``models:/ID`` loads it.
+
+    Notes
+    -----
+    ``mlflow.pyfunc.log_model`` makes a new model at every call. After a call that was cut off, the
+    run would have two, one of them without files; here the one that is there is completed.
     """
+    client = MlflowClient()
+    active = mlflow.active_run()
+    where = client.get_run(run or (active.info.run_id if active else ""))
+    model = _begun_model(client, where, name)
+    if model.status != LoggedModelStatus.READY:
+        with tempfile.TemporaryDirectory() as scratch:
+            _save(bundle, Path(scratch) / "model", model)
+            client.log_model_artifacts(model.model_id, str(Path(scratch) / "model"))
+        linked = [] if where.outputs is None else where.outputs.model_outputs
+        if model.model_id not in [output.model_id for output in linked]:
+            output = LoggedModelOutput(model.model_id, step=0)
+            client.log_outputs(where.info.run_id, [output])
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    return str(model.model_id)
+
+
+def _begun_model(client: MlflowClient, run: Run, name: str) -> LoggedModel:
+    """The model of this name in a run, which is made if it is not there."""
+    experiment, source = run.info.experiment_id, run.info.run_id
+    of_run = client.search_logged_models([experiment], f"source_run_id = '{source}'")
+    own = [model for model in of_run if model.name == name]
+    if own:
+        return own[0]
+    return client.create_logged_model(
+        experiment, name, source, tags=resolve_tags({}), params=run.data.params
+    )
+
+
+def _save(bundle: Path, folder: Path, model: LoggedModel) -> None:
+    """Write a bundle as MLflow wants a model's files."""
     card = json.loads((bundle / "model.json").read_text(encoding="utf-8"))
     probabilities = [ColSpec(DataType.float, name) for name in card["class_names"]]
     outputs = Schema([ColSpec(DataType.string, "predicted_class"), *probabilities])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*input example", UserWarning)
-        info = mlflow.pyfunc.log_model(
-            name=name,
+        mlflow.pyfunc.save_model(
+            str(folder),
             loader_module="tracking.flavor",
             data_path=str(bundle),
             code_paths=[str(Path(package.__file__ or "").parent) for package in (folds, tracking)],
             signature=ModelSignature(outputs=outputs),  # inputs: arrays and tables
-            metadata=card,
+            mlflow_model=Model(
+                artifact_path=model.artifact_location,
+                run_id=model.source_run_id,
+                model_uuid=model.model_id,
+                model_id=model.model_id,
+                metadata=card,
+            ),
             pip_requirements=[f"{p}=={_version(p)}" for p in _NEEDED],
         )
-    return str(info.model_id)
+    for compiled in folder.rglob("__pycache__"):
+        shutil.rmtree(compiled, ignore_errors=True)
 
 
 def load_model(uri: str) -> tuple[PyFuncModel, dict[str, Any]]:

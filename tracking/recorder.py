@@ -7,9 +7,8 @@ many events it has written. After a restart it goes on behind the last of them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import mlflow
 from matplotlib.colors import TABLEAU_COLORS
 
 from folds.arrays import Ints
@@ -19,8 +18,9 @@ from tracking.events import EpochEnded, Event, Failed, Finished, Retried, Starte
 from tracking.figures import confusion_figure, curves_figure
 from tracking.mlflow_pages import Pages, fold_note
 from tracking.models import log_model
-from tracking.parent_run import FINAL, ParentRun
+from tracking.parent_run import FINAL, ParentRun, Runs
 from tracking.promotion.registry import VersionNotes, register
+from tracking.run_folder import RunFolder
 from tracking.store import Store
 
 _EPOCH_METRICS = (
@@ -49,6 +49,12 @@ class FoldFiles:
     bundle: Path
     labels: Ints
     outcome: FoldOutcome
+
+    @classmethod
+    def read(cls, space: RunFolder, task: int) -> Self:
+        """Read those of a run's folder."""
+        outcome = space.read_outcome(task)
+        return cls(space.bundle(task), space.read_labels()[outcome.rows], outcome)
 
 
 class Recorder(ParentRun):
@@ -79,6 +85,26 @@ class Recorder(ParentRun):
         super().__init__(store, memory, kind="parent")
         self._classes, self._names = class_names, names
         self.incomplete = False  # whether the journal has lost events
+        self.runs.class_names, self.runs.names = list(class_names), list(names)
+
+    @classmethod
+    def of(cls, store: Store, space: RunFolder) -> Self:
+        """The Recorder of an interrupted run, from its folder alone.
+
+        Raises
+        ------
+        UserError
+            The run is in another store, or has not been begun there.
+        """
+        there = Runs.read(space.memory)
+        made = cls(store, space.memory, class_names=there.class_names, names=there.names)
+        made.check_store()
+        return made
+
+    def take(self, event: Event, space: RunFolder) -> None:
+        """Write an event of a run's journal; that of a finished fold with its files."""
+        files = FoldFiles.read(space, event.task) if isinstance(event, Finished) else None
+        self.write(event, files)
 
     def write(self, event: Event, files: FoldFiles | None = None) -> None:
         """Write one event; the next one comes only when this one has been written.
@@ -138,8 +164,7 @@ class Recorder(ParentRun):
             Of the registered model.
         """
         if self.runs.version is None:
-            with mlflow.start_run(run_id=self.runs.parent):
-                model = log_model(bundle, name=kind)
+            model = log_model(bundle, name=kind, run=self.runs.parent)
             self.runs.version = register(model, name, about)
             self.remember()
         tag = f"{name} v{self.runs.version}"
@@ -195,7 +220,7 @@ class Recorder(ParentRun):
             "crossfold.host": event.host,
             "crossfold.precision": event.precision,
         }
-        return self.run(name, tags, event.time)
+        return self.run(task, name, tags, event.time)
 
     def _finish(self, task: str, event: Finished, files: FoldFiles) -> None:
         run = self.runs.folds[task]
@@ -205,7 +230,11 @@ class Recorder(ParentRun):
         odd = odd_initial_loss(facts["initial_loss"], len(self._classes))
         if odd is not None:
             self.writer.tag(run, "crossfold.notice", odd)
-        self.writer.metrics(run, event.time, FINAL, facts)
+        if task not in self.runs.models:
+            name = self._names[int(task)].replace(" ", "-")
+            self.runs.models[task] = log_model(files.bundle, name=name, run=run)
+            self.remember()
+        self.writer.metrics(run, event.time, FINAL, facts, model=self.runs.models[task])
         pages = Pages(self.runs.experiment_id, self.runs.parent)
         epoch, pictures = (
             f"{best + 1} of {len(files.outcome.history)}",
@@ -213,11 +242,6 @@ class Recorder(ParentRun):
         )
         note = fold_note(pages, run, epoch, event.scores, pictures)
         self.writer.tag(run, "mlflow.note.content", note)
-        if task not in self.runs.models:
-            with mlflow.start_run(run_id=run):
-                name = self._names[int(task)].replace(" ", "-")
-                self.runs.models[task] = log_model(files.bundle, name=name)
-            self.remember()
         if "crossfold.cause" in self.client.get_run(run).data.tags:  # it had failed before
             self.client.delete_tag(run, "crossfold.cause")
         self.client.set_terminated(run, "FINISHED", event.time)

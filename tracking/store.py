@@ -179,9 +179,13 @@ def _alone(uri: str) -> Iterator[None]:
 
 
 def _quiet() -> None:
-    """Keep MLflow's own chatter and minutes of retries out."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    """Keep MLflow's own chatter and minutes of retries out.
+
+    A request that was cut off may have been heard: whoever asks again looks first, which MLflow's
+    own retries do not. A server whose sqlite file is locked waits 20 s before it says so.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     if not os.environ.get("CROSSFOLD_VERBOSE"):

@@ -40,14 +40,27 @@ class Writer:
         context = InputTag("mlflow.data.context", "training")
         self._client.log_inputs(run, [DatasetInput(data, [context])])
 
-    def metrics(self, run: str, when: int, step: int, values: Mapping[str, float]) -> None:
+    def metrics(
+        self,
+        run: str,
+        when: int,
+        step: int,
+        values: Mapping[str, float],
+        model: str | None = None,
+    ) -> None:
         """Log metrics with a time in ms: MLflow keeps a point written twice once.
 
         With a stroke for a dot in their names MLflow shows them in groups (``shift/blur``). What
-        is not finite is left out.
+        is not finite is left out. With the id of a logged model they are its own, too.
         """
         points = [
-            Metric(limits.fitted(name.replace(".", "/"), limits.KEY), float(value), when, step)
+            Metric(
+                limits.fitted(name.replace(".", "/"), limits.KEY),
+                float(value),
+                when,
+                step,
+                model_id=model,
+            )
             for name, value in values.items()
             if np.isfinite(value)
         ]

@@ -17,7 +17,7 @@ import ray
 from numpy.typing import NDArray
 
 from distributed.workspace import Workspace
-from folds.errors import reason
+from folds.errors import RunError, reason
 from folds.files import DamagedError, read_values, write_values, write_whole
 from folds.training.attempt import FIRST, Attempt
 from folds.training.frozen_view import View
@@ -266,7 +266,7 @@ class Ledger:
         """Remember why the run's folder cannot be written: lanes do not wait to hear it."""
         try:
             yield
-        except OSError as error:
+        except (OSError, RunError) as error:
             self._unwritten = self._unwritten or f"{self._space.folder}: {reason(error)}"
             raise
 

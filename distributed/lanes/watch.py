@@ -169,7 +169,11 @@ class _Watch:
         """
         run = self._run
         written = run.recorder.runs.written
-        recorder_thread = RecorderThread(run.write, run.recorder.store.shown, run.notify)
+        store = run.recorder.store
+        remedy = f"python -m tracking.replay {run.space.name}{store.again}"
+        recorder_thread = RecorderThread(
+            run.write, store.shown, run.notify, f"`{remedy}` writes them when it answers again"
+        )
         names, stages = run.prepared.names, run.prepared.problem.stages
         try:
             with Display(run.console, names, stages, run.plan.lanes) as display:

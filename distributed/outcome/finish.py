@@ -1,5 +1,6 @@
 """The end of the main job: predictions pooled and judged, a model registered, all of it told."""
 
+from distributed.lanes.recording import patiently
 from distributed.outcome.assessment import assess
 from distributed.outcome.candidates import Candidate, choose
 from distributed.outcome.console import markdown, print_summary
@@ -47,8 +48,8 @@ def finish(run: Run) -> Summary:
         "mlflow.note.content": markdown(summary),
         **partial_tags(summary),
     }
-    run.recorder.log_confusion(figure)
-    run.recorder.log_parent(_metrics(summary), files, tags)
+    patiently(lambda: run.recorder.log_confusion(figure), run.notify)
+    patiently(lambda: run.recorder.log_parent(_metrics(summary), files, tags), run.notify)
     return summary
 
 
@@ -66,7 +67,8 @@ def _register(run: Run, chosen: Candidate, summary: Summary) -> str:
     }
     name = summary.registered.name
     about = VersionNotes(tags, description(text, DESCRIPTION))
-    return run.recorder.register(folder, chosen.kind, name, about)
+    recorder = run.recorder
+    return patiently(lambda: recorder.register(folder, chosen.kind, name, about), run.notify)
 
 
 def _metrics(summary: Summary) -> dict[str, float]:

@@ -123,7 +123,7 @@ def search(session: Session, request: Request) -> Found:
                 f"notice: there is room for {room} trials at a time: --concurrent-trials {room} "
                 "takes it, stops fewer of them early, and proposes others"
             )
-        recorder = SearchRecorder(store, space.folder / "mlflow.json")
+        recorder = SearchRecorder(store, space.memory)
         ended = search_job.execute(
             Search(
                 config, trial_config, request.variation, options, variants, plan, settled.runtime,

@@ -18,6 +18,7 @@ ALLOWED = {
     "tracking.predict": set(),
     "tracking.promote": set(),
     "tracking.ensemble": set(),
+    "tracking.replay": set(),
     "distributed.job": LEARNING | {"matplotlib", "mlflow", "ray", "sklearn"},  # the main job
     "distributed.lanes.ledger": {"ray"},  # an actor of its own
     "distributed.lanes.trainer": set(),  # what Ray Train's controllers read

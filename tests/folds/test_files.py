@@ -1,6 +1,8 @@
 """Files that are written whole or not at all."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -38,6 +40,19 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"^$"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
+
+
+def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(tmp_path, monkeypatch):
+    path, flushed = tmp_path / "x.json", []
+
+    def fsync(handle):
+        place = Path(f"/proc/self/fd/{handle}").resolve()
+        flushed.append((place == tmp_path, path.exists() and path.read_bytes()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_whole(path, b"old")
+    write_whole(path, b"new")
+    assert flushed == [(False, False), (True, b"old"), (False, b"old"), (True, b"new")]
 
 
 def test_two_at_once_do_not_meet_and_leave_nothing_else(tmp_path):

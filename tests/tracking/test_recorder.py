@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -109,7 +110,7 @@ def test_a_restarted_recorder_goes_on_with_the_same_runs(store, tmp_path, record
     recorder.close("KILLED")
     assert {run.info.status for run in runs_of(recorder)} == {"KILLED", "FINISHED"}
     again = recorder_in(store, tmp_path)
-    assert again.runs == recorder.runs
+    assert again.runs == replace(recorder.runs, status="")
     write(again, some[again.runs.written :], files)
     again.close("FINISHED")
     runs = runs_of(again)
@@ -162,6 +163,8 @@ class TestAJournalThatLostEvents:
         assert run.info.status == "FINISHED"
         assert run.data.metrics["kept_epoch"] == 3
         assert run.data.tags["crossfold.fold"] == "fold 1"
+
+
 def test_a_run_that_goes_on_elsewhere_keeps_the_parameters_it_began_with(
     store, tmp_path, recorder, files
 ):
@@ -332,6 +335,13 @@ def test_a_place_that_takes_no_files_ends_the_run_before_it_begins(store, tmp_pa
     assert not (tmp_path / "memory.json").exists()
     experiment = mlflow.get_experiment_by_name("cells")
     assert mlflow.MlflowClient().search_runs([experiment.experiment_id]) == []
+
+
+def test_files_in_s3_without_its_library_are_refused_with_the_remedy(store, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "boto3", None)  # as if it were not installed
+    mlflow.create_experiment("cells", "s3://bucket/runs")
+    with pytest.raises(UserError, match=r"written to s3://bucket/runs/.*'crossfold\[s3\]'"):
+        recorder_in(store, tmp_path)
 
 
 def test_an_experiment_that_another_run_makes_meanwhile_is_taken(store, tmp_path, monkeypatch):

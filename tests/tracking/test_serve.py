@@ -15,7 +15,7 @@ from PIL import Image
 
 from folds.model.backbone import build
 from folds.model.bundle import ModelCard, Predictor, ensemble, write_bundle
-from tests.servers import free_port, running
+from tests.servers import Server, free_port
 from tracking.models import log_model
 
 
@@ -38,7 +38,7 @@ def served(uri, hidden):
         "--host", "127.0.0.1", "--port", str(port),
     ]  # fmt: skip
     address, log = f"http://127.0.0.1:{port}", hidden.folder.parent / "server.log"
-    with running(command, hidden.folder, log, f"{address}/ping", hidden.environment):
+    with Server(command, hidden.folder, log, f"{address}/ping", hidden.environment):
         yield f"{address}/invocations"
 
 

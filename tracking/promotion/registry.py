@@ -44,22 +44,25 @@ def register(model_id: str, name: str, about: VersionNotes) -> str:
     Returns
     -------
     str
-        The version.
+        The version; the one that there is, if an earlier try has made it.
     """
     client = MlflowClient()
     with contextlib.suppress(mlflow.MlflowException):  # it exists, as it does after the first run
         client.create_registered_model(name)
-    model = client.get_logged_model(model_id)
-    version = str(
+    model, source = client.get_logged_model(model_id), f"models:/{model_id}"
+    of_run = client.search_model_versions(f"run_id='{model.source_run_id}'")
+    there = [one for one in of_run if one.name == name and one.source == source]
+    made = there or [
         client.create_model_version(
             name,
-            f"models:/{model_id}",
+            source,
             model.source_run_id,
             tags=limits.tags(about.tags, limits.VERSION_TAG),
             description=limits.fitted(about.text, limits.DESCRIPTION),
             model_id=model_id,
-        ).version
-    )
+        )
+    ]
+    version = str(made[0].version)
     client.set_registered_model_alias(name, CANDIDATE, version)
     return version
 

@@ -97,7 +97,7 @@ class SearchRecorder(ParentRun):
     def _begin(self, name: str, trial: TrialRecord) -> None:
         tags = {"mlflow.parentRunId": self.runs.parent, "crossfold.kind": "trial"}
         tags["crossfold.trial"] = name
-        run = self.runs.folds[name] = self.run(f"trial {name}", tags)
+        run = self.runs.folds[name] = self.run(name, f"trial {name}", tags)
         self.remember()
         self.writer.params(run, trial.params)
         self.writer.params(run, {f"space.{key}": value for key, value in trial.values.items()})
@@ -108,7 +108,7 @@ class SearchRecorder(ParentRun):
             tags = {"mlflow.parentRunId": self.runs.folds[name], "crossfold.kind": "trial fold"}
             tags |= {"crossfold.trial": name, "crossfold.fold": fold.name}
             start = fold.time - round(1000 * fold.seconds)
-            self.runs.folds[key] = self.run(f"trial {name} {fold.name}", tags, start)
+            self.runs.folds[key] = self.run(key, f"trial {name} {fold.name}", tags, start)
             self.remember()
         run = self.runs.folds[key]
         self.writer.params(run, {f"space.{key}": value for key, value in trial.values.items()})

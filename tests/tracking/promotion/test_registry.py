@@ -24,13 +24,14 @@ def aliases(client):
     return {alias: str(version) for alias, version in found.items()}
 
 
-def test_every_registration_is_a_new_version_and_the_candidate(store, bundle):
+def test_every_model_is_one_new_version_and_the_candidate(store, bundle):
     experiment = mlflow.create_experiment("test", store.artifact_root)
-    with mlflow.start_run(experiment_id=experiment):
-        model = log_model(bundle, name="fold")
     for number in range(1, 3):
+        with mlflow.start_run(experiment_id=experiment):
+            model = log_model(bundle, name="fold")
         about = registry.VersionNotes({"crossfold.candidate": "ensemble"}, "A card.")
-        assert registry.register(model, "cells", about) == str(number)
+        for _ in range(2):  # the first time it may not have been heard that it was done
+            assert registry.register(model, "cells", about) == str(number)
     client = mlflow.MlflowClient()
     assert aliases(client) == {"candidate": "2"}
     version = client.get_model_version("cells", "2")

@@ -1,0 +1,248 @@
+"""The disk fills up, or may not be written: one line, nothing half-written, and --resume goes on.
+
+The file systems are small ones in a mount namespace that the test holds; what is in them is seen
+through ``/proc``.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.distributed.test_end_to_end import BASE, client_of, environment
+from tests.faults.faults import recorded_once, wait
+from tests.servers import QUIET
+from tracking.events import EpochEnded, read_journal
+
+pytestmark = pytest.mark.slow
+EPOCHS = 6
+RUN = [
+    *BASE, "--stages", f"1:{EPOCHS}:1e-3", "--shift", "off", "--audit", "off", "--candidate",
+    "best-fold", "--output", "out", "--concurrent-folds", "1",
+]  # fmt: skip
+HOLD = "mount --make-rprivate /; echo there; exec sleep infinity"
+
+
+class Disks:
+    """A mount namespace of its own, in which commands run in a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        if shutil.which("unshare") is None or os.geteuid() != 0:
+            pytest.skip("no right to mount (unshare -m)")
+        self._holder = subprocess.Popen(
+            ["unshare", "-m", "sh", "-c", HOLD], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            text=True,
+        )  # fmt: skip
+        if self._holder.stdout.readline() != "there\n":
+            pytest.skip("no right to mount (unshare -m)")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._holder.kill()
+        self._holder.wait()
+
+    def words(self, *argv):
+        """A command line that runs in the namespace and the folder."""
+        there = ["sh", "-c", 'cd "$0" && exec "$@"', str(self.folder)]
+        return ["nsenter", "-t", str(self._holder.pid), "-m", *there, *argv]
+
+    def do(self, *argv):
+        """Run a command there."""
+        subprocess.run(self.words(*argv), check=True, capture_output=True)
+
+    def mount(self, name, size):
+        """Mount a small file system on a folder."""
+        (self.folder / name).mkdir(exist_ok=True)
+        self.do("mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(self.folder / name))
+
+    def seen(self, name="."):
+        """Where the test sees a folder as the commands do."""
+        return Path(f"/proc/{self._holder.pid}/root{self.folder}/{name}")
+
+    def fill(self, name, leave=0):
+        """Use up all room of a file system but for so many bytes."""
+        there = self.seen(name)
+        with (there / "filler").open("ab", buffering=0) as file:
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"\0" * 2**12)
+            file.truncate(max(0, file.tell() - leave))
+
+    def empty(self, name):
+        """Make room again."""
+        (self.seen(name) / "filler").unlink()
+
+    def python(self, module, *argv):
+        """Run a command to its end."""
+        return subprocess.run(
+            self.words(sys.executable, "-m", module, *argv), text=True, capture_output=True,
+            env=environment() | QUIET, timeout=300, check=False,
+        )  # fmt: skip
+
+    def job(self, *argv):
+        """Start the main job; its output goes to files."""
+        out, err = (self.folder / name for name in ("stdout", "stderr"))
+        return subprocess.Popen(
+            self.words(sys.executable, "-m", "distributed.cv", *argv), env=environment() | QUIET,
+            stdout=out.open("w"), stderr=err.open("w"),
+        )  # fmt: skip
+
+    @property
+    def space(self):
+        """The folder of the run, as the test sees it."""
+        return max(self.seen(".crossfold").glob("*/run.json")).parent
+
+    def journal(self):
+        found = max(self.seen(".crossfold").glob("*/events.jsonl"), default=None)
+        return [] if found is None else read_journal(found)
+
+
+@pytest.fixture
+def disks(tmp_path):
+    with Disks(tmp_path) as made:
+        yield made
+
+
+def until(disks, process, kind, count=1):
+    """Wait for the so-manieth event of a kind."""
+
+    def there():
+        assert process.poll() is None, (disks.folder / "stderr").read_text()
+        return sum(isinstance(event, kind) for event in disks.journal()) >= count
+
+    wait(there, None, f"no {kind.__name__}")
+
+
+def failed(disks, process, status=1):
+    """The one line with which it ends."""
+    process.wait(120)
+    line = (disks.folder / "stderr").read_text()
+    assert process.returncode == status, line
+    assert len(line.splitlines()) == 1, line
+    assert "Traceback" not in (disks.folder / "stdout").read_text()
+    return line
+
+
+def goes_on(disks):
+    """Assert that --resume ends the run, and that all is recorded once."""
+    ran = disks.python("distributed.cv", "--resume")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    client = client_of(disks.folder)
+    experiment = client.get_experiment_by_name("crossfold").experiment_id
+    recorded_once(client, experiment, folds=2, epochs=EPOCHS)
+    assert len(client.search_logged_models([experiment])) == 3
+
+
+def test_a_disk_that_is_full_at_a_checkpoint_keeps_the_last_one(disks):
+    disks.mount(".crossfold", "60m")
+    process = disks.job(*RUN)
+    until(disks, process, EpochEnded, 2)
+    disks.fill(".crossfold")
+    line = failed(disks, process)
+    assert line.startswith("failed: the disk is full (")
+    assert "; make room; to go on: python -m distributed.cv --resume test_resnet-" in line
+    (checkpoint,) = disks.space.glob("fold-*/checkpoint.pt")
+    assert torch.load(checkpoint, weights_only=True)  # whole
+    assert not list(disks.space.rglob("*.part"))
+    disks.empty(".crossfold")
+    goes_on(disks)
+
+
+@pytest.mark.parametrize("room", [0, 20_000, 400_000])
+def test_a_disk_that_is_full_at_a_result_keeps_the_checkpoint(disks, room):
+    """Whether its bundle, its arrays or nothing of it can be written."""
+    disks.mount(".crossfold", "60m")
+    process = disks.job(*RUN)
+    until(disks, process, EpochEnded, EPOCHS)
+    disks.fill(".crossfold", leave=room)
+    line = failed(disks, process)
+    assert line.startswith("failed: the disk is full (")
+    assert not list(disks.space.rglob("*.part"))
+    disks.empty(".crossfold")
+    goes_on(disks)
+
+
+def test_a_disk_that_is_full_at_mlflows_files_keeps_the_results(disks):
+    disks.mount("mlruns", "60m")
+    process = disks.job(*RUN)
+    until(disks, process, EpochEnded, 2)
+    disks.fill("mlruns")
+    line = failed(disks, process)
+    assert line.startswith("failed: the disk is full (")
+    assert "sqlite:///mlflow.db or its files" in line
+    disks.empty("mlruns")
+    ran = disks.python("tracking.replay")
+    assert ran.returncode == 0, ran.stderr
+    goes_on(disks)
+
+
+def test_a_disk_that_is_full_with_all_that_a_run_writes(disks):
+    disks.do("mount", "-t", "tmpfs", "-o", "size=3m", "none", str(disks.folder))
+    ran = disks.python("distributed.cv", *RUN)
+    assert ran.returncode == 1
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("failed: the disk is full (")
+    assert "Traceback" not in ran.stdout
+    disks.do("mount", "-o", "remount,size=60m", str(disks.folder))
+    ran = disks.python("distributed.cv", "--resume")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_a_run_in_a_folder_that_may_not_be_written_does_not_begin(disks):
+    disks.do("mount", "-t", "tmpfs", "-o", "size=1m,ro", "none", str(disks.folder))
+    ran = disks.python("distributed.cv", *RUN)
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "can be written to" in line
+    assert not list(disks.seen().iterdir())
+
+
+def test_a_folder_that_may_not_be_written_any_more_ends_the_run_in_one_line(disks):
+    process = disks.job(*RUN)
+    until(disks, process, EpochEnded, 2)
+    place = str(disks.folder / ".crossfold")
+    disks.do("mount", "--bind", place, place)
+    disks.do("mount", "-o", "remount,bind,ro", place)
+    line = failed(disks, process)
+    assert "Read-only file system" in line
+    assert "; to go on: python -m distributed.cv --resume test_resnet-" in line
+    for module, *argv in (["distributed.cv", "--resume"], ["tracking.replay"]):
+        ran = disks.python(module, *argv)
+        assert ran.returncode == 2
+        (line,) = ran.stderr.splitlines()
+        assert "cannot be written to (" in line
+    disks.do("umount", place)
+    goes_on(disks)
+
+
+def test_a_user_who_may_not_write_is_told_so(tmp_path):
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can become somebody else")
+    folder = tmp_path / "theirs"
+    folder.mkdir(mode=0o755)
+    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m"]
+    home = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    for name in home.values():
+        Path(name).mkdir(mode=0o777)
+        Path(name).chmod(0o777)
+    for above in (tmp_path, *tmp_path.parents[:2]):
+        above.chmod(above.stat().st_mode | 0o055)
+    ran = subprocess.run(
+        [*words, "distributed.cv", *RUN], cwd=folder, env=environment() | home, text=True,
+        capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 2, ran.stderr
+    (line,) = ran.stderr.splitlines()
+    assert "can be written to" in line
+    assert not list(folder.iterdir())
+    assert np.all([path.is_dir() for path in map(Path, home.values())])
