@@ -186,7 +186,8 @@ class Recorder(ParentRun):
         if task not in self.runs.folds:
             name = self._names[int(task)]
             tags = {"mlflow.parentRunId": self.runs.parent, "crossfold.kind": "fold"}
-            self.runs.folds[task] = self.run(name, tags | {"crossfold.fold": name}, event.time)
+            tags["crossfold.fold"] = name
+            self.runs.folds[task] = self.run(task, name, tags, event.time)
             self.remember()
         return self.runs.folds[task]
 

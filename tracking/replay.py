@@ -14,6 +14,7 @@ import tyro
 
 from folds.cli import parse, run
 from folds.errors import RunError, UserError, counted, reason
+from tracking.events import lost
 
 if TYPE_CHECKING:
     from tracking.recorder import Recorder
@@ -71,7 +72,9 @@ def replay(recorder: "Recorder", space: "RunFolder") -> tuple[int, str]:
     RunError
         MLflow does not take them; those that it took are not written again.
     """
-    events = space.journal()[recorder.runs.written :]
+    journal = space.journal()
+    recorder.incomplete = lost(journal) > 0
+    events = journal[recorder.runs.written :]
     status, written = recorder.runs.status or "KILLED", recorder.runs.written
     try:
         for event in events:
