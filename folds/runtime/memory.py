@@ -12,6 +12,7 @@ _FULL = (
     "can't allocate memory",
     "could not create a memory object",
     "could not create a primitive",
+    "could not execute a primitive",
     "ALLOC_FAILED",
     "std::bad_alloc",
 )

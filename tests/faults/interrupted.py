@@ -11,11 +11,11 @@ from tests.distributed.test_end_to_end import client_of, environment
 from tracking.events import EpochEnded, Finished, read_journal
 
 
-def flags(*more, epochs=8, output="out"):
-    """A job of two folds, one after the other, of some epochs each; about a second an epoch."""
+def flags(*more, epochs=8, rate=1e-3, output="out", backbone="test_resnet", batch=16):
+    """A job of two folds, one after the other."""
     return [
-        "--folds", "2", "--backbone", "test_resnet", "--weights", "none", "--batch-size", "16",
-        "--stages", f"1:{epochs}:1e-3", "--concurrent-folds", "1", "--shift", "off",
+        "--folds", "2", "--backbone", backbone, "--weights", "none", "--batch-size", str(batch),
+        "--stages", f"1:{epochs}:{rate}", "--concurrent-folds", "1", "--shift", "off",
         "--precision", "fp32", "--output", output,
         *(more or ("--data", "digits", "--limit", "120")),
     ]  # fmt: skip

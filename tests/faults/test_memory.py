@@ -1,0 +1,65 @@
+"""The main job with workers that may not take enough memory: a limit of their address space."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.distributed.test_end_to_end import client_of, python
+from tests.faults.interrupted import flags, points, started, summary_of
+
+pytestmark = pytest.mark.slow
+REPOSITORY = Path(__file__).parents[2]
+LIMITED = """
+import sys
+sys.path.append({repository!r})
+from distributed import cv
+from distributed.lanes import lane
+from folds import cli
+from tests.distributed.lanes.test_attempts import with_room_for
+lane._work = with_room_for({megabytes})
+cv.leave(cli.run(cv.main))
+"""
+
+
+def limited(folder, megabytes, *argv):
+    """Run the main job with so much memory for each worker beyond what it has when it begins."""
+    code = LIMITED.format(repository=str(REPOSITORY), megabytes=megabytes)
+    with started(folder, *argv, program=("-c", code)) as process:
+        out, told = process.communicate(timeout=240)
+    return process.returncode, out, told
+
+
+def hungry(size):
+    """A job whose batches need more than a hundred megabytes at 160 px, 16 times that at 640."""
+    more = ("--data", "digits", "--limit", "120", "--image-size", str(size))
+    return flags(*more, epochs=2, backbone="test_vit", batch=48)
+
+
+def test_batches_are_cut_and_the_scores_stay(tmp_path):
+    (tmp_path / "calm").mkdir()
+    calm = python(tmp_path / "calm", "distributed.cv", *hungry(160))
+    assert calm.returncode == 0, calm.stderr
+    status, out, told = limited(tmp_path, 80, *hungry(160))
+    assert (status, told) == (0, ""), out
+    line = r"fold \d: out of memory \(RuntimeError: .*\); goes on .* each batch of 48 computed in 2"
+    assert re.search(f"^notice: {line}", out, re.M), out
+    assert any(re.search(line, notice) for notice in summary_of(tmp_path)["notices"])
+    for name, value in summary_of(tmp_path / "calm")["oof"].items():
+        if isinstance(value, float):
+            assert summary_of(tmp_path)["oof"][name] == pytest.approx(value, abs=1e-3), name
+    client = client_of(tmp_path)
+    (experiment,) = [e for e in client.search_experiments() if e.name != "Default"]
+    tags = [run.data.tags for run in client.search_runs([experiment.experiment_id])]
+    assert any("computed in 2 parts" in own.get("crossfold.retried", "") for own in tags)
+    found, runs = points(tmp_path)
+    assert runs == 2
+    assert all([step for step, _ in some] == [1, 2] for some in found.values())
+
+
+def test_where_one_image_has_no_room_it_ends_in_one_line(tmp_path):
+    status, out, told = limited(tmp_path, 4, *hungry(640))
+    assert status == 1, out + told
+    (line,) = told.splitlines()
+    assert "with as few images at once as can be trained on, in 48 parts of a batch" in line
+    assert "lower --image-size, choose a smaller --backbone, or free memory" in line
