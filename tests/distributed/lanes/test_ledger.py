@@ -5,6 +5,7 @@ import pytest
 
 from distributed.lanes.ledger import Claim, Ledger, Piece
 from distributed.workspace import Workspace
+from folds.errors import RunError
 from folds.evaluation.predictions import CorruptedPredictions
 from folds.training.attempt import FIRST, Attempt
 from folds.training.frozen_view import View
@@ -52,6 +53,15 @@ def outcome(fold):
 
 def told(events):
     return [(type(event), event.task) for event in events]
+
+
+def test_a_result_that_cannot_be_written_is_told(folder):
+    book = ledger(folder)
+    assert book.claim(0).task == 0
+    (folder / "fold-0" / "result.npz").mkdir(parents=True)  # nothing takes its place
+    with pytest.raises(RunError, match=r"result\.npz: cannot be written"):
+        book.finish(0, 0, outcome(0), BUNDLE)
+    assert "result.npz: cannot be written" in book.unwritten()
 
 
 class TestRuntime:
