@@ -1,13 +1,17 @@
 """Starting a local Ray or joining a cluster, and what it has."""
 
+import contextlib
+import ctypes
 import logging
 import os
 import secrets
 import shlex
+import signal
 import socket
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from distributed.planning.plan import Resources
 from folds.errors import RunError, UserError, masked, reason
 
 LANE_THREAD = "lane-"  # beginning of the names of threads that wait inside Ray
+SILENCE = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"  # after how long a process counts as hung
 _END_S = 30.0
 # Of a folder in bytes: a socket's name has at most 107, and Ray adds ray/session_ (with date,
 # microseconds and process id) and sockets/plasma_store.
@@ -28,6 +33,7 @@ _LONGEST = 36
 _ENV = {
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",  # how soon a lost worker is noticed
+    SILENCE: "120",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process a lane; checkpoints are enough
     "RAY_TRAIN_METRICS_ENABLED": "0",
@@ -124,10 +130,11 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
     }
     if address is None:
         try:
-            ray.init(
-                address="local", num_cpus=resources.cpus, num_gpus=resources.gpus,
-                include_dashboard=False, **options,
-            )  # fmt: skip
+            with _own_sigterm():
+                ray.init(
+                    address="local", num_cpus=resources.cpus, num_gpus=resources.gpus,
+                    include_dashboard=False, **options,
+                )  # fmt: skip
         except Exception as error:  # Ray raises what the system or one of its processes said
             raise RunError(
                 f"Ray does not start on this machine ({reason(error)}); its reports are in the "
@@ -137,16 +144,39 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
         ours = (folds, tracking, distributed)  # machines of the cluster need no copy of the code
         packages = [str(Path(package.__file__ or "").parent) for package in ours]
         try:
-            ray.init(
-                address=address,
-                runtime_env={"py_modules": packages, "env_vars": _ENV},
-                **options,
-            )
+            with _own_sigterm():
+                ray.init(
+                    address=address,
+                    runtime_env={
+                        "py_modules": packages,
+                        "env_vars": {name: os.environ[name] for name in _ENV},
+                    },
+                    **options,
+                )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise _no_answer(address, reason(error)) from None
     if not verbose:
         for name in ("ray", "ray.train", "ray.data"):
             logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep SIGTERM, which Ray's core takes away from Python to print a stack trace and end.
+
+    Notes
+    -----
+    `signal.signal` gives it back in the main thread alone, and Ray is started by another.
+    """
+    get = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_int)(("PyOS_getsig", ctypes.pythonapi))
+    put = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(
+        ("PyOS_setsig", ctypes.pythonapi)
+    )
+    before = get(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        put(signal.SIGTERM, before)
 
 
 def _hide_command_line() -> None:

@@ -4,6 +4,7 @@
 
     .crossfold/NAME/run.json        format, settings, and digests of what the run depends on
                     runtime.json    precision, layout and compilation of all folds
+                    lanes.json      who trains what just now
                     mlflow.json     ids of the MLflow runs, and how far the Recorder is
                     events.jsonl    everything that happened, in order
                     fold-0/         checkpoint.pt while it is trained, then the result:
@@ -52,6 +53,11 @@ class Workspace:
     def runtime(self) -> Path:
         """How all folds are computed, once that is settled."""
         return self.folder / "runtime.json"
+
+    @property
+    def standing(self) -> Path:
+        """Who trains what, see `distributed.lanes.standing`."""
+        return self.folder / "lanes.json"
 
     def fold(self, task: int) -> Path:
         """The folder of a fold."""

@@ -1,13 +1,16 @@
 """The middle of the main job: lanes at work, and their journal followed."""
 
+import os
 import threading
 import time
+import uuid
 from typing import Any
 
 import ray
+from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from distributed.cluster import LANE_THREAD, address_of
+from distributed.cluster import LANE_THREAD, SILENCE, address_of
 from distributed.lanes.display import Display
 from distributed.lanes.frozen_features import cut
 from distributed.lanes.lane import Lane, run_lane
@@ -21,6 +24,7 @@ from folds.training.frozen import shareable_views
 from tracking.events import EpochEnded, Event, Failed, Finished
 
 POLL_S = 0.5
+RESTARTS = 20  # of the ledger's process
 
 
 def train(run: Run) -> None:
@@ -38,22 +42,43 @@ def train(run: Run) -> None:
         lanes = _start_lanes(run, ledger, len(to_do))
     with run.stopwatch.phase("training"):
         failed = watch.follow(lanes)
-    run.stopwatch.seconds |= ray.get(ledger.seconds.remote())
+    run.stopwatch.seconds |= ask(ledger, ledger.seconds.remote())
     if failed:
         raise RunError("; ".join(failed))
 
 
 def _start_ledger(run: Run, to_do: set[int]) -> Any:
-    """Put the ledger on this machine, where the run's folder is."""
+    """Put the ledger on this machine, where the run's folder is.
+
+    Killed, it is started again, and what it was asked meanwhile is asked again.
+    """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor = ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here)
+    actor = ray.remote(Ledger).options(
+        num_cpus=0, scheduling_strategy=here, max_restarts=RESTARTS, max_task_retries=-1
+    )
     return actor.remote(
         str(run.space.folder.resolve()),
         run.prepared.tasks,
         run.config.cluster.max_failures,
         _pieces(run, to_do),
         refit=run.prepared.refit,
+        start=uuid.uuid4().hex,
     )
+
+
+def ask(ledger: Any, asked: Any) -> Any:
+    """What the ledger answers; one that says nothing for long is started again.
+
+    Raises
+    ------
+    RayError
+        It cannot be started any more.
+    """
+    try:
+        return ray.get(asked, timeout=float(os.environ[SILENCE]))
+    except GetTimeoutError:
+        ray.kill(ledger, no_restart=False)
+        return ray.get(asked, timeout=float(os.environ[SILENCE]))
 
 
 def _pieces(run: Run, to_do: set[int]) -> list[Piece]:
@@ -113,7 +138,7 @@ class _Watch:
 
     def __init__(self, run: Run, ledger: Any, to_do: set[int]) -> None:
         self._run, self._ledger, self._to_do = run, ledger, to_do
-        self._old = len(ray.get(ledger.events.remote(0)))  # from before this start
+        self._old = len(ask(ledger, ledger.events.remote(0)))  # from before this start
         self._seen = 0
         self._failed: list[str] = []
 
@@ -158,7 +183,7 @@ class _Watch:
             The run's folder cannot be written; what was written before is whole.
         """
         asked = [self._ledger.events.remote(self._seen), self._ledger.unwritten.remote()]
-        events, unwritten = ray.get(asked)
+        events, unwritten = ask(self._ledger, asked)
         if unwritten is not None:
             raise RunError(unwritten)
         return events
