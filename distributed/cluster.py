@@ -8,10 +8,11 @@ import secrets
 import shlex
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,33 @@ def _own_sigterm() -> Iterator[None]:
         yield
     finally:
         put(signal.SIGTERM, before)
+
+
+class _Spawn(subprocess.Popen):
+    """Starts Ray's processes as Ray does, but runs no Python between fork and exec.
+
+    Ray asks for that, to have them end with the process that started them. Then the whole process
+    is forked, and libraries lay hands on their threads first (OpenBLAS ends them) while the main
+    thread is reading images and importing; without it `subprocess` takes vfork, which they do not
+    see. What Ray wants is done by the interpreter that then becomes the process.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, preexec_fn: object = None, **options: Any
+    ) -> None:
+        if preexec_fn is not None:
+            command = [sys.executable, "-I", "-S", "-c", _BECOME, *command]
+        super().__init__(command, **options)
+
+
+_BECOME = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 
 def _hide_command_line() -> None:

@@ -205,7 +205,9 @@ class Ledger:
     def seconds(self) -> dict[str, float]:
         """Of measuring how to compute; and from the first piece given to the last delivered."""
         spans = {"probe": self._probing, "shared features": self._sharing}
-        return {name: max(0.0, end - start) if start else 0.0 for name, (start, end) in spans.items()}
+        return {
+            name: max(0.0, end - start) if start else 0.0 for name, (start, end) in spans.items()
+        }
 
     def outputs(self) -> dict[Piece, Any] | None:
         """References to all pieces, or None where some have not been delivered."""

@@ -78,8 +78,10 @@ class Job:
     def epoch(self, task, number, patience=PATIENCE_S):
         """Wait until a fold has been trained for so many epochs."""
         return self.event(
-            lambda event: isinstance(event, EpochEnded)
-            and (event.task, event.report.epoch + 1) == (task, number),
+            lambda event: (
+                isinstance(event, EpochEnded)
+                and (event.task, event.report.epoch + 1) == (task, number)
+            ),
             patience,
         )
 
@@ -97,7 +99,7 @@ class Job:
         return []
 
     def processes(self, title, count):
-        """Ids of the processes of its own Ray whose title begins so, as soon as there are `count`."""
+        """Ids of its own Ray's processes whose title begins so, as soon as there are `count`."""
         wait(lambda: len(below(self.process.pid, title)) == count, self, f"not {count} {title}")
         return below(self.process.pid, title)
 
@@ -202,7 +204,9 @@ def recorded_once(client, experiment, folds, epochs=None):
     assert {run.info.status for run in runs} == {"FINISHED"}
     for run in runs:
         for name in run.data.metrics:
-            points = [(p.step, p.model_id) for p in client.get_metric_history(run.info.run_id, name)]
+            points = [
+                (p.step, p.model_id) for p in client.get_metric_history(run.info.run_id, name)
+            ]
             assert len(points) == len(set(points)), (run.info.run_name, name, points)
         if epochs is not None and run.data.tags["crossfold.kind"] == "fold":
             steps = [p.step for p in client.get_metric_history(run.info.run_id, "val_loss")]

@@ -1,14 +1,12 @@
 """A Ray cluster of several nodes on this machine, by `ray start`, each of which can be lost."""
 
 import contextlib
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.distributed.test_end_to_end import environment
-from tests.faults.faults import below, descendants, kill, wait
+from tests.faults.faults import below, descendants, kill
 from tests.servers import free_port
 
 RAY = str(Path(sys.executable).parent / "ray")
@@ -50,6 +48,12 @@ class Node:
             pid for pid in descendants(self.process.pid)
             if Path(f"/proc/{pid}/comm").read_text().strip() == "raylet"
         )  # fmt: skip
+
+    @property
+    def id(self):
+        """Its hexadecimal id, which its raylet was started with."""
+        words = Path(f"/proc/{self.raylet}/cmdline").read_text().split("\0")
+        return next(w.partition("=")[2] for w in words if w.startswith("--node_id="))
 
     def end(self):
         """End all of it."""

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from tests.distributed.test_end_to_end import client_of, environment
+from tests.distributed.test_end_to_end import client_of
 from tests.distributed.test_tune import BASE as SEARCH
 from tests.distributed.test_tune import SPACE
-from tests.faults.faults import LEDGER, LONG, WORKER, Job, gone, kill, resume, wait, whole
+from tests.faults.faults import LEDGER, LONG, WORKER, Job, gone, resume, wait, whole
 
 pytestmark = pytest.mark.slow
 ONE = [*LONG, "--concurrent-folds", "1"]  # the second fold has not begun
@@ -50,7 +50,9 @@ def test_a_signal_is_one_line_and_the_run_goes_on(tmp_path, reference, number, s
         told = job.end(30)
     assert told[0] == status, job.told()
     assert told[1].count("\n") == 1, told[1]
-    assert told[1].startswith("interrupted: to go on: python -m distributed.cv --resume test_resnet")
+    assert told[1].startswith(
+        "interrupted: to go on: python -m distributed.cv --resume test_resnet"
+    )
     assert statuses(tmp_path) == [("fold", "KILLED"), ("fold", "KILLED"), ("parent", "KILLED")]
     resume(tmp_path)
     whole(tmp_path, reference)
