@@ -27,6 +27,7 @@ from folds.errors import RunError, UserError, masked, reason
 
 LANE_THREAD = "lane-"  # beginning of the names of threads that wait inside Ray
 SILENCE = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"  # after how long a process counts as hung
+_LOST = "A worker died or was killed"
 _END_S = 30.0
 # Of a folder in bytes: a socket's name has at most 107, and Ray adds ray/session_ (with date,
 # microseconds and process id) and sockets/plasma_store.
@@ -124,12 +125,15 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
     if ray.is_initialized():
         return
     _hide_command_line()
+    if not verbose:
+        _hide_losses()
     options: dict[str, Any] = {
         "log_to_driver": verbose,
         "logging_level": logging.INFO if verbose else logging.ERROR,
         "configure_logging": True,
     }
     if address is None:
+        _spawn_without_fork()
         try:
             with _own_sigterm():
                 ray.init(
@@ -180,13 +184,34 @@ def _own_sigterm() -> Iterator[None]:
         put(signal.SIGTERM, before)
 
 
-class _Spawn(subprocess.Popen):
-    """Starts Ray's processes as Ray does, but runs no Python between fork and exec.
+def _hide_losses() -> None:
+    """Have Ray tell of no lost worker itself: the ledger counts them, and we tell."""
+    from ray._private import worker
 
-    Ray asks for that, to have them end with the process that started them. Then the whole process
-    is forked, and libraries lay hands on their threads first (OpenBLAS ends them) while the main
-    thread is reading images and importing; without it `subprocess` takes vfork, which they do not
-    see. What Ray wants is done by the interpreter that then becomes the process.
+    plain = worker.print_to_stdstream
+
+    def all_else(data: dict[str, Any], **options: Any) -> None:
+        if not str(data["lines"][0]).startswith(_LOST):
+            plain(data, **options)
+
+    worker.print_to_stdstream = all_else
+
+
+def _spawn_without_fork() -> None:
+    """Have Ray start its processes with `_Spawn`."""
+    from ray._private import services
+
+    if sys.platform == "linux":
+        services.ConsolePopen = _Spawn
+
+
+class _Spawn(subprocess.Popen[bytes]):
+    """Starts a process without running Python between fork and exec.
+
+    Ray does run some, to have its processes end with ours. Then all of the process is forked, for
+    which OpenBLAS first ends its threads; where the main thread is just multiplying matrices, both
+    wait for ever. Without, `subprocess` takes vfork, which libraries do not see, and what Ray wants
+    is done by an interpreter that then becomes the process.
     """
 
     def __init__(

@@ -259,6 +259,10 @@ class Ledger:
         """Why something could not be written, if so."""
         return self._unwritten
 
+    def losses(self) -> dict[int, int]:
+        """How often folds have lost their workers, of which each is allowed some."""
+        return dict(self._losses)
+
     def trouble(self, task: int, cause: str) -> None:
         """Remember why a worker is about to die."""
         self._trouble.setdefault(task, cause)  # the first worker to complain has the reason

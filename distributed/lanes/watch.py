@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError
+from ray.exceptions import GetTimeoutError, RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from distributed.cluster import LANE_THREAD, SILENCE, address_of
@@ -25,6 +25,7 @@ from tracking.events import EpochEnded, Event, Failed, Finished
 
 POLL_S = 0.5
 RESTARTS = 20  # of the ledger's process
+LANE_STARTS = 3
 
 
 def train(run: Run) -> None:
@@ -125,12 +126,17 @@ class _LaneThread(threading.Thread):
         self.error: str | None = None
 
     def run(self) -> None:
-        """Start the lane."""
-        try:
+        """Start the lane; again where the process that cares for its workers was lost."""
+        for _ in range(LANE_STARTS):
             name = f"lane-{self._lane.number}-{time.time_ns()}"
-            run_lane(self._lane, storage=self._storage, name=name, grows=self._grows)
-        except BaseException as error:  # Ray raises its own, its workers' and SystemExit
-            self.error = f"{type(error).__name__}: {reason(error, most=300)}"
+            try:
+                run_lane(self._lane, storage=self._storage, name=name, grows=self._grows)
+                self.error = None
+                return
+            except BaseException as error:  # Ray raises its own, its workers' and SystemExit
+                self.error = f"{type(error).__name__}: {reason(error, most=300)}"
+                if not isinstance(error, RayActorError):
+                    return
 
 
 class _Watch:
@@ -141,6 +147,7 @@ class _Watch:
         self._old = len(ask(ledger, ledger.events.remote(0)))  # from before this start
         self._seen = 0
         self._failed: list[str] = []
+        self._losses: dict[int, int] = {}
 
     def follow(self, lanes: list[_LaneThread]) -> list[str]:
         """Watch until all folds have ended; their workers' tear-down need not be waited for.
@@ -182,11 +189,28 @@ class _Watch:
         RunError
             The run's folder cannot be written; what was written before is whole.
         """
-        asked = [self._ledger.events.remote(self._seen), self._ledger.unwritten.remote()]
-        events, unwritten = ask(self._ledger, asked)
+        ledger = self._ledger
+        asked = [
+            ledger.events.remote(self._seen),
+            ledger.unwritten.remote(),
+            ledger.losses.remote(),
+        ]
+        events, unwritten, losses = ask(ledger, asked)
         if unwritten is not None:
             raise RunError(unwritten)
+        self._tell_losses(losses)
         return events
+
+    def _tell_losses(self, losses: dict[int, int]) -> None:
+        """Tell of folds that have lost workers since it was asked last."""
+        most = self._run.config.cluster.max_failures
+        for task, times in losses.items():
+            if self._losses.get(task, 0) < times <= most:
+                self._run.notify(
+                    f"{self._run.prepared.names[task]} has lost its workers, {times} of the {most} "
+                    "times it may (--max-failures), and goes on from its last checkpoint"
+                )
+        self._losses = losses
 
     def _take(self, event: Event, display: Display) -> None:
         """Show an event; a failure from before this start is being mended."""
