@@ -53,7 +53,9 @@ def test_a_signal_is_one_line_and_the_run_goes_on(tmp_path, reference, number, s
     assert told[1].startswith(
         "interrupted: to go on: python -m distributed.cv --resume test_resnet"
     )
-    assert statuses(tmp_path) == [("fold", "KILLED"), ("fold", "KILLED"), ("parent", "KILLED")]
+    marked = statuses(tmp_path)
+    assert ("parent", "KILLED") in marked
+    assert {own for _, own in marked} == {"KILLED"}
     resume(tmp_path)
     whole(tmp_path, reference)
 
