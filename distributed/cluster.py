@@ -1,18 +1,11 @@
 """Starting a local Ray or joining a cluster, and what it has."""
 
-import contextlib
-import ctypes
 import logging
 import os
 import secrets
-import shlex
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +15,12 @@ import yaml
 import distributed
 import folds
 import tracking
+from distributed import ray_habits
 from distributed.planning.plan import Resources
-from folds.errors import RunError, UserError, masked, reason
+from folds.errors import RunError, UserError, reason
 
 LANE_THREAD = "lane-"  # beginning of the names of threads that wait inside Ray
 SILENCE = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"  # after how long a process counts as hung
-_LOST = "A worker died or was killed"
 _END_S = 30.0
 # Of a folder in bytes: a socket's name has at most 107, and Ray adds ray/session_ (with date,
 # microseconds and process id) and sockets/plasma_store.
@@ -124,18 +117,18 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
 
     if ray.is_initialized():
         return
-    _hide_command_line()
+    ray_habits.hide_command_line()
     if not verbose:
-        _hide_losses()
+        ray_habits.hide_losses()
     options: dict[str, Any] = {
         "log_to_driver": verbose,
         "logging_level": logging.INFO if verbose else logging.ERROR,
         "configure_logging": True,
     }
     if address is None:
-        _spawn_without_fork()
+        ray_habits.spawn_without_fork()
         try:
-            with _own_sigterm():
+            with ray_habits.own_sigterm():
                 ray.init(
                     address="local", num_cpus=resources.cpus, num_gpus=resources.gpus,
                     include_dashboard=False, **options,
@@ -149,7 +142,7 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
         ours = (folds, tracking, distributed)  # machines of the cluster need no copy of the code
         packages = [str(Path(package.__file__ or "").parent) for package in ours]
         try:
-            with _own_sigterm():
+            with ray_habits.own_sigterm():
                 ray.init(
                     address=address,
                     runtime_env={
@@ -163,80 +156,6 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
     if not verbose:
         for name in ("ray", "ray.train", "ray.data"):
             logging.getLogger(name).setLevel(logging.ERROR)
-
-
-@contextlib.contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Keep SIGTERM, which Ray's core takes away from Python to print a stack trace and end.
-
-    Notes
-    -----
-    `signal.signal` gives it back in the main thread alone, and Ray is started by another.
-    """
-    get = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_int)(("PyOS_getsig", ctypes.pythonapi))
-    put = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(
-        ("PyOS_setsig", ctypes.pythonapi)
-    )
-    before = get(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        put(signal.SIGTERM, before)
-
-
-def _hide_losses() -> None:
-    """Have Ray tell of no lost worker itself: the ledger counts them, and we tell."""
-    from ray._private import worker
-
-    plain = worker.print_to_stdstream
-
-    def all_else(data: dict[str, Any], **options: Any) -> None:
-        if not str(data["lines"][0]).startswith(_LOST):
-            plain(data, **options)
-
-    worker.print_to_stdstream = all_else
-
-
-def _spawn_without_fork() -> None:
-    """Have Ray start its processes with `_Spawn`."""
-    from ray._private import services
-
-    if sys.platform == "linux":
-        services.ConsolePopen = _Spawn
-
-
-class _Spawn(subprocess.Popen[bytes]):
-    """Starts a process without running Python between fork and exec.
-
-    Ray does run some, to have its processes end with ours. Then all of the process is forked, for
-    which OpenBLAS first ends its threads; where the main thread is just multiplying matrices, both
-    wait for ever. Without, `subprocess` takes vfork, which libraries do not see, and what Ray wants
-    is done by an interpreter that then becomes the process.
-    """
-
-    def __init__(
-        self, command: Sequence[str], *, preexec_fn: object = None, **options: Any
-    ) -> None:
-        if preexec_fn is not None:
-            command = [sys.executable, "-I", "-S", "-c", _BECOME, *command]
-        super().__init__(command, **options)
-
-
-_BECOME = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-for number in (signal.SIGPIPE, signal.SIGXFSZ):
-    signal.signal(number, signal.SIG_DFL)
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
-
-
-def _hide_command_line() -> None:
-    """Have Ray, which lists every driver's command line, list ours without passwords."""
-    from ray._private import utils
-
-    utils.get_entrypoint_name = lambda: masked(shlex.join(sys.argv))
 
 
 class Starter:

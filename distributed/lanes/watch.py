@@ -25,6 +25,7 @@ from tracking.events import EpochEnded, Event, Failed, Finished
 
 POLL_S = 0.5
 RESTARTS = 20  # of the ledger's process
+COME_BACK_S = 60.0  # that a process takes to start, on a busy machine
 LANE_STARTS = 3
 
 
@@ -75,11 +76,12 @@ def ask(ledger: Any, asked: Any) -> Any:
     RayError
         It cannot be started any more.
     """
+    silence = float(os.environ[SILENCE])
     try:
-        return ray.get(asked, timeout=float(os.environ[SILENCE]))
+        return ray.get(asked, timeout=silence)
     except GetTimeoutError:
         ray.kill(ledger, no_restart=False)
-        return ray.get(asked, timeout=float(os.environ[SILENCE]))
+        return ray.get(asked, timeout=silence + COME_BACK_S)
 
 
 def _pieces(run: Run, to_do: set[int]) -> list[Piece]:

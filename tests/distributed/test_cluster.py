@@ -11,7 +11,7 @@ import ray
 import yaml
 from ray._private import services, utils
 
-from distributed import cluster
+from distributed import cluster, ray_habits
 from distributed.planning.plan import Resources
 from folds.errors import RunError, UserError
 
@@ -122,7 +122,7 @@ def test_a_local_ray_that_does_not_start_is_one_line(monkeypatch):
 
 
 def test_what_ray_lists_of_a_driver_has_no_password(local_ray, monkeypatch):
-    monkeypatch.setattr(cluster.sys, "argv", ["cv", "--tracking-uri", "http://alice:pw@host:5"])
+    monkeypatch.setattr(ray_habits.sys, "argv", ["cv", "--tracking-uri", "http://alice:pw@host:5"])
     assert utils.get_entrypoint_name() == "cv --tracking-uri http://host:5"
 
 
@@ -131,7 +131,7 @@ def test_ray_starts_its_processes_without_a_fork_that_libraries_see(monkeypatch)
     forks = []
     os.register_at_fork(before=lambda: forks.append(1))
     monkeypatch.setattr(services, "ConsolePopen", services.ConsolePopen)
-    cluster._spawn_without_fork()
+    ray_habits.spawn_without_fork()
     read = ["cat", "/proc/self/status"]
     process = services.ConsolePopen(
         read, preexec_fn=lambda: forks.append(2), stdout=subprocess.PIPE
@@ -145,8 +145,8 @@ def test_ray_starts_its_processes_without_a_fork_that_libraries_see(monkeypatch)
 def test_what_was_started_so_ends_with_who_started_it():
     code = (
         "import os, signal\n"
-        "from distributed.cluster import _Spawn\n"
-        "process = _Spawn(['sleep', '1000'], preexec_fn=print)\n"
+        "from distributed.ray_habits import Spawn\n"
+        "process = Spawn(['sleep', '1000'], preexec_fn=print)\n"
         "while open(f'/proc/{process.pid}/comm').read() != 'sleep\\n': pass\n"
         "print(process.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -163,7 +163,7 @@ def test_sigterm_stays_ours():
     heard = []
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
     try:
-        with cluster._own_sigterm():
+        with ray_habits.own_sigterm():
             ctypes.CDLL(None).signal(signal.SIGTERM, None)  # as in C: Python does not know of it
         os.kill(os.getpid(), signal.SIGTERM)
         assert heard == [1]
