@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow lint format bench guard schema clean
+.PHONY: demo test test-slow test-faults soak lint format bench guard schema clean
 
 demo: $(VENV)/ready          ## cross-validate on the built-in demo images, and doubt their labels
 	$(BIN)/python -m distributed.cv --recipe demo --output demo-run
@@ -21,6 +21,12 @@ test: $(VENV)/ready          ## the tests, in two processes; 16 minutes on two c
 
 test-slow: $(VENV)/ready     ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
+
+test-faults: $(VENV)/ready   ## processes killed and stopped, disks filled, servers away: for real
+	$(BIN)/python -m pytest -m slow tests/faults
+
+soak: $(VENV)/ready          ## small runs under random faults, half an hour
+	$(BIN)/python -m tests.faults.soak
 
 lint: $(VENV)/ready          ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -3,9 +3,7 @@
 import logging
 import os
 import secrets
-import shlex
 import socket
-import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -17,10 +15,12 @@ import yaml
 import distributed
 import folds
 import tracking
+from distributed import ray_habits
 from distributed.planning.plan import Resources
-from folds.errors import RunError, UserError, masked, reason
+from folds.errors import RunError, UserError, reason
 
 LANE_THREAD = "lane-"  # beginning of the names of threads that wait inside Ray
+SILENCE = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"  # after how long a process counts as hung
 _END_S = 30.0
 # Of a folder in bytes: a socket's name has at most 107, and Ray adds ray/session_ (with date,
 # microseconds and process id) and sockets/plasma_store.
@@ -28,6 +28,7 @@ _LONGEST = 36
 _ENV = {
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",  # how soon a lost worker is noticed
+    SILENCE: "120",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process a lane; checkpoints are enough
     "RAY_TRAIN_METRICS_ENABLED": "0",
@@ -116,18 +117,22 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
 
     if ray.is_initialized():
         return
-    _hide_command_line()
+    ray_habits.hide_command_line()
+    if not verbose:
+        ray_habits.hide_losses()
     options: dict[str, Any] = {
         "log_to_driver": verbose,
         "logging_level": logging.INFO if verbose else logging.ERROR,
         "configure_logging": True,
     }
     if address is None:
+        ray_habits.spawn_without_fork()
         try:
-            ray.init(
-                address="local", num_cpus=resources.cpus, num_gpus=resources.gpus,
-                include_dashboard=False, **options,
-            )  # fmt: skip
+            with ray_habits.own_sigterm():
+                ray.init(
+                    address="local", num_cpus=resources.cpus, num_gpus=resources.gpus,
+                    include_dashboard=False, **options,
+                )  # fmt: skip
         except Exception as error:  # Ray raises what the system or one of its processes said
             raise RunError(
                 f"Ray does not start on this machine ({reason(error)}); its reports are in the "
@@ -137,23 +142,20 @@ def start(address: str | None, resources: Resources, *, verbose: bool) -> None:
         ours = (folds, tracking, distributed)  # machines of the cluster need no copy of the code
         packages = [str(Path(package.__file__ or "").parent) for package in ours]
         try:
-            ray.init(
-                address=address,
-                runtime_env={"py_modules": packages, "env_vars": _ENV},
-                **options,
-            )
+            with ray_habits.own_sigterm():
+                ray.init(
+                    address=address,
+                    runtime_env={
+                        "py_modules": packages,
+                        "env_vars": {name: os.environ[name] for name in _ENV},
+                    },
+                    **options,
+                )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise _no_answer(address, reason(error)) from None
     if not verbose:
         for name in ("ray", "ray.train", "ray.data"):
             logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def _hide_command_line() -> None:
-    """Have Ray, which lists every driver's command line, list ours without passwords."""
-    from ray._private import utils
-
-    utils.get_entrypoint_name = lambda: masked(shlex.join(sys.argv))
 
 
 class Starter:

@@ -22,6 +22,7 @@ from folds.config.corruptions import suite
 from folds.errors import RunError, UserError, disk_full, reason
 from folds.prepare import Prepared
 from folds.runtime.trial import Rates
+from folds.signals import Interruption
 from folds.training.parts import at_once, check_parts
 from folds.training.validate import shift_share
 from tracking.recorder import Recorder
@@ -116,6 +117,7 @@ def execute(
     status: str | None = "FAILED"
     again = recorder.store.again
     go_on = f"to go on: python -m distributed.cv --resume {space.name}{again}"
+    Interruption.advice = go_on
     try:
         settled = settle(prepared, plan, space, lambda line: notify(console, line))
         plan = plan_for(prepared, settled.rates)

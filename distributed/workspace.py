@@ -5,6 +5,7 @@
     .crossfold/NAME/run.json        format, settings, and digests of what the run depends on
                     images.npz      ids and digests of the images
                     runtime.json    precision, layout and compilation of all folds
+                    lanes.json      who trains what just now
                     mlflow.json     ids of the MLflow runs, and how far the Recorder is
                     labels.npy      of all images
                     events.jsonl    everything that happened, in order
@@ -57,6 +58,11 @@ class Workspace(RunFolder):
     def runtime(self) -> Path:
         """How all folds are computed, once that is settled."""
         return self.folder / "runtime.json"
+
+    @property
+    def standing(self) -> Path:
+        """Who trains what, see `distributed.lanes.standing`."""
+        return self.folder / "lanes.json"
 
     def checkpoint(self, task: int) -> Path:
         """A fold's checkpoint."""

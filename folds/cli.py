@@ -4,12 +4,10 @@ import contextlib
 import dataclasses
 import io
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tyro
@@ -19,6 +17,7 @@ from rich.console import Console
 
 from folds.config import Config, groups
 from folds.errors import RunError, UserError, disk_full, masked, reason
+from folds.signals import Interruption
 
 T = TypeVar("T")
 _TYRO = (tyro.conf.OmitArgPrefixes,)
@@ -93,16 +92,18 @@ def run(command: Callable[[], None]) -> int:
     -------
     int
         0; 2 for bad input and 1 for a run that failed or a full disk, each with one line on
-        stderr; 130 when interrupted (Ctrl-C, SIGTERM, or the terminal went away), 141 when nobody
-        reads the output.
+        stderr; when interrupted 130 (Ctrl-C), 143 (SIGTERM) or 129 (the terminal went away), 141
+        when nobody reads the output.
     """
     _open_closed()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):  # names that the terminal's encoding lacks
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    with Interruption() as interruption:
+        return _status(command, interruption)
+
+
+def _status(command: Callable[[], None], interruption: Interruption) -> int:
     try:
         command()
         sys.stdout.flush()
@@ -125,7 +126,7 @@ def run(command: Callable[[], None]) -> int:
         return 1
     except KeyboardInterrupt as stop:
         print(f"interrupted{': ' + masked(str(stop)) if str(stop) else ''}", file=sys.stderr)
-        return 130
+        return interruption.status
     return 0
 
 
@@ -145,10 +146,6 @@ def _drop_output() -> None:
         sys.stdout.flush()
     with contextlib.suppress(OSError):  # where it is no file at all
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _draft(name: str, model: type[BaseModel], defaults: BaseModel) -> Any:

@@ -1,10 +1,12 @@
 """The outputs of the frozen front, computed by all workers together and kept by Ray."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import ray
 import torch
 from ray.actor import ActorHandle
+from ray.exceptions import ObjectLostError
 from torch import Tensor
 
 from distributed.lanes.ledger import Piece
@@ -19,6 +21,7 @@ from folds.training.frozen import (
 from folds.training.frozen_view import View
 from folds.training.problem import Problem
 
+Outputs = dict[Piece, "ray.ObjectRef"]
 PIECE_ROWS = 512  # so that workers end at about the same time, and few calls are made
 
 
@@ -38,26 +41,38 @@ def compute_frozen_features(
 
     Every worker of every lane calls this before its first fold.
     """
+    compute = partial(_compute, problem, runtime, ledger)
+    outputs = compute()
+    return _Outputs(outputs, compute) if outputs else no_frozen_features
+
+
+def _compute(problem: Problem, runtime: Runtime, ledger: ActorHandle) -> Outputs:
+    """Compute what is missing, with all workers that do so as well."""
     extractor: FrozenFeatureExtractor | None = None
-    piece: Piece | None
-    while (piece := ray.get(ledger.next_piece.remote())) is not None:
-        extractor = extractor or FrozenFeatureExtractor(problem, runtime)
-        output = extractor.outputs(piece.view, piece.first, piece.last)
-        ray.get(ledger.deliver.remote(piece, to_array(output)))
-    outputs = ray.get(ledger.outputs.remote())
-    return _Outputs(outputs) if outputs else no_frozen_features
+    outputs: Outputs | None
+    while (outputs := ray.get(ledger.outputs.remote())) is None:
+        piece: Piece | None
+        while (piece := ray.get(ledger.next_piece.remote())) is not None:
+            extractor = extractor or FrozenFeatureExtractor(problem, runtime)
+            output = extractor.outputs(piece.view, piece.first, piece.last)
+            ray.get(ledger.deliver.remote(piece, to_array(output)))
+    return outputs
 
 
 class _Outputs:
-    """Fetches a view from the object store."""
+    """Fetches a view from the object store; what was lost with the ledger is computed again."""
 
-    def __init__(self, outputs: dict[Piece, "ray.ObjectRef"]) -> None:
-        self._refs: dict[View, list[ray.ObjectRef]] = {}
-        for piece in sorted(outputs, key=lambda piece: piece.first):
-            self._refs.setdefault(piece.view, []).append(outputs[piece])
+    def __init__(self, outputs: Outputs, compute: Callable[[], Outputs]) -> None:
+        self._outputs, self._compute = outputs, compute
 
     def __call__(self, view: View) -> Tensor | None:
         """Outputs of all images in a view, shape (N, ...), or None."""
-        if view not in self._refs:
+        pieces = sorted((p for p in self._outputs if p.view == view), key=lambda piece: piece.first)
+        if not pieces:
             return None
-        return torch.cat([to_tensor(array) for array in ray.get(self._refs[view])])
+        try:
+            arrays = ray.get([self._outputs[piece] for piece in pieces])
+        except ObjectLostError:
+            self._outputs = self._compute()
+            return self(view)
+        return torch.cat([to_tensor(array) for array in arrays])

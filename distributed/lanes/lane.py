@@ -2,6 +2,7 @@
 
 import socket
 import time
+import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from ray.actor import ActorHandle
 from distributed.data.localize import localize
 from distributed.lanes.frozen_features import compute_frozen_features
 from distributed.lanes.ledger import Claim
+from distributed.lanes.preemption import TakenAway
 from distributed.lanes.trainer import make_trainer
 from distributed.planning.plan import Plan
 from folds.errors import DivergenceError, RunError, UserError, reason
@@ -151,7 +153,8 @@ def _runtime(lane: Lane, rank: int) -> Runtime:
 
 def _next_claim(lane: Lane, workers: Workers) -> Claim | None:
     """Rank 0 asks, the others hear."""
-    claim = ray.get(lane.ledger.claim.remote(lane.number)) if workers.rank == 0 else None
+    asked = lane.ledger.next_claim
+    claim = ray.get(asked.remote(lane.number, uuid.uuid4().hex)) if workers.rank == 0 else None
     if workers.size == 1:
         return claim
     box = [claim]
@@ -170,6 +173,7 @@ def _train(
 ) -> _Failure | None:
     """Train a fold and hand it in; or say why it might go better otherwise."""
     ledger, task, chief = lane.ledger, claim.task, workers.rank == 0
+    taken_away = TakenAway()
     torch.set_num_threads(lane.plan.threads_of(task))
     try:
         if chief:
@@ -184,6 +188,7 @@ def _train(
             refit=claim.refit,
             attempt=claim.attempt,
             checkpoint=ray.get(ledger.checkpoint.remote(task)),
+            checkpoint_now=taken_away,
             on_epoch=lambda report: ledger.record.remote(EpochEnded(task=task, report=report)),
             on_checkpoint=lambda content: ledger.save_checkpoint.remote(task, content),
         )

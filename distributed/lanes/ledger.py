@@ -8,6 +8,7 @@ imports no torch: it is there at once and stays small.
 import contextlib
 import os
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import ray
 from numpy.typing import NDArray
 
+from distributed.lanes.standing import Standing
 from distributed.workspace import Workspace
 from folds.errors import RunError, reason
 from folds.files import DamagedError, read_values, write_values, write_whole
@@ -83,12 +85,16 @@ class Ledger:
         Whether the last of the tasks trains on all images; it waits for all others.
     written : int
         Events that the Recorder has seen: fewer in the journal means that its end is lost.
+    start : str, optional
+        Names this start of the driver: a ledger that Ray starts again, with the same word, knows
+        who trains what. Default: nobody does.
 
     Notes
     -----
     An event is in the journal once: (kind, fold, epoch) names it, so what a restarted worker
     tells again is dropped. A fold that is tried otherwise (`Retried`) has other numbers in the
-    epochs that it trains again, so these are told again.
+    epochs that it trains again, so these are told again. Every call may be repeated by Ray, which
+    cannot know whether a process that was killed had done it.
     """
 
     def __init__(
@@ -100,6 +106,7 @@ class Ledger:
         *,
         refit: bool = False,
         written: int = 0,
+        start: str | None = None,
     ) -> None:
         self._space = Workspace(Path(folder))
         self._tasks, self._max_failures = tasks, max_failures
@@ -108,16 +115,20 @@ class Ledger:
         finished = [task for task in range(len(tasks)) if self._space.finished(task)]
         found = {task: self._space.drop_damaged(task) for task in finished}
         self._damaged = {task: damage for task, damage in found.items() if damage is not None}
-        self._pending = [t for t in range(len(tasks)) if not self._space.finished(t)]
+        standing = (self._space.standing, start or uuid.uuid4().hex, len(self._events))
+        self._standing = Standing.read(*standing)
+        failed = _failed(self._events[self._standing.first :])  # what failed before is tried again
+        missing = [t for t in range(len(tasks)) if t not in failed and not self._space.finished(t)]
+        self._standing.keep(missing)
+        self._at, self._losses = self._standing.at, self._standing.losses
+        self._pending = [task for task in missing if task not in self._at.values()]
         self._keys: set[tuple[object, ...]] = set()
         self._attempts: dict[int, Attempt] = {}
         self._excused: set[int] = set()
         for event in self._events:
             ended = isinstance(event, Failed | Finished)
-            if not (ended and event.task in self._pending):  # is tried again
+            if not (ended and event.task in missing):  # is tried again
                 self._note(event)
-        self._at: dict[int, int] = {}
-        self._losses: dict[int, int] = {}
         self._trouble: dict[int, str] = {}
         self._refit = len(tasks) - 1 if refit else None
         self._waiting = list(pieces)
@@ -126,7 +137,22 @@ class Ledger:
         self._measuring: int | None = None
         self._probing = [0.0, 0.0]
         self._unwritten: str | None = None
+        self._remember()
         self._mend()
+
+    def next_claim(self, lane: int, call: str) -> Claim | None:
+        """As `claim`, once for each `call`: repeated, it gets the same answer."""
+        if self._standing.calls.get(lane) != call:
+            claim = self.claim(lane)
+            self._standing.calls[lane] = call
+            self._remember()
+            return claim
+        return self._claim(self._at[lane]) if lane in self._at else None
+
+    def _remember(self) -> None:
+        """Keep who trains what."""
+        with self._writing():
+            self._standing.write(self._space.standing)
 
     def claim(self, lane: int) -> Claim | None:
         """Give a lane its next fold, or None when none is left.
@@ -210,11 +236,13 @@ class Ledger:
     def seconds(self) -> dict[str, float]:
         """Of measuring how to compute; and from the first piece given to the last delivered."""
         spans = {"probe": self._probing, "shared features": self._sharing}
-        return {name: max(0.0, end - start) for name, (start, end) in spans.items()}
+        return {
+            name: max(0.0, end - start) if start else 0.0 for name, (start, end) in spans.items()
+        }
 
-    def outputs(self) -> dict[Piece, Any]:
-        """References to all pieces that have been delivered."""
-        return dict(self._outputs)
+    def outputs(self) -> dict[Piece, Any] | None:
+        """References to all pieces, or None where some have not been delivered."""
+        return dict(self._outputs) if len(self._outputs) == len(self._waiting) else None
 
     def checkpoint(self, task: int) -> bytes | None:
         """The last checkpoint of a fold."""
@@ -224,9 +252,10 @@ class Ledger:
         return content
 
     def save_checkpoint(self, task: int, content: bytes) -> None:
-        """Keep a checkpoint."""
-        with self._writing():
-            self._space.write_checkpoint(task, content)
+        """Keep a checkpoint of a fold that is not finished."""
+        if not self._space.finished(task):
+            with self._writing():
+                self._space.write_checkpoint(task, content)
 
     def record(self, event: Event) -> None:
         """Add an event to the journal, with the time at which it came."""
@@ -274,16 +303,21 @@ class Ledger:
         """Why something could not be written, if so."""
         return self._unwritten
 
+    def losses(self) -> dict[int, int]:
+        """How often folds have lost their workers, of which each is allowed some."""
+        return dict(self._losses)
+
     def trouble(self, task: int, cause: str) -> None:
         """Remember why a worker is about to die."""
         self._trouble.setdefault(task, cause)  # the first worker to complain has the reason
 
     def finish(self, lane: int, task: int, outcome: FoldOutcome, bundle: dict[str, bytes]) -> None:
         """Keep a finished fold, its model as files."""
-        with self._writing():
-            self._space.write_outcome(task, outcome, bundle)
-        self._at.pop(lane, None)
+        if not self._space.finished(task):
+            with self._writing():
+                self._space.write_outcome(task, outcome, bundle)
         self._record_finished(task)
+        self._free(lane, task)
 
     def retry(
         self, lane: int, task: int, before: Attempt, attempt: Attempt | None, cause: str
@@ -314,8 +348,14 @@ class Ledger:
 
     def fail(self, lane: int, task: int, cause: str) -> None:
         """Give a fold up."""
-        self._at.pop(lane, None)
         self.record(Failed(task=task, cause=cause))
+        self._free(lane, task)
+
+    def _free(self, lane: int, task: int) -> None:
+        """Let a lane have another fold than this."""
+        if self._at.get(lane) == task:
+            del self._at[lane]
+            self._remember()
 
     def give_up(self, cause: str) -> None:
         """Give up all folds that no lane has yet, and what is computed before them."""
@@ -354,6 +394,11 @@ class Ledger:
     def events(self, first: int) -> list[Event]:
         """The journal from an event on."""
         return self._events[first:]
+
+
+def _failed(events: Sequence[Event]) -> set[int]:
+    """Folds that have been given up."""
+    return {event.task for event in events if isinstance(event, Failed)}
 
 
 def _key(event: Event) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 _PRIVATE = ("_create_default_callbacks", "_initialize_and_run_controller")
+COLLECTIVE_S = 600  # of workers that wait for one another: one may still copy its images
 _NOT_NEEDED = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
 NOT_LEAN = (
     "this version of Ray has no known way to start a lane with fewer processes: lanes start "
@@ -85,4 +86,5 @@ def make_trainer(
         return lean(work, **options)
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    return TorchTrainer(work, torch_config=TorchConfig(backend=backend), **options)
+    group = TorchConfig(backend=backend, timeout_s=COLLECTIVE_S)
+    return TorchTrainer(work, torch_config=group, **options)

@@ -1,13 +1,16 @@
 """The middle of the main job: lanes at work, and their journal followed."""
 
+import os
 import threading
 import time
+import uuid
 from typing import Any
 
 import ray
+from ray.exceptions import GetTimeoutError, RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from distributed.cluster import LANE_THREAD, address_of
+from distributed.cluster import LANE_THREAD, SILENCE, address_of
 from distributed.lanes.display import Display
 from distributed.lanes.frozen_features import cut
 from distributed.lanes.lane import Lane, run_lane
@@ -21,6 +24,9 @@ from folds.training.frozen import shareable_views
 from tracking.events import EpochEnded, Event, Failed, Finished, Lost, Retried, lost, read_journal
 
 POLL_S = 0.5
+RESTARTS = 20  # of the ledger's process
+COME_BACK_S = 60.0  # that a process takes to start, on a busy machine
+LANE_STARTS = 3
 
 
 def train(run: Run) -> dict[int, str]:
@@ -50,11 +56,11 @@ def train(run: Run) -> dict[int, str]:
         watch = _Watch(run, ledger, to_do)
         for task, told in dropped.items():
             if told is not None:
-                ray.get(ledger.again.remote(task, told))
+                ask(ledger, ledger.again.remote(task, told))
         lanes = _start_lanes(run, ledger, len(to_do))
     with run.stopwatch.phase("training"):
         failed = watch.follow(lanes)
-    run.stopwatch.seconds |= ray.get(ledger.seconds.remote())
+    run.stopwatch.seconds |= ask(ledger, ledger.seconds.remote())
     return before | failed
 
 
@@ -68,9 +74,14 @@ def _given_up(run: Run, to_do: set[int]) -> dict[int, str]:
 
 
 def _start_ledger(run: Run, to_do: set[int]) -> Any:
-    """Put the ledger on this machine, where the run's folder is."""
+    """Put the ledger on this machine, where the run's folder is.
+
+    Killed, it is started again, and what it was asked meanwhile is asked again.
+    """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor = ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here)
+    actor = ray.remote(Ledger).options(
+        num_cpus=0, scheduling_strategy=here, max_restarts=RESTARTS, max_task_retries=-1
+    )
     return actor.remote(
         str(run.space.folder.resolve()),
         run.prepared.tasks,
@@ -78,7 +89,24 @@ def _start_ledger(run: Run, to_do: set[int]) -> Any:
         _pieces(run, to_do),
         refit=run.prepared.refit,
         written=run.recorder.runs.written,
+        start=uuid.uuid4().hex,
     )
+
+
+def ask(ledger: Any, asked: Any) -> Any:
+    """What the ledger answers; one that says nothing for long is started again.
+
+    Raises
+    ------
+    RayError
+        It cannot be started any more.
+    """
+    silence = float(os.environ[SILENCE])
+    try:
+        return ray.get(asked, timeout=silence)
+    except GetTimeoutError:
+        ray.kill(ledger, no_restart=False)
+        return ray.get(asked, timeout=silence + COME_BACK_S)
 
 
 def _pieces(run: Run, to_do: set[int]) -> list[Piece]:
@@ -125,12 +153,17 @@ class _LaneThread(threading.Thread):
         self.error: str | None = None
 
     def run(self) -> None:
-        """Start the lane."""
-        try:
+        """Start the lane; again where the process that cares for its workers was lost."""
+        for _ in range(LANE_STARTS):
             name = f"lane-{self._lane.number}-{time.time_ns()}"
-            run_lane(self._lane, storage=self._storage, name=name, grows=self._grows)
-        except BaseException as error:  # Ray raises its own, its workers' and SystemExit
-            self.error = f"{type(error).__name__}: {reason(error, most=300)}"
+            try:
+                run_lane(self._lane, storage=self._storage, name=name, grows=self._grows)
+                self.error = None
+                return
+            except BaseException as error:  # Ray raises its own, its workers' and SystemExit
+                self.error = f"{type(error).__name__}: {reason(error, most=300)}"
+                if not isinstance(error, RayActorError):
+                    return
 
 
 def journal_notice(count: int) -> str:
@@ -146,13 +179,14 @@ class _Watch:
 
     def __init__(self, run: Run, ledger: Any, to_do: set[int]) -> None:
         self._run, self._ledger, self._to_do = run, ledger, to_do
-        events = ray.get(ledger.events.remote(0))
+        events = ask(ledger, ledger.events.remote(0))
         self._old = len(events)  # from before this start
         if lost(events):
             run.recorder.incomplete = True
             run.notify(journal_notice(lost(events)))
         self._seen = 0
         self._failed: dict[int, str] = {}
+        self._losses: dict[int, int] = {}
 
     def follow(self, lanes: list[_LaneThread]) -> dict[int, str]:
         """Watch until all folds have ended; their workers' tear-down need not be waited for.
@@ -205,11 +239,28 @@ class _Watch:
         RunError
             The run's folder cannot be written; what was written before is whole.
         """
-        asked = [self._ledger.events.remote(self._seen), self._ledger.unwritten.remote()]
-        events, unwritten = ray.get(asked)
+        ledger = self._ledger
+        asked = [
+            ledger.events.remote(self._seen),
+            ledger.unwritten.remote(),
+            ledger.losses.remote(),
+        ]
+        events, unwritten, losses = ask(ledger, asked)
         if unwritten is not None:
             raise RunError(unwritten)
+        self._tell_losses(losses)
         return events
+
+    def _tell_losses(self, losses: dict[int, int]) -> None:
+        """Tell of folds that have lost workers since it was asked last."""
+        most = self._run.config.cluster.max_failures
+        for task, times in losses.items():
+            if self._losses.get(task, 0) < times <= most:
+                self._run.notify(
+                    f"{self._run.prepared.names[task]} has lost its workers, {times} of the {most} "
+                    "times it may (--max-failures), and goes on from its last checkpoint"
+                )
+        self._losses = losses
 
     def _take(self, event: Event, display: Display) -> None:
         """Show an event; a failure from before this start is being mended."""

@@ -16,6 +16,7 @@ from distributed.search.run import Search
 from distributed.search.trials import Trial, Trials
 from folds.errors import RunError, disk_full, reason
 from folds.files import output_file
+from folds.signals import Interruption
 from tracking.search.fields import values_text
 from tracking.search.page import write_search_report
 from tracking.search.recorder import TrialRecord
@@ -58,6 +59,7 @@ def execute(search: Search, budget: float | None) -> Ended:
     go_on = (
         f"to go on: python -m distributed.tune --resume {search.space.name}{recorder.store.again}"
     )
+    Interruption.advice = go_on
     try:
         with search.stopwatch.phase("tracking"):
             _open(search)

@@ -76,6 +76,7 @@ def fit_fold(
     checkpoint: bytes | None = None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
     on_checkpoint: Callable[[bytes], None] | None = None,
+    checkpoint_now: Callable[[], bool] = lambda: False,
 ) -> FoldResult:
     """Train and validate one fold.
 
@@ -102,6 +103,8 @@ def fit_fold(
     on_epoch, on_checkpoint : callable
         Called on rank 0 after each epoch, and every ``checkpoint_every`` epochs. What `on_epoch`
         raises ends the fold.
+    checkpoint_now : callable
+        Asked on rank 0 after each epoch: whether a checkpoint is due in any case.
 
     Returns
     -------
@@ -135,7 +138,8 @@ def fit_fold(
         report = _epoch(context, state, wrapped, position)
         if context.workers.rank == 0:
             on_epoch(report)
-            if on_checkpoint is not None and _checkpoint_due(context, state, position):
+            due = _checkpoint_due(context, state, position) or checkpoint_now()
+            if on_checkpoint is not None and due:
                 on_checkpoint(dump(state))
     return fold_result(context, state)
 

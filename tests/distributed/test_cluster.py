@@ -1,3 +1,9 @@
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -5,7 +11,7 @@ import ray
 import yaml
 from ray._private import services, utils
 
-from distributed import cluster
+from distributed import cluster, ray_habits
 from distributed.planning.plan import Resources
 from folds.errors import RunError, UserError
 
@@ -116,5 +122,50 @@ def test_a_local_ray_that_does_not_start_is_one_line(monkeypatch):
 
 
 def test_what_ray_lists_of_a_driver_has_no_password(local_ray, monkeypatch):
-    monkeypatch.setattr(cluster.sys, "argv", ["cv", "--tracking-uri", "http://alice:pw@host:5"])
+    monkeypatch.setattr(ray_habits.sys, "argv", ["cv", "--tracking-uri", "http://alice:pw@host:5"])
     assert utils.get_entrypoint_name() == "cv --tracking-uri http://host:5"
+
+
+def test_ray_starts_its_processes_without_a_fork_that_libraries_see(monkeypatch):
+    """Such a fork ends OpenBLAS's threads, for which the main thread may be waiting."""
+    forks = []
+    os.register_at_fork(before=lambda: forks.append(1))
+    monkeypatch.setattr(services, "ConsolePopen", services.ConsolePopen)
+    ray_habits.spawn_without_fork()
+    read = ["cat", "/proc/self/status"]
+    process = services.ConsolePopen(
+        read, preexec_fn=lambda: forks.append(2), stdout=subprocess.PIPE
+    )
+    told = dict(line.split(":", 1) for line in process.communicate()[0].decode().splitlines())
+    assert forks == []
+    assert int(told["SigBlk"], 16) == 1 << (signal.SIGINT - 1)
+    assert int(told["SigIgn"], 16) == 0
+
+
+def test_what_was_started_so_ends_with_who_started_it():
+    code = (
+        "import os, signal\n"
+        "from distributed.ray_habits import Spawn\n"
+        "process = Spawn(['sleep', '1000'], preexec_fn=print)\n"
+        "while open(f'/proc/{process.pid}/comm').read() != 'sleep\\n': pass\n"
+        "print(process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
+    assert ran.returncode == -signal.SIGKILL
+    end = time.monotonic() + 30
+    while Path(f"/proc/{int(ran.stdout)}").exists():  # as it would for ever
+        assert time.monotonic() < end
+
+
+def test_sigterm_stays_ours():
+    """Ray's core would print a stack trace and end the process."""
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
+    try:
+        with ray_habits.own_sigterm():
+            ctypes.CDLL(None).signal(signal.SIGTERM, None)  # as in C: Python does not know of it
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == [1]
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -14,13 +14,6 @@ from folds.config.stages import Stage
 from folds.errors import DivergenceError, RunError, UserError
 
 
-@pytest.fixture(autouse=True)
-def keep_handler():
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 class TestRun:
     @pytest.mark.parametrize(
         ("error", "status", "line"),
@@ -56,8 +49,62 @@ class TestRun:
         with pytest.raises(ZeroDivisionError):
             run(lambda: 1 / 0)
 
-    def test_sigterm_is_an_interruption(self):
-        assert run(lambda: os.kill(os.getpid(), signal.SIGTERM)) == 130
+    @pytest.mark.parametrize(
+        ("number", "status"),
+        [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    )
+    def test_a_signal_is_an_interruption_with_its_own_status(self, capsys, number, status):
+        assert run(lambda: os.kill(os.getpid(), number)) == status
+        assert capsys.readouterr().err == "interrupted\n"
+
+    def test_the_same_signal_at_once_again_is_the_same(self):
+        """As `timeout` sends it, and a shell whose terminal is closed."""
+
+        def tidied_up():
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        assert run(tidied_up) == 143
+
+    def test_what_was_ignored_stays_ignored(self, monkeypatch):
+        monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_IGN)
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            assert run(lambda: os.kill(os.getpid(), signal.SIGHUP)) == 0
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    def test_twice_ends_even_where_python_hears_nothing(self):
+        """The main thread waits in C, as for a locked database."""
+        script = (
+            "import ctypes, sys\n"
+            "from folds import cli\n"
+            "cli.Interruption.advice = 'to go on: x'\n"
+            "def wait():\n"
+            "    print('begun', flush=True)\n"
+            "    while True:\n"
+            "        ctypes.CDLL(None).sleep(60)\n"
+            "def command():\n"
+            "    try:\n"
+            "        wait()\n"
+            "    finally:\n"
+            "        wait()\n"
+            "sys.exit(cli.run(command))\n"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", script], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.5)
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=10)
+        assert process.returncode == 130
+        assert told == "interrupted twice: ended at once; to go on: x\n"
 
 
 @dataclasses.dataclass

@@ -20,8 +20,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def ledger(folder, tasks=2, failures=1):
-    return Ledger(str(folder), [(0, fold) for fold in range(tasks)], failures)
+def ledger(folder, tasks=2, failures=1, start=None):
+    return Ledger(str(folder), [(0, fold) for fold in range(tasks)], failures, start=start)
 
 
 def report(epoch=0):
@@ -320,3 +320,60 @@ def test_folds_that_have_no_room_for_an_image_are_given_up_at_once(folder):
     assert book.next_piece() is None
     assert book.claim(0) is None
     assert told(book.events(0)) == [(Failed, 0), (Failed, 1)]
+
+
+class TestStartedAgain:
+    """What Ray does with a ledger whose process was killed, and with calls it may have lost."""
+
+    def test_knows_who_trains_what(self, folder):
+        book = ledger(folder, tasks=3, start="now")
+        mine, other = book.next_claim(0, "a"), book.next_claim(1, "b")
+        again = ledger(folder, tasks=3, start="now")
+        assert again.next_claim(2, "c") == Claim(2, 0, 2)  # and not what the others have
+        again.finish(1, other.task, outcome(1), BUNDLE)
+        assert again.next_claim(1, "d") is None
+        assert again.next_claim(0, "e") == mine  # its workers were lost
+
+    def test_a_call_that_is_repeated_is_no_loss(self, folder):
+        book = ledger(folder, failures=0, start="now")
+        claim = book.next_claim(0, "a")
+        assert book.next_claim(0, "a") == claim
+        again = ledger(folder, failures=0, start="now")
+        assert again.next_claim(0, "a") == claim
+        again.finish(0, claim.task, outcome(0), BUNDLE)
+        again.finish(0, claim.task, outcome(0), BUNDLE)
+        assert again.next_claim(0, "b") == Claim(1, 0, 1)
+        assert told(again.events(0)) == [(Finished, 0)]
+
+    def test_losses_are_remembered(self, folder):
+        ledger(folder, tasks=1, start="now").next_claim(0, "a")
+        ledger(folder, tasks=1, start="now").next_claim(0, "b")
+        book = ledger(folder, tasks=1, start="now")
+        assert book.next_claim(0, "c") is None
+        (failed,) = book.events(0)
+        assert failed.cause == "its workers were lost (2 times)"
+
+    def test_a_fold_that_failed_is_not_tried_again_before_the_driver_is(self, folder):
+        book = ledger(folder, tasks=1, start="now")
+        book.fail(0, book.next_claim(0, "a").task, "nan")
+        again = ledger(folder, tasks=1, start="now")
+        again.fail(0, 0, "nan")
+        assert again.next_claim(0, "b") is None
+        assert told(again.events(0)) == [(Failed, 0)]
+        resumed = ledger(folder, tasks=1, start="later")
+        assert resumed.next_claim(0, "a") == Claim(0, 0, 0)
+
+    def test_a_fold_that_ended_in_its_last_moment_is_not_given_again(self, folder):
+        book = ledger(folder, start="now")
+        task = book.next_claim(0, "a").task
+        Workspace(folder).write_outcome(task, outcome(0), BUNDLE)
+        again = ledger(folder, start="now")
+        assert again.next_claim(0, "b") == Claim(1, 0, 1)
+        again.finish(0, task, outcome(0), BUNDLE)
+        assert again.next_claim(0, "b") == Claim(1, 0, 1)
+
+    def test_a_checkpoint_that_comes_after_the_result_is_dropped(self, folder):
+        book = ledger(folder)
+        book.finish(0, book.claim(0).task, outcome(0), BUNDLE)
+        book.save_checkpoint(0, b"late")
+        assert book.checkpoint(0) is None
