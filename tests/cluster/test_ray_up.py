@@ -5,6 +5,8 @@ It takes minutes: python -m pytest -m slow tests/cluster
 
 import pytest
 
+from tests.cluster.launcher import MLFLOW
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
@@ -32,5 +34,7 @@ def test_servers_listen_on_the_loopback(cluster):
 
 
 def test_the_doctor_finds_both_hosts_well(cluster):
-    said = cluster.exec(f"cd crossfold && python -m distributed.doctor --address auto --tracking-uri {MLFLOW}")
+    said = cluster.exec(
+        f"cd crossfold && python -m distributed.doctor --address auto --tracking-uri {MLFLOW}"
+    )
     assert "broken" not in said
