@@ -205,8 +205,9 @@ def network(links: Sequence[Link], nodes: Sequence[Node]) -> list[Finding]:
 def _network_remedy(link: Link, nodes: Sequence[Node]) -> str:
     for node in nodes:
         facts = node.facts
-        own = node.address in (link.first, link.second)
-        if own and facts is not None and facts.resolves.startswith("127."):
+        if facts is None or node.address not in (link.first, link.second):
+            continue
+        if facts.resolves.startswith("127."):  # gloo needs one of two that does not
             return (
                 f"{facts.host} takes its own name for {facts.resolves}: write "
                 f"`{node.address} {facts.host}` into its /etc/hosts"

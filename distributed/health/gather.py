@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import ray
@@ -13,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from distributed.health.node import NodeFacts, Probe
 
 _CLOCK_ROUNDS = 5
-_LINK_S = 20.0
+_LINK_S, _LINK_PATIENCE_S = 10.0, 90.0  # gloo tries several times
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def ask(nodes: Sequence[dict[str, Any]], *, thorough: bool, patience: float) -> 
 
 
 def links(nodes: Sequence[dict[str, Any]], backend: str) -> list[Link]:
-    """Try each machine with the next, and the last with the first.
+    """Try each machine with the next, and the last of several with the first.
 
     Parameters
     ----------
@@ -116,8 +117,7 @@ def links(nodes: Sequence[dict[str, Any]], backend: str) -> list[Link]:
     backend : {"gloo", "nccl"}
         Of torch.distributed; NCCL takes a little of a GPU of each.
     """
-    others = nodes[1:] if len(nodes) == 2 else [*nodes[1:], nodes[0]]
-    pairs = list(zip(nodes, others, strict=False))
+    pairs = list(pairwise(nodes)) + ([(nodes[-1], nodes[0])] if len(nodes) > 2 else [])
     return [_link(first, second, backend) for first, second in pairs]
 
 
@@ -133,7 +133,7 @@ def _link(first: dict[str, Any], second: dict[str, Any], backend: str) -> Link:
                 probe.add_up.remote(rank, place, backend, _LINK_S)
                 for rank, probe in enumerate(probes)
             ]
-            ray.wait(asked, num_returns=2, timeout=3 * _LINK_S)
+            ray.wait(asked, num_returns=2, timeout=_LINK_PATIENCE_S)
             said = [_answer(one) for one in asked]
     trouble = next(("no answer" if one is None else one for one in said if one != ""), "")
     return Link(address, second["NodeManagerAddress"], backend, trouble)

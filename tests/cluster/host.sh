@@ -16,7 +16,7 @@ done
 keys=$(cat "$folder/etc/authorized_keys")
 echo "$cores" >"$folder/tmp/cores"
 mount --rbind "$folder/tmp" /tmp # from here on FOLDER itself may be out of sight
-mount -t tmpfs -o size=1g,mode=1777 tmpfs /dev/shm
+mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs tmpfs /run
 mount -t sysfs sysfs /sys
 mount --bind /tmp/cores /sys/devices/system/cpu/online # where the C library counts cores
