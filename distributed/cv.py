@@ -77,6 +77,7 @@ def execute(config: Config, options: Command, resumed: str | None = None) -> Non
     notices = cluster.set_environment(address)
     from distributed import job
     from distributed.data.loader import Loader
+    from distributed.health.examine import warn
     from distributed.outcome.files import check_output
     from distributed.run import Stopwatch, say
     from tracking.places import check_experiment
@@ -97,6 +98,8 @@ def execute(config: Config, options: Command, resumed: str | None = None) -> Non
         if options.plan:
             job.show_plan(prepared, console)
             return
+        if ray.address is not None:
+            warn(tell)
         plan = _planned(prepared, tell)
         store = connect(uri)
         check_experiment(store, config.tracking.experiment)

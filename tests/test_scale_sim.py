@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from benchmarks import driver_load, scale_report, scale_sim
 from benchmarks.scale_events import Weather, simulate
 from benchmarks.scale_report import Point
-from distributed.planning.cost import FOLD_S, epoch_seconds, estimate
+from distributed.planning.cost import FOLD_S, THREAD_GAIN, Work, epoch_seconds, estimate
 from distributed.planning.plan import Plan, Resources, make_plan
+from folds.config.stages import Stage
+from folds.runtime.trial import Rates
 
 RATES = scale_sim.CPU_WORKER
 
@@ -71,6 +73,26 @@ def test_the_same_seed_gives_the_same_run_and_another_another():
     weather = Weather(0.3, 1.0)
     first, again, other = (simulate(plan, work, RATES, weather, seed) for seed in (1, 1, 2))
     assert first == again != other
+
+
+# Whole commands of `benchmarks.growth` (LOG.md), seconds by folds and cores of the nodes: folds of
+# 2,000 images by a Ray of its own, and by a cluster of two nodes.
+MEASURED = {
+    (2, (2,)): 38.3, (5, (2,)): 56.8, (10, (2,)): 83.2, (20, (2,)): 145.8,
+    (10, (1, 1)): 79.4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tasks", "nodes"), MEASURED)
+def test_the_model_is_as_long_as_measured_runs(tasks, nodes):
+    """Of all its numbers only the speed of a worker is fitted, to 10 folds on one node."""
+    held_out = 2000 // tasks
+    work = Work(2000, 2000 - held_out, held_out, tasks, (Stage(1.0, 1, 1e-3),), True, 0)
+    plan = make_plan(Resources(2, 0, nodes), tasks, device="cpu", steps=work.steps(64))
+    speed = 195.0 * (1 + THREAD_GAIN * (plan.threads - 1))
+    rates = Rates(train=speed, forward=4 * speed, step_bytes=0, busy=1.0)
+    found = simulate(plan, work, rates, Weather(), seed=0).seconds
+    assert found == pytest.approx(MEASURED[tasks, nodes], rel=0.1)
 
 
 def point(devices, *seconds, tasks=5):

@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 
 from distributed import cluster, job, workspace
 from distributed.data.loader import Loader
+from distributed.health.examine import warn
 from distributed.lanes.probing import settle
 from distributed.outcome.files import check_output
 from distributed.planning.plan import make_plan
@@ -112,6 +113,7 @@ def search(session: Session, request: Request) -> Found:
     with workspace.hold(space):
         with stopwatch.phase("start"):
             workspace.begin(space, session.ray, request.resumed)
+            warn(session.tell)
         plan = job.plan_for(prepared, trials=at_once)
         settled = settle(prepared, plan, space, partial(notify, session.console), at_once=True)
         plan = job.plan_for(prepared, settled.rates, trials=at_once)
@@ -137,6 +139,7 @@ def search(session: Session, request: Request) -> Found:
 def rank_backbones(session: Session, names: Sequence[str]) -> list[Ranked]:
     """Rank backbones, show them, and write ``backbones.json`` where there is an ``--output``."""
     session.ray()
+    warn(session.tell)
     config = session.config
     resources = cluster.cluster_resources()
     plan = make_plan(

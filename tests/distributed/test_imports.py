@@ -14,6 +14,7 @@ ALLOWED = {
     # what answers --help, and refuses a mistake in the flags
     "distributed.cv": set(),
     "distributed.tune": set(),
+    "distributed.doctor": set(),
     "folds.inspect": set(),
     "tracking.predict": set(),
     "tracking.promote": set(),
@@ -21,6 +22,7 @@ ALLOWED = {
     "tracking.replay": set(),
     "distributed.job": LEARNING | {"matplotlib", "mlflow", "ray", "sklearn"},  # the main job
     "distributed.lanes.ledger": {"ray"},  # an actor of its own
+    "distributed.health.node": set(),  # an actor on each machine
     "distributed.lanes.trainer": set(),  # what Ray Train's controllers read
     "distributed.lanes.lane": LEARNING | {"ray", "sklearn"},  # each worker
     "distributed.search.trainable": LEARNING | {"ray", "sklearn"},  # each worker of a search
