@@ -1,7 +1,6 @@
 """What an audit found, remembered by what the images hold."""
 
 import hashlib
-import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import fields
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from folds.archives import read_arrays
 from folds.audit.audit import audit
 from folds.audit.describe import describe
 from folds.audit.duplicates import find_duplicates
@@ -18,7 +18,7 @@ from folds.audit.findings import Findings
 from folds.files import cache_folder, replacing
 from folds.images.imageset import ImageSet
 
-_MISSING = (OSError, ValueError, KeyError, zipfile.BadZipFile)
+_MISSING = (OSError, ValueError, KeyError)
 VERSION = 2  # to be raised when the audit finds something else
 
 
@@ -91,7 +91,7 @@ def read(path: Path) -> Findings:
 
     Raises
     ------
-    OSError, ValueError, KeyError, BadZipFile
+    OSError, ValueError, KeyError
         There is no such file, or it is another or damaged.
     """
     values = _read(path, [field.name for field in fields(Findings)])
@@ -106,5 +106,4 @@ def _write(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def _read(path: Path, names: Iterable[str]) -> dict[str, Any]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in names}
+    return dict(read_arrays(path, *names))
