@@ -12,6 +12,7 @@ from folds.archives import read_arrays
 from folds.arrays import Ints
 from folds.errors import UserError, listed, reason
 from folds.evaluation.predictions import sum_by_image
+from folds.files import is_file, is_folder
 from folds.images import ImageSet
 
 _ARRAYS = {"ids": "U", "labels": "iu", "probabilities": "f"}
@@ -83,8 +84,8 @@ def read_predictions(source: Path) -> RunPredictions:
     UserError
         There is none, or it is damaged.
     """
-    path = source / "oof.npz" if source.is_dir() else source
-    if not path.is_file():
+    path = source / "oof.npz" if is_folder(source) else source
+    if not is_file(path):
         raise UserError(f"--oof {source}: no {path}; give an oof.npz or a run's --output folder")
     try:
         ids, labels, probabilities = read_arrays(path, *_ARRAYS).values()

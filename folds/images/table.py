@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folds.errors import UserError, listed, nearest, reason
+from folds.files import is_file
 from folds.images.imageset import singletons, stratified
 from folds.images.listing import Listing, Unlabelled, decode_unlabelled, listing
 from folds.images.survey import Target
@@ -147,7 +148,7 @@ def _files(path: Path, frame: "pd.DataFrame") -> tuple[Path, Text]:
     root = root_of(path)
     cells = _cells(path, frame, "path").tolist()
     files = [os.path.normpath(root / cell) for cell in cells]
-    missing = [cell for cell, file in zip(cells, files, strict=True) if not Path(file).is_file()]
+    missing = [cell for cell, file in zip(cells, files, strict=True) if not is_file(file)]
     if missing:
         raise UserError(
             f"--data {path}: {len(missing)} of {len(files)} files are not there "

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from folds.documents import read_json
 from folds.errors import UserError, listed, nearest, reason
+from folds.files import expanded, is_file
 from folds.model.hub import asking_hub
 from folds.model.layouts import fitting, unwrapped
 from folds.model.names import FOLDER, HUB, Architecture, is_elsewhere, resolve
@@ -88,7 +89,7 @@ def load_pretrained(backbone: str, weights: str) -> Pretrained:
     if weights not in ("auto", "hub"):
         state = _from_file(backbone, weights)
         source = f"file:{Path(weights).name}:{_digest(state)}"
-        return Pretrained(state, source, trained_on=_trained_on(Path(weights).expanduser()))
+        return Pretrained(state, source, trained_on=_trained_on(expanded(weights)))
     try:
         return _from_where_it_lies(backbone)
     except Exception as error:  # the hub's client raises dozens of types, its own and httpx's
@@ -124,8 +125,8 @@ def _made_with_weights(backbone: str) -> State:
 
 def _from_file(backbone: str, weights: str) -> State:
     """Read a file's weights, and check that they are all of a backbone's and no others."""
-    path = Path(weights).expanduser()
-    if not path.is_file():
+    path = expanded(weights)
+    if not is_file(path):
         near = nearest(weights, _WORDS)
         words = ", ".join(_WORDS)
         raise UserError(f"--weights {weights}: no such file; give one, or {words}{near}")
