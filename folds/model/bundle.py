@@ -106,17 +106,15 @@ class ModelCard:
         """
         content = read_json_file(path)
         if not isinstance(content, dict) or content.pop("format", None) not in _READ:
-            raise ValueError(f"{path.parent}: not a {FORMAT} bundle")
+            raise ValueError(f"{path.name}: not a {FORMAT} bundle")
         if unknown := content.keys() - {field.name for field in fields(cls)}:
-            raise ValueError(f"{path}: {listed(sorted(unknown))} is nothing that a model has")
+            raise ValueError(f"{path.name}: {listed(sorted(unknown))} is nothing that a model has")
         try:
             return TypeAdapter(cls).validate_python(content)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ValueError(
-                f"{path}: {where} {first['msg']}".replace(": Value error,", ":")
-            ) from None
+            words = [*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")]
+            raise ValueError(f"{path.name}: {': '.join(words)}") from None
 
 
 def bundle_files(
@@ -237,16 +235,16 @@ class Predictor:
         try:
             weights = load_file(file)
         except SafetensorError as error:
-            raise ValueError(f"{file}: is damaged ({reason(error)})") from None
+            raise ValueError(f"{file.name}: is damaged ({reason(error)})") from None
         # a small file may name a network that fills the memory
         known = sum(tensor.numel() for tensor in weights.values())
         if Architecture.of(card.backbone).parameters(card.size) > 2 * known + _FEW:
-            raise ValueError(f"{file}: has too few weights for {card.backbone}")
+            raise ValueError(f"{file.name}: has too few weights for {card.backbone}")
         member = Classifier(card.backbone, classes=classes, size=card.size, head=card.head)
         try:
             member.load_state_dict(weights)
         except RuntimeError as error:  # a line for each that is missing
-            raise ValueError(f"{file}: is not of {card.backbone} ({reason(error)})") from None
+            raise ValueError(f"{file.name}: is not of {card.backbone} ({reason(error)})") from None
         fold(member.eval().pairs)
         return member
 

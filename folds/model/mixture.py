@@ -19,11 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from folds.documents import read_json_file
+from folds.errors import UserError, reason
 from folds.model.bundle import ModelCard, Predictor
 from folds.model.inputs import ANYWHERE
 
 FORMAT = "crossfold-mixture/1"
 _MOST_PARTS, _MOST_WEIGHT = 1000, 10**9
+
+
+class BundleError(UserError, ValueError):
+    """A bundle that cannot be used; one line says why."""
 
 
 @dataclass(frozen=True)
@@ -200,9 +205,12 @@ def open_bundle(folder: Path, device: str | None = None) -> Predictor | MixtureP
 
     Raises
     ------
-    ValueError
-        It is of no format that is known.
+    BundleError
+        It is of no format that is known, or damaged, or timm does not have its backbone.
     """
-    content = read_json_file(folder / "model.json")
-    mixed = isinstance(content, dict) and content.get("format") == FORMAT
-    return MixturePredictor(folder, device) if mixed else Predictor(folder, device)
+    try:
+        content = read_json_file(folder / "model.json")
+        mixed = isinstance(content, dict) and content.get("format") == FORMAT
+        return MixturePredictor(folder, device) if mixed else Predictor(folder, device)
+    except (OSError, ValueError, UserError) as error:
+        raise BundleError(reason(error)) from None

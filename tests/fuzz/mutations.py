@@ -14,8 +14,8 @@ _FORMS = ["<B", "<H", ">H", "<I", ">I", "<Q", ">Q"]
 _VALUES = [
     None, True, False, 0, -1, 1, 2, 10**5, 2**31, 2**63, 10**30, 10**400, -0.0, 1e-300, 1e308,
     float("inf"), float("nan"), "", "0", "x", "nan", "\0", "\n", "\x1b[31m", "../../x", "/etc",
-    "\u202e", "\ud800", "<script>", "x" * 10_000, "hf-hub:a/b", "local-dir:/", "d4", "1e999", [], {},
-    [[]], {"": ""}, [None] * 3, list(range(2000)), {"op": "light"}, {"choice": [1]},
+    "\u202e", "\ud800", "<script>", "x" * 10_000, "hf-hub:a/b", "local-dir:/", "d4", "1e999",
+    [], {}, [[]], {"": ""}, [None] * 3, list(range(2000)), {"op": "light"}, {"choice": [1]},
 ]  # fmt: skip
 _TOKENS = [
     "&a ", "*a", "<<: ", "!!python/object/apply:os.mkdir [x]", "!!int ", "!!timestamp ", "!!set ",
