@@ -215,7 +215,7 @@ def test_predictions_carry_the_names_as_they_are(ran):
     assert FILES[0] in {row[0] for row in rows}
 
 
-@pytest.mark.parametrize("name", ["\x1b[31m", "a\nb", "a\x07", "\u2028"])
+@pytest.mark.parametrize("name", ["\x1b[31m", "a\nb", "a\x07", "a\u2028"])
 def test_classes_of_control_characters_are_refused_in_one_line(refused, here, name):
     for folder in (name, "b"):
         (here / "set" / folder).mkdir(parents=True)
