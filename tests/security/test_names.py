@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 from html.parser import HTMLParser
-from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -15,9 +14,15 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
+from folds.audit.report import write_report as write_audit
+from folds.audit.store import audited
+from folds.config import DataConfig
+from folds.images import load
 from folds.text import one_line, shown
 from tests.distributed.test_end_to_end import client_of, python
+from tests.tracking.report.planted import planted
 from tests.tracking.search.made_up import race, search
+from tracking.report.page import write_report
 from tracking.search.page import write_search_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -123,10 +128,35 @@ class Page(HTMLParser):
         self.text += data
 
 
-def pages(folder):
-    made = sorted(folder.glob("**/*.html"))
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Pages of a run, a search and an audit that never were, under such names."""
+    folder = tmp_path_factory.mktemp("drawn")
+    ids = np.array([f"{row}{FILES[row % len(FILES)]}" for row in range(400)])
+    nasty = f"{ALERT.format(9)}\u202e\x1b[31m"
+    names = [*LABELS, *"abcde"]
+    summary, visuals = planted(names=names, ids=ids)
+    summary = summary.model_copy(
+        update={"name": nasty, "config": summary.config | {"data": nasty, "backbone": nasty},
+                "class_images": dict.fromkeys(names, 50), "notices": [nasty]}
+    )  # fmt: skip
+    write_report(folder / "report.html", summary, visuals)
     write_search_report(folder / "search.html", hostile_search())
-    return [*made, folder / "search.html"]
+    make_table(folder)
+    config = DataConfig(data=str(folder / "set" / "x.csv"), skip_broken=True)
+    images = load(config, seed=0, largest=32)
+    write_audit(folder / "audit.html", nasty, images, audited(images), [((32, 32), 149)])
+    return sorted(folder.glob("*.html"))
+
+
+def check_page(path):
+    """No script but ours, nothing that is fetched, no letter that is obeyed."""
+    text = path.read_text()
+    page = Page(text)
+    assert page.tags.count("script") <= 1, path
+    assert all(word.startswith(("data:", "#")) for word in page.asked), path
+    assert not [letter for letter in UNSEEN if letter in text], path
+    return page
 
 
 def hostile_search():
@@ -137,6 +167,7 @@ def hostile_search():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_all_commands_end_well_and_print_nothing_that_a_terminal_obeys(ran):
     for name, done in ran[1].items():
         words = done.stdout + done.stderr
@@ -148,6 +179,7 @@ def test_all_commands_end_well_and_print_nothing_that_a_terminal_obeys(ran):
     assert "error: forged" not in told.splitlines()
 
 
+@pytest.mark.slow
 def test_nothing_lies_outside_of_the_folder_or_under_a_hostile_name(ran):
     folder, _ = ran
     assert {path.name for path in folder.parent.iterdir()} == {"inner"}
@@ -160,44 +192,60 @@ def test_nothing_lies_outside_of_the_folder_or_under_a_hostile_name(ran):
     assert not [path.name for path in written if not path.name.isascii() or "<" in path.name]
 
 
-def test_pages_hold_no_script_but_ours_and_no_letter_that_is_obeyed(ran):
-    checked = pages(ran[0])
-    assert {"report.html", "compare.html", "search.html"} <= {page.name for page in checked}
-    for path in checked:
-        text = path.read_text()
-        page = Page(text)
-        assert page.tags.count("script") <= 1, path
-        assert all(word.startswith(("data:", "#")) for word in page.asked), path
-        assert not [letter for letter in UNSEEN if letter in text], path
+@pytest.mark.slow
+def test_pages_of_a_run_hold_nothing_that_is_obeyed(ran):
+    pages = sorted(ran[0].glob("**/*.html"))
+    assert len([page for page in pages if page.name in ("report.html", "compare.html")]) > 3
+    for path in pages:
+        check_page(path)
     report = Page((ran[0] / "out" / "report.html").read_text())
     for name in LABELS:
         assert shown(name) in report.text or shown(name)[:40] in report.text
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
-def test_a_browser_runs_nothing_in_them(ran):
+def test_pages_hold_nothing_that_is_obeyed(drawn):
+    assert len(drawn) == 3
+    for path in drawn:
+        assert shown(LABELS[0]) in check_page(path).text or path.stem == "audit"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no chromium: apt-get install chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
     flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    said = []
     with playwright.sync_playwright() as started:
         chromium = started.chromium.launch(executable_path=CHROMIUM, args=flags)
-        page = chromium.new_page()
-        page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
-        page.on("requestfailed", lambda request: said.append(request.url))
-        page.set_content(f"<p>{ALERT.format(0)}</p>")
-        page.wait_for_timeout(500)
-        assert "0" in said  # it would be heard
-        said.clear()
-        for path in pages(ran[0]):
-            page.goto(path.as_uri())
-            page.wait_for_load_state("load")
-            page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")
-            keep = Path(os.environ.get("CROSSFOLD_SCREENSHOTS", ran[0].parent.parent))
-            page.screenshot(path=keep / f"hostile-{path.parent.name[:5]}-{path.stem}.png")
+        yield chromium
         chromium.close()
-    assert said == []
 
 
+def heard(browser, pages):
+    """What pages say in dialogs or fail to fetch, once they have been drawn."""
+    said, page = [], browser.new_page()
+    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    page.on("requestfailed", lambda request: said.append(request.url))
+    for path in pages:
+        page.goto(path.as_uri())
+        page.wait_for_load_state("load")
+        page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")
+    page.close()
+    return said
+
+
+def test_a_browser_runs_nothing_in_them(drawn, browser, tmp_path):
+    assert heard(browser, drawn) == []
+    (tmp_path / "open.html").write_text(f"<p>{ALERT.format(0)}</p>")
+    assert "0" in heard(browser, [tmp_path / "open.html"])  # it would be heard
+
+
+@pytest.mark.slow
+def test_a_browser_runs_nothing_in_those_of_a_run(ran, browser):
+    assert heard(browser, sorted(ran[0].glob("**/*.html"))) == []
+
+
+@pytest.mark.slow
 def test_mlflow_keeps_them_shortened_and_as_text(ran):
     folder, _ = ran
     client = client_of(folder)
@@ -218,6 +266,7 @@ def test_mlflow_keeps_them_shortened_and_as_text(ran):
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
 
 
+@pytest.mark.slow
 def test_predictions_carry_the_names_as_they_are(ran):
     with (ran[0] / "preds.csv").open(newline="") as file:
         rows = list(csv.reader(file))
