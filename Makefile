@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow test-faults soak lint format bench guard schema clean
+.PHONY: demo test test-slow test-faults soak fuzz audit lint format bench guard schema clean
 
 demo: $(VENV)/ready          ## cross-validate on the built-in demo images, and doubt their labels
 	$(BIN)/python -m distributed.cv --recipe demo --output demo-run
@@ -27,6 +27,15 @@ test-faults: $(VENV)/ready   ## processes killed and stopped, disks filled, serv
 
 soak: $(VENV)/ready          ## small runs under random faults, half an hour
 	$(BIN)/python -m tests.faults.soak
+
+fuzz: $(VENV)/ready          ## 10,000 damaged files a reader; some hours
+	$(BIN)/python -m pytest -m slow -rA -p no:cacheprovider tests/fuzz
+
+audit: $(VENV)/ready         ## known weaknesses of the packages, told and no more: asks PyPI
+	-$(PYTHON) -m venv $(VENV)/audit
+	-timeout 120 $(VENV)/audit/bin/pip install --quiet pip-audit
+	-timeout 120 $(VENV)/audit/bin/pip-audit --progress-spinner off --path $$($(BIN)/python -c \
+	  "import sysconfig; print(sysconfig.get_path('purelib'))")
 
 lint: $(VENV)/ready          ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

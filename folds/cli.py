@@ -5,7 +5,7 @@ import dataclasses
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -14,10 +14,12 @@ import tyro
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from rich.console import Console
+from rich.segment import Segment
 
 from folds.config import Config, groups
 from folds.errors import RunError, UserError, disk_full, masked, reason
 from folds.signals import Interruption
+from folds.text import one_line, shown
 
 T = TypeVar("T")
 _TYRO = (tyro.conf.OmitArgPrefixes,)
@@ -27,7 +29,15 @@ _REPEATED = {"external"}
 
 
 class Screen(Console):
-    """A console that, like `print`, raises BrokenPipeError where nobody reads any more."""
+    """A console that, like `print`, raises BrokenPipeError where nobody reads any more.
+
+    What it is given it shows and never obeys, see `folds.text.shown`.
+    """
+
+    def _render_buffer(self, buffer: Iterable[Segment]) -> str:
+        return super()._render_buffer(
+            part if part.control else part._replace(text=shown(part.text)) for part in buffer
+        )
 
     def on_broken_pipe(self) -> None:
         """Let the error pass, instead of rich's exit without a word."""
@@ -108,15 +118,15 @@ def _status(command: Callable[[], None], interruption: Interruption) -> int:
         command()
         sys.stdout.flush()
     except UserError as error:
-        print(f"error: {masked(str(error))}", file=sys.stderr)
+        print(f"error: {_told(error)}", file=sys.stderr)
         return 2
     except RunError as error:
-        print(f"failed: {masked(str(error))}", file=sys.stderr)
+        print(f"failed: {_told(error)}", file=sys.stderr)
         return 1
     except BrokenPipeError as stop:  # the reader of our output has seen enough, as `head` does
         _drop_output()
         if stop.errno is None:  # not the system's: it says how to go on
-            print(f"interrupted: {masked(str(stop))}", file=sys.stderr)
+            print(f"interrupted: {_told(stop)}", file=sys.stderr)
         return 141
     except OSError as error:
         if not disk_full(error):
@@ -125,9 +135,19 @@ def _status(command: Callable[[], None], interruption: Interruption) -> int:
         print(f"failed: the disk is full ({reason(error)}); make room", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        print(f"interrupted{': ' + masked(str(stop)) if str(stop) else ''}", file=sys.stderr)
+        print(f"interrupted{': ' + _told(stop) if str(stop) else ''}", file=sys.stderr)
         return interruption.status
     return 0
+
+
+def _told(error: BaseException) -> str:
+    """What an error says, on one line that shows names of others and obeys none, no password."""
+    return one_line(masked(str(error)))
+
+
+def tell(line: str) -> None:
+    """Tell the user, on stderr, a line in which names of others may stand."""
+    print(one_line(masked(line)), file=sys.stderr)
 
 
 def _open_closed() -> None:

@@ -5,6 +5,8 @@ import errno
 import re
 from collections.abc import Iterable
 
+from folds.text import one_line, shortened
+
 LOGIN = "USER:PASSWORD@"  # what stands for them in a hint
 _LOGIN = re.compile(  # to the last @: a password may hold one, and quotes
     rf"(?<=://)(?!/|{LOGIN}[^\s@]*(?:\s|$))\S*@"
@@ -39,7 +41,7 @@ def nearest(word: str, allowed: Iterable[str], *, count: int = 3) -> str:
 
 
 def listed(names: Iterable[str], *, most: int = 3) -> str:
-    """Join the first few names, and count the rest.
+    """Join the first few names, made harmless and short, and count the rest.
 
     Examples
     --------
@@ -47,7 +49,7 @@ def listed(names: Iterable[str], *, most: int = 3) -> str:
     'a, b and 2 more'
     """
     every = list(names)
-    head = ", ".join(every[:most])
+    head = ", ".join(shortened(one_line(name)) for name in every[:most])
     return head if len(every) <= most else f"{head} and {len(every) - most} more"
 
 

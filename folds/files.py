@@ -26,6 +26,21 @@ class DamagedError(RunError, ValueError):
     """A file that is not what was written."""
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether there is such a file; none has a name that the system does not even take."""
+    return os.path.isfile(path)  # noqa: PTH113  (raises nothing)
+
+
+def is_folder(path: str | Path) -> bool:
+    """As `is_file`, of a folder."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with the home that a ``~`` stands for; as it is if nobody has that name."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
 def check_folder(flag: str, folder: Path) -> None:
     """Refuse a folder that can neither be written to nor made.
 
@@ -41,7 +56,8 @@ def check_folder(flag: str, folder: Path) -> None:
     UserError
         It is a file, or lies where folders may not be made.
     """
-    above = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    place = folder.absolute()
+    above = next(path for path in (place, *place.parents) if os.path.exists(path))  # noqa: PTH110
     try:
         tempfile.TemporaryFile(dir=above).close()
     except OSError:

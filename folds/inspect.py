@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from folds.cli import Screen, parse, run
+from folds.cli import Screen, parse, run, tell
 from folds.config import Config
 from folds.errors import UserError
 from folds.files import check_folder
@@ -219,7 +219,7 @@ def _show_suspects(options: Options, suspects: "Suspects") -> None:
 
 def _tell(*lines: str) -> None:
     for line in lines:
-        print(f"note: {line}", file=sys.stderr)
+        tell(f"note: {line}")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def main() -> None:
     }  # fmt: skip
     images = load(Config.from_flat(settings).data, seed=options.seed, largest=LARGEST)
     for notice in images.notices:
-        print(f"notice: {notice}", file=sys.stderr)
+        cli.tell(f"notice: {notice}")
     size = min(LARGEST, *images.pixels.shape[1:3])
     picture = sheet(
         images, policy, size=size, rows=options.rows, columns=options.columns, seed=options.seed

@@ -32,6 +32,7 @@ def main() -> None:
         raise UserError(f"--out {options.out}: no folder {options.out.resolve().parent}; make it")
     check_folder(f"--out {options.out}", options.out.absolute().parent)
     from folds.model.export import check_target, export
+    from folds.model.mixture import BundleError
     from tracking import store
     from tracking.models import fetch_bundle
 
@@ -39,7 +40,10 @@ def main() -> None:
     store.connect(options.tracking_uri)
     with tempfile.TemporaryDirectory() as folder:
         bundle = fetch_bundle(options.model, Path(folder))
-        difference = export(bundle, options.to, options.out)
+        try:
+            difference = export(bundle, options.to, options.out)
+        except BundleError as error:
+            raise UserError(f"--model {options.model}: cannot be loaded ({error})") from None
     print(f"{options.model} is in {options.out}; probabilities differ by at most {difference:.1g}")
 
 

@@ -17,8 +17,8 @@ from folds.model.mixture import MixturePredictor, open_bundle
 from folds.runtime.cpu import keep_memory
 
 
-class _Scorer:
-    """What MLflow wraps."""
+class Scorer:
+    """What MLflow wraps: a bundle that takes images and gives a table."""
 
     def __init__(self, predictor: Predictor | MixturePredictor) -> None:
         self._predictor = predictor
@@ -51,8 +51,13 @@ def _serving() -> bool:
     return "mlflow.pyfunc.scoring_server" in sys.modules
 
 
-def _load_pyfunc(path: str) -> _Scorer:
-    """Load the bundle that `tracking.models.log_model` stored."""
+def load_scorer(bundle: Path) -> Scorer:
+    """Open a bundle; raises what `open_bundle` raises."""
+    return Scorer(open_bundle(bundle))
+
+
+def _load_pyfunc(path: str) -> Scorer:
+    """Load the bundle that `tracking.models.log_model` stored, for MLflow."""
     if _serving():  # in a process of somebody else's, how memory is kept is his affair
         keep_memory()
-    return _Scorer(open_bundle(Path(path)))
+    return load_scorer(Path(path))

@@ -16,16 +16,20 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Run
 from mlflow.models import Model, ModelSignature
-from mlflow.pyfunc import PyFuncModel
+from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.types import ColSpec, DataType, Schema
 from numpy.typing import NDArray
 
 import folds
 import tracking
+from folds.documents import read_json_file, read_yaml_file
 from folds.errors import UserError, reason
+from tracking.flavor import Scorer, load_scorer
 from tracking.places import lost
 
+_LOADER = "tracking.flavor"
+_MOST_MLMODEL = 2**24  # bytes: it names each class several times
 _NEEDED = (
     "kornia", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors", "scikit-learn",
     "scipy", "timm", "torch", "torchvision",
@@ -91,7 +95,7 @@ def _save(bundle: Path, folder: Path, model: LoggedModel) -> None:
         warnings.filterwarnings("ignore", "(?s).*input example", UserWarning)
         mlflow.pyfunc.save_model(
             str(folder),
-            loader_module="tracking.flavor",
+            loader_module=_LOADER,
             data_path=str(bundle),
             code_paths=[str(Path(package.__file__ or "").parent) for package in (folds, tracking)],
             signature=ModelSignature(outputs=outputs),  # inputs: arrays and tables
@@ -108,7 +112,7 @@ def _save(bundle: Path, folder: Path, model: LoggedModel) -> None:
         shutil.rmtree(compiled, ignore_errors=True)
 
 
-def load_model(uri: str) -> tuple[PyFuncModel, dict[str, Any]]:
+def load_model(uri: str) -> tuple[Scorer, dict[str, Any]]:
     """Load a logged or registered model and its card.
 
     Parameters
@@ -116,14 +120,28 @@ def load_model(uri: str) -> tuple[PyFuncModel, dict[str, Any]]:
     uri : str
         ``models:/NAME@ALIAS``, ``models:/NAME/VERSION`` or ``models:/ID``.
 
+    Returns
+    -------
+    model : Scorer
+    card : dict
+        What its ``model.json`` says: ``class_names``, ``size`` and ``levels``; ``inputs`` where its
+        parts take images of several sizes.
+
     Raises
     ------
     UserError
-        There is no such model, or it is not one of crossfold's.
+        There is no such model, or it is not one of crossfold's; or it is damaged.
+
+    Notes
+    -----
+    MLflow's own ``load_model`` imports the code that is stored with a model, whoever stored it.
+    Here the installed code reads the bundle, and what else is in the model is left alone.
     """
-    with _named(uri):
-        model = mlflow.pyfunc.load_model(uri)
-    return model, _card(uri, model.metadata)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = fetch_bundle(uri, Path(folder))
+        with _named(uri):
+            model = load_scorer(bundle)
+            return model, read_json_file(bundle / "model.json")
 
 
 def fetch_bundle(uri: str, folder: Path) -> Path:
@@ -145,17 +163,26 @@ def fetch_bundle(uri: str, folder: Path) -> Path:
         As `load_model`.
     """
     with _named(uri):
-        fetched = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
-        model = Model.load(fetched)
-    _card(uri, model)
-    return Path(fetched) / model.flavors["python_function"]["data"]
+        fetched = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+        file = fetched / MLMODEL_FILE_NAME
+        content = read_yaml_file(file, _MOST_MLMODEL)
+    try:
+        stored = content["flavors"]["python_function"]
+        module, data = stored["loader_module"], fetched / stored["data"]
+    except (LookupError, TypeError):
+        module = None
+    if module != _LOADER:
+        raise UserError(f"--model {uri}: is not a model of crossfold, and nothing in it was loaded")
+    if not data.resolve().is_relative_to(fetched.resolve()):
+        raise UserError(f"--model {uri}: its data lie outside of it; nothing in it was loaded")
+    return data
 
 
 @contextlib.contextmanager
 def _named(uri: str) -> Iterator[None]:
     try:
         yield
-    except (mlflow.MlflowException, OSError, ValueError) as error:
+    except (mlflow.MlflowException, OSError, ValueError, UserError) as error:
         why = lost(uri)
         known = "names look like models:/NAME@champion or models:/NAME/1"
         raise UserError(
@@ -163,13 +190,6 @@ def _named(uri: str) -> Iterator[None]:
             if why is None
             else f"--model {uri}: cannot be loaded: {why}"
         ) from None
-
-
-def _card(uri: str, model: Model) -> dict[str, Any]:
-    card = model.metadata or {}
-    if "class_names" not in card:
-        raise UserError(f"--model {uri}: is not a model of crossfold; it has no class names")
-    return card
 
 
 def probabilities(output: pd.DataFrame | NDArray[np.float32]) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from folds.cli import parse, run
+from folds.cli import parse, run, tell
 from folds.errors import UserError
 from folds.files import check_folder, output_file
 
@@ -50,7 +50,7 @@ def main() -> None:
         skip_broken=options.skip_broken,
     )
     for notice in images.notices:
-        print(f"notice: {notice}", file=sys.stderr)
+        tell(f"notice: {notice}")
     asked: Any = images.pixels
     if len(card.get("inputs", ())) > 1 and (root := root_of(options.data)) is not None:
         # runs of different sizes: each decodes the files to its own, as its training did

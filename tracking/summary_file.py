@@ -1,11 +1,11 @@
 """Reading ``summary.json``, also as earlier versions wrote it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from folds.documents import read_json_file
 from folds.errors import UserError, reason
 from tracking.summary import Summary
 
@@ -26,7 +26,7 @@ def read_summary(path: Path, source: str | None = None) -> Summary:
         It cannot be read, is of another format, or lacks something.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json_file(path)
         if content["format"] == "crossfold-summary/1":
             _upgrade(content)
         return Summary.model_validate(content)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from distributed.health.checks import Finding, gigabytes, judge, upload
 from distributed.health.node import code
-from distributed.workspace import ROOT
 from folds.errors import UserError
 from folds.files import check_folder
+from tracking.run_folder import ROOT
 from tracking.store import DEFAULT_URI, connect
 
 ROOM, LEAST_ROOM = 10 * 10**9, 10**9

@@ -1,8 +1,7 @@
 """What ``--backbones`` may say."""
 
-from pathlib import Path
-
 from folds.errors import UserError, listed
+from folds.files import expanded, is_file
 from folds.model.names import check_backbone, is_elsewhere
 
 
@@ -26,8 +25,8 @@ def read_backbones(text: str) -> list[str]:
     UserError
         There is none, one stands there twice, or timm does not have it (names the nearest).
     """
-    path = Path(text).expanduser()
-    if "," not in text and path.is_file():
+    path = expanded(text)
+    if "," not in text and is_file(path):
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError):

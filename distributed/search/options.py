@@ -7,8 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from folds.documents import DocumentError, read_yaml
 from folds.errors import UserError, nearest, reason
 
 Sampler = Literal["tpe", "random", "grid", "cmaes"]
@@ -69,8 +68,8 @@ def read_space(word: str) -> Any:
     except UnicodeDecodeError:
         raise UserError(f"--space {word}: is not text; give a YAML file") from None
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return read_yaml(text)
+    except DocumentError as error:
         raise UserError(f"--space {word}: not YAML: {reason(error)}") from None
 
 

@@ -8,10 +8,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from folds.pages.svg import INK, embed, palette, style
+from folds.text import shortened
 
 _CHANNELS = {"red": "#dc4c4c", "green": "#3aa55b", "blue": "#4a7fe0"}
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _LEGEND = 24  # classes that a legend can name
+_LETTERS = 40  # of a name that stands beside what is drawn
 
 
 def map_figure(
@@ -37,7 +39,7 @@ def map_figure(
             dots = axes.scatter(mine[:, 0], mine[:, 1], s=15, c=colour, alpha=0.75, lw=0)
             if len(names) <= _LEGEND:
                 handles.append(dots)
-                words.append(names[label])
+                words.append(shortened(names[label], _LETTERS))
         if junk.any():
             crosses = places[junk]
             handles.append(
@@ -69,7 +71,7 @@ def colour_figure(colours: Mapping[str, NDArray[np.float32]]) -> Markup:
             axes.hlines(height, low, high, color=tint, lw=1.4, alpha=0.55)
             handles.append(axes.hlines(height, left, right, color=tint, lw=5, alpha=0.9))
             axes.scatter(middle, height, s=9, c="white", zorder=3, lw=0)
-        axes.set_yticks(range(len(colours)), list(colours))
+        axes.set_yticks(range(len(colours)), [shortened(name, _LETTERS) for name in colours])
         axes.set(ylim=(len(colours) - 0.5, -0.5), xlabel="mean of an image, 0 to 255")
         axes.grid(axis="x", color=INK, alpha=0.12)
         axes.spines["left"].set_visible(False)

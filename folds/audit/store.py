@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import fields
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from folds.archives import read_arrays
 from folds.audit.audit import audit
 from folds.audit.describe import describe
 from folds.audit.duplicates import find_duplicates
@@ -19,7 +19,7 @@ from folds.audit.findings import Findings
 from folds.files import cache_folder, read_sealed, write_sealed
 from folds.images.imageset import ImageSet
 
-_MISSING = (OSError, ValueError, KeyError, zipfile.BadZipFile)
+_MISSING = (OSError, ValueError, KeyError)
 VERSION = 3  # to be raised when the audit finds something else
 
 
@@ -92,7 +92,7 @@ def read(path: Path) -> Findings:
 
     Raises
     ------
-    OSError, ValueError, KeyError, BadZipFile
+    OSError, ValueError, KeyError
         There is no such file, or it is another or damaged.
     """
     values = _read(path, [field.name for field in fields(Findings)])
@@ -108,5 +108,4 @@ def _write(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def _read(path: Path, names: Iterable[str]) -> dict[str, Any]:
-    with np.load(io.BytesIO(read_sealed(path)), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in names}
+    return dict(read_arrays(io.BytesIO(read_sealed(path)), *names))

@@ -2,16 +2,17 @@
 
 import json
 import warnings
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from folds.archives import read_arrays
 from folds.arrays import Ints
 from folds.errors import UserError, listed, reason
 from folds.evaluation.predictions import sum_by_image
+from folds.files import is_file, is_folder
 from folds.images import ImageSet
 
 _ARRAYS = {"ids": "U", "labels": "iu", "probabilities": "f"}
@@ -83,15 +84,12 @@ def read_predictions(source: Path) -> RunPredictions:
     UserError
         There is none, or it is damaged.
     """
-    path = source / "oof.npz" if source.is_dir() else source
-    if not path.is_file():
+    path = source / "oof.npz" if is_folder(source) else source
+    if not is_file(path):
         raise UserError(f"--oof {source}: no {path}; give an oof.npz or a run's --output folder")
     try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("no zip archive, or cut short")
-        with np.load(path, allow_pickle=False) as file:
-            ids, labels, probabilities = (file[name] for name in _ARRAYS)
-    except Exception as error:  # zlib, struct, zipfile and numpy raise many types
+        ids, labels, probabilities = read_arrays(path, *_ARRAYS).values()
+    except (OSError, ValueError) as error:
         raise UserError(f"--oof {source}: not a readable oof.npz ({reason(error)})") from None
     _check(source, ids, labels, probabilities)
     images = sum_by_image(ids, probabilities)

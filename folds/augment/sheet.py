@@ -16,11 +16,13 @@ from folds.arrays import Ints
 from folds.augment import Policy, augment, make_policy, to_input
 from folds.images import ImageSet
 from folds.sampling import stream, uniform_table
+from folds.text import shortened
 
 MOST_CLASSES = 24  # that a sheet shows
 _BATCH = 64  # images among which partners are found for mixing
 _SHOWN = 9  # stream of a seed, beside those of `folds.sampling`
 _CELL, _GAP, _MARGIN, _TEXT = 112, 6, 16, 14
+_LETTERS = 60  # of a class's name
 _PAPER, _INK, _SOFT = "#ffffff", "#1f2430", "#6b7280"
 
 
@@ -106,6 +108,7 @@ def contact_sheet(
     title : str
         Above it all.
     """
+    names, title = [shortened(name, _LETTERS) for name in names], shortened(title)
     side = max(_CELL, pictures[0].shape[-1])
     font, small = ImageFont.load_default(_TEXT), ImageFont.load_default(_TEXT - 2)
     label = int(max(font.getlength(name) for name in names)) + _GAP

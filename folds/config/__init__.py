@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import pydantic
-import yaml
 from pydantic import BaseModel
 
 from folds.config.cluster import ClusterConfig, TrackingConfig
@@ -23,7 +22,9 @@ from folds.config.optim import OptimConfig
 from folds.config.section import Section
 from folds.config.selection import SelectBy
 from folds.config.train import TrainConfig
+from folds.documents import DocumentError, read_yaml_file
 from folds.errors import UserError, masked, nearest, reason
+from folds.text import shortened
 
 __all__ = [
     "ClusterConfig",
@@ -129,10 +130,10 @@ def read_yaml(path: str) -> dict[str, Any]:
         The file is missing, is not YAML, or is not a mapping.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = read_yaml_file(Path(path))
     except OSError as error:
         raise UserError(f"--config {path}: {error.strerror}; give a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except DocumentError as error:
         raise UserError(f"--config {path}: not YAML: {reason(error)}") from None
     if not isinstance(content, dict | None):
         raise UserError(f"--config {path}: must be a mapping of settings, such as 'folds: 5'")
@@ -154,4 +155,4 @@ def _explain(error: pydantic.ValidationError) -> str:
         return first["msg"].removeprefix("Value error, ")
     flag = str(first["loc"][1] if len(first["loc"]) > 1 else first["loc"][0]).replace("_", "-")
     reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    return f"--{flag} {first['input']!r}: {reason}"
+    return f"--{flag} {shortened(repr(first['input']))}: {reason}"

@@ -8,6 +8,7 @@ Activation = Literal["relu", "leaky_relu", "gelu", "silu"]
 Norm = Literal["none", "batch", "layer"]
 
 MOST_VIEWS = 64  # of test-time augmentation
+MOST_LAYERS, MOST_WIDTH = 100, 65_536  # of a head
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class HeadShape:
     activation: Activation = "relu"
     norm: Norm = "none"
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.layers) > MOST_LAYERS or not all(0 < n <= MOST_WIDTH for n in self.layers):
+            raise ValueError(
+                f"a head has at most {MOST_LAYERS} hidden layers of 1 to {MOST_WIDTH:,} outputs"
+            )
 
 
 def parse_widths(given: Any) -> list[Any]:

@@ -4,10 +4,23 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from folds.config.head import Activation, HeadShape, Norm, Pooling, check_tta, parse_widths
+from folds.config.head import (
+    MOST_LAYERS,
+    MOST_WIDTH,
+    Activation,
+    HeadShape,
+    Norm,
+    Pooling,
+    check_tta,
+    parse_widths,
+)
 from folds.config.section import Section
 
-Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], BeforeValidator(parse_widths)]
+Widths = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=MOST_WIDTH)], ...],
+    Field(max_length=MOST_LAYERS),
+    BeforeValidator(parse_widths),
+]
 
 
 class ModelConfig(Section):

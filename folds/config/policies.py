@@ -11,8 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
+from folds.documents import DocumentError, read_json, read_yaml
 from folds.errors import nearest, reason
 
 
@@ -218,7 +217,7 @@ def _read(path: str) -> Any:
 
 def _loaded(text: str, what: str) -> list[Any]:
     try:
-        policy = json.loads(text)  # not YAML's reading of it: to YAML 1.1, 1e-05 is a text
+        policy = read_json(text)  # not YAML's reading of it: to YAML 1.1, 1e-05 is a text
     except ValueError:
         policy = _from_yaml(text, what)
     if not isinstance(policy, list):
@@ -228,8 +227,8 @@ def _loaded(text: str, what: str) -> list[Any]:
 
 def _from_yaml(text: str, what: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return read_yaml(text)
+    except DocumentError as error:
         raise ValueError(f"{what} is not YAML: {reason(error)}") from None
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from folds.archives import read_arrays
 from folds.errors import counted, listed
 from folds.files import read_sealed, write_sealed
 from folds.images.imageset import ImageSet
@@ -31,8 +32,8 @@ def changes(path: Path, images: ImageSet) -> str:
     OSError, DamagedError
         The file is not there, or damaged.
     """
-    with np.load(io.BytesIO(read_sealed(path)), allow_pickle=False) as file:
-        before, classes, prints = (file[name] for name in ("ids", "classes", "digests"))
+    arrays = read_arrays(io.BytesIO(read_sealed(path)))
+    before, classes, prints = (arrays[name] for name in ("ids", "classes", "digests"))
     _, old, new = np.intersect1d(before, images.ids, assume_unique=True, return_indices=True)
     kinds = {
         "added": np.setdiff1d(images.ids, before),

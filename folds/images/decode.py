@@ -4,9 +4,12 @@ Everything that reads image files goes through `decode`: class folders, tables, 
 external sets, the audit, the preview, predictions and the registered model.
 """
 
+import math
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +20,11 @@ from PIL import Image
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")  # nothing that is executed, as EPS is
 KINDS = "JPEG, PNG, BMP, TIFF and WebP"
+MOST_PIXELS = 100_000_000  # of an image; what says it has more is not decoded
+_LARGE = 2**24  # pixels; of such images one at a time is decoded, as each takes hundreds of MB
+_ONE_AT_A_TIME = threading.Lock()
+# Pillow warns of large images and damaged EXIF: here a file is decoded, or refused in one line
+warnings.filterwarnings("ignore", module=r"PIL\.")
 _ORIENTATION, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 274, 258, 262, 339  # tags of EXIF and TIFF
 _TELL = "say which value is white with --levels, when the model is trained"
 _MEND = "save them with values from 0 up, in RGB or grey"
@@ -39,7 +47,9 @@ class UnreadableError(ValueError):
 
 
 class UndecidedError(UnreadableError):
-    """A sound file whose values cannot be brought to 0..255 without being told how.
+    """A file that may be sound, and cannot be brought to pixels as it is.
+
+    Its values do not say which is white, or it has more than `MOST_PIXELS`.
 
     Parameters
     ----------
@@ -94,7 +104,7 @@ def decode(file: Path | BinaryIO, levels: float | None = None) -> Image.Image:
         The file is damaged, or of another kind.
     UndecidedError
         Without `levels`: 32-bit integers, or floating-point numbers beyond 0 and 1. In any case:
-        numbers below 0, or that are none.
+        numbers below 0, or that are none; more than `MOST_PIXELS`.
 
     Notes
     -----
@@ -103,12 +113,17 @@ def decode(file: Path | BinaryIO, levels: float | None = None) -> Image.Image:
     - The pixels of a plain 8-bit RGB file are as they are stored.
     - CMYK becomes RGB by the plain formula; colour profiles are not applied.
     """
-    with _opened(file) as image:
+    with _opened(file) as image, _in_turn(image):
         white = _white(image)
         image.load()
         turn = _TURNS.get(_orientation(image))
         shown = _on_white(image) if white is None else _reduced(image, file, white, levels)
         return shown if turn is None else shown.transpose(turn)
+
+
+def _in_turn(image: Image.Image) -> AbstractContextManager[Any]:
+    """Wait, if the image is large, until no other large one is being decoded."""
+    return _ONE_AT_A_TIME if math.prod(image.size) > _LARGE else nullcontext()
 
 
 def header(file: Path | BinaryIO) -> Header | None:
@@ -120,11 +135,21 @@ def header(file: Path | BinaryIO) -> Header | None:
             # behind the pixels would have to be decoded for it
             if image.format != "TIFF" and _orientation(image, of=Image.Image.getexif) >= 5:
                 width, height = height, width
-            # the other images in a JPEG are its preview and gain map
-            several = image.format != "MPO" and getattr(image, "n_frames", 1) > 1
-            return Header((width, height), _white(image), several)
+            return Header((width, height), _white(image), _several(image))
     except UnreadableError:
         return None
+
+
+def _several(image: Any) -> bool:
+    """Whether there are more pages or frames than the first; those of a TIFF are not counted."""
+    if image.format == "TIFF":
+        try:
+            image.seek(1)
+        except EOFError:
+            return False
+        return True
+    # the other images in a JPEG are its preview and gain map
+    return image.format != "MPO" and getattr(image, "n_frames", 1) > 1
 
 
 @contextmanager
@@ -136,11 +161,19 @@ def _opened(file: Path | BinaryIO) -> Iterator[Any]:
         with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
             stream.seek(0)
             with Image.open(stream, formats=FORMATS) as image:
+                if math.prod(image.size) > MOST_PIXELS:
+                    raise _too_large(f"{math.prod(image.size):,} pixels")
                 yield image
     except (UnreadableError, MemoryError):
         raise
+    except Image.DecompressionBombError:
+        raise _too_large("too many pixels") from None
     except Exception as error:  # damaged files make Pillow raise nearly everything there is
         raise UnreadableError(f"damaged, or none of {KINDS}") from error
+
+
+def _too_large(has: str) -> UndecidedError:
+    return UndecidedError(f"has {has}, more than {MOST_PIXELS:,}", "make it smaller")
 
 
 def _orientation(image: Any, of: Callable[[Any], Any] | None = None) -> int:

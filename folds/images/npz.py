@@ -1,16 +1,15 @@
 """Reading .npz files in the layouts of the AN2DL challenge and of MedMNIST."""
 
 import math
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from folds.archives import ObjectsError, member, names, read_arrays
 from folds.errors import UserError, listed, reason
 from folds.images.columns import read_columns, read_ids
 from folds.images.imageset import ImageSet, stratified
@@ -19,6 +18,7 @@ from folds.images.pixelfile import PixelWriter, pieces
 from folds.images.resize import own_side, shrink
 
 _PARTS = ("train", "val")  # MedMNIST's test part stays a test part
+_COLUMNS = ("images", "labels", "ids", "groups")  # ends of the names that have a meaning
 _LAYOUTS = "'images' and 'labels' (AN2DL), or 'train_images', 'train_labels', ... (MedMNIST)"
 
 
@@ -110,69 +110,54 @@ def load_unlabelled(path: Path) -> Unlabelled:
     return Unlabelled(pixels, read_ids(path, arrays, blocks))
 
 
-def _holds_images(name: str) -> bool:
-    return name.removesuffix(".npy").split("_")[-1] == "images"
-
-
 def _read(path: Path, *, images: bool = True) -> dict[str, NDArray]:
-    """Read all arrays; those of images may be stand-ins of their shape and dtype."""
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"--data {path}: not a readable .npz file (no zip archive, or cut short)")
-    with _naming(path), np.load(path, allow_pickle=False) as file:
-        arrays = {
-            name: file[name] if images or not _holds_images(name) else _stand_in(path, name)
-            for name in file.files
-        }
-    return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
+    """Read the arrays that have a meaning; those of images may be stand-ins of their shape.
+
+    Of all others the names alone are there, so that messages can tell them.
+    """
+    arrays = {}
+    with _naming(path):
+        for name in names(path):
+            kind = name.split("_")[-1]
+            if name != "class_names" and kind not in _COLUMNS:
+                arrays[name] = np.empty(0)
+            elif kind == "images" and not images:
+                arrays[name] = _stand_in(path, name)
+            else:
+                arrays |= read_arrays(path, name)
+    return arrays
 
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Turn what zlib, struct, zipfile and numpy raise at a damaged file into one line."""
+    """Name the file that is damaged, or that is not to be read."""
     try:
         yield
-    except UserError:
-        raise
-    except Exception as error:
-        if isinstance(error, ValueError) and "pickle" in str(error):
-            raise UserError(
-                f"--data {path}: holds object arrays, which could run code when read; "
-                "save plain uint8 and integer arrays"
-            ) from None
+    except ObjectsError:
+        raise UserError(
+            f"--data {path}: holds object arrays, which could run code when read; "
+            "save plain uint8 and integer arrays"
+        ) from None
+    except (OSError, ValueError) as error:
         raise UserError(f"--data {path}: not a readable .npz file ({reason(error)})") from None
-
-
-@contextmanager
-def _member(path: Path, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype, bool]]:
-    """Open an array inside the file where its first value lies."""
-    with _naming(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-        version = np.lib.format.read_magic(file)
-        shape, fortran, dtype = (
-            np.lib.format.read_array_header_1_0(file)
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0(file)
-        )
-        if dtype.hasobject:
-            raise ValueError("object arrays would have to be unpickled (pickle)")
-        yield file, shape, dtype, fortran
 
 
 def _stand_in(path: Path, name: str) -> NDArray:
     """An array without memory of its own that has another's shape and dtype."""
-    with _member(path, name) as (_, shape, dtype, _):
-        return np.broadcast_to(np.zeros((), dtype), shape)
+    with member(path, name) as found:
+        return np.broadcast_to(np.zeros((), found.dtype), found.shape)
 
 
 def _pieces(path: Path, name: str, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
     """Read an array of images from its beginning to its end, compressed or not."""
-    with _member(path, name) as (file, _, _, fortran):
-        if fortran:
+    with _naming(path), member(path, name) as found:
+        if found.fortran:
             raise UserError(
                 f"--data {path}: {name} lies in Fortran order and cannot be read in pieces; save "
                 "numpy.ascontiguousarray of it, or use --stream off"
             )
         for rows in pieces(shape):
-            content = file.read((rows.stop - rows.start) * math.prod(shape[1:]))
+            content = found.file.read((rows.stop - rows.start) * math.prod(shape[1:]))
             yield np.frombuffer(content, np.uint8).reshape(-1, *shape[1:])
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from folds.config import DataConfig
 from folds.errors import UserError, nearest
+from folds.files import expanded, is_file, is_folder
 from folds.images import demo, folder, npz, table
 from folds.images.class_names import check_ids, check_names, writable
 from folds.images.imageset import ImageSet
@@ -16,6 +17,7 @@ from folds.images.npz import NpzSource
 from folds.images.pixelfile import write_pixels
 from folds.images.resize import shrink
 from folds.images.survey import Target
+from folds.text import shortened
 
 _BUILT_IN: dict[str, Callable[[], ImageSet]] = {
     "demo": demo.load,
@@ -181,14 +183,15 @@ def _path_of(source: str) -> Path | None:
         return None
     if not writable(source):
         raise UserError(f"--data {source!r}: the path is not UTF-8; rename it")
-    path = Path(source).expanduser()
-    if path.is_dir() or (path.is_file() and path.suffix.lower() in (".npz", *table.SUFFIXES)):
+    path = expanded(source)
+    if is_folder(path) or (is_file(path) and path.suffix.lower() in (".npz", *table.SUFFIXES)):
         return path
-    if path.is_file():
+    if is_file(path):
         raise UserError(
             f"--data {source}: not an .npz file; give one, a .csv or .parquet table, a folder of "
             f"class folders, or {' or '.join(_BUILT_IN)}"
         )
-    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    beside = path.parent.iterdir() if is_folder(path.parent) else ()
+    source = shortened(source)
     near = nearest(source, [*_BUILT_IN, *(str(path.parent / entry.name) for entry in beside)])
     raise UserError(f"--data {source}: no such file or folder{near}")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folds.errors import UserError, listed, nearest, reason
+from folds.files import is_file
 from folds.images.imageset import singletons, stratified
 from folds.images.listing import Listing, Unlabelled, decode_unlabelled, listing
 from folds.images.survey import Target
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = (".csv", ".parquet")
+_COLUMNS = ("path", "label", "group")
+_MOST_BYTES = (
+    2**29
+)  # of a table's file, and of its cells; each array of them has four times as much
+_MOST_LETTERS = 10_000  # of a cell
+_CELL = 16  # bytes that a row takes at least
+_ROWS = 256  # of a Parquet file that are counted at a time
 Text = NDArray[np.str_]
 
 
@@ -69,13 +77,15 @@ def _frame(path: Path) -> "pd.DataFrame":
     import pandas as pd  # half a second that other sources need not wait
 
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"more than {_MOST_BYTES:,} bytes")
         if path.suffix.lower() == ".csv":
             frame = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8-sig")
             if not isinstance(frame.index, pd.RangeIndex):
                 raise ValueError("rows have more cells than the header")
         else:
-            frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
-    except (OSError, ValueError, NotImplementedError) as error:
+            frame = _parquet(path)
+    except (OSError, ValueError, NotImplementedError, MemoryError) as error:
         raise UserError(
             f"--data {path}: not a readable table ({reason(error)}); save it anew, a CSV as UTF-8"
         ) from None
@@ -83,6 +93,27 @@ def _frame(path: Path) -> "pd.DataFrame":
     if not len(frame):
         raise UserError(f"--data {path}: the table has no rows; give one an image")
     return frame
+
+
+def _parquet(path: Path) -> "pd.DataFrame":
+    """A Parquet file's columns that have a meaning; the others are empty.
+
+    In it a few bytes may stand for billions of cells: they are counted, some at a time, before they
+    are read at once.
+    """
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        wanted = [name for name in names if name.strip() in _COLUMNS]
+        size = 0
+        for batch in file.iter_batches(_ROWS, columns=wanted):
+            size += batch.nbytes + _CELL * batch.num_rows
+            if size > _MOST_BYTES:
+                raise ValueError(f"more than {_MOST_BYTES:,} bytes of cells")
+    frame = pd.read_parquet(path, columns=wanted, dtype_backend="numpy_nullable")
+    return frame.assign(**{name: "" for name in names if name not in wanted})
 
 
 def _cells(path: Path, frame: "pd.DataFrame", name: str) -> Text:
@@ -95,7 +126,14 @@ def _cells(path: Path, frame: "pd.DataFrame", name: str) -> Text:
             "the columns are path, label and, if you like, group"
         )
     column = frame[name]
-    text = np.where(column.isna(), "", column.astype(str).str.strip()).astype(np.str_)
+    cells = np.where(column.isna(), "", column.astype(str).str.strip())
+    longest = max(map(len, cells.tolist()))
+    if longest > _MOST_LETTERS or longest * len(cells) > _MOST_BYTES:
+        raise UserError(
+            f"--data {path}: a cell of column {name!r} has {longest:,} characters; give each at "
+            f"most {min(_MOST_LETTERS, _MOST_BYTES // len(cells)):,}"
+        )
+    text = cells.astype(np.str_)
     empty = np.flatnonzero(text == "")
     if len(empty):
         raise UserError(
@@ -110,7 +148,7 @@ def _files(path: Path, frame: "pd.DataFrame") -> tuple[Path, Text]:
     root = root_of(path)
     cells = _cells(path, frame, "path").tolist()
     files = [os.path.normpath(root / cell) for cell in cells]
-    missing = [cell for cell, file in zip(cells, files, strict=True) if not Path(file).is_file()]
+    missing = [cell for cell, file in zip(cells, files, strict=True) if not is_file(file)]
     if missing:
         raise UserError(
             f"--data {path}: {len(missing)} of {len(files)} files are not there "

@@ -9,7 +9,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
@@ -17,18 +17,25 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from folds.augment import to_input
-from folds.config.head import PLAIN_HEAD, HeadShape
+from folds.config.head import PLAIN_HEAD, HeadShape, check_tta
+from folds.documents import read_json_file
+from folds.errors import listed, reason
 from folds.model.backbone import Classifier
 from folds.model.ensemble import Ensemble
 from folds.model.folding import fold
 from folds.model.inputs import ANYWHERE, Pixels, batches
+from folds.model.names import MOST_SIDE, Architecture, check_backbone, is_elsewhere
 from folds.model.weights import TRAINED_ON
 
 FORMAT = "crossfold-model/3"
+_MOST_MEMBERS = 1000
+_FEW = 10**7  # parameters that no memory is filled with
 _READ = (FORMAT, "crossfold-model/2", "crossfold-model/1")  # 2: one member; 1: the plain head alone
 
 
@@ -71,8 +78,13 @@ class ModelCard:
     levels: float | None = None
 
     def __post_init__(self) -> None:
-        if self.members < 1 or not 0 < self.temperature < float("inf"):
+        if not 1 <= self.members <= _MOST_MEMBERS or not 0 < self.temperature < float("inf"):
             raise ValueError(f"{self.members} members at temperature {self.temperature}")
+        if not 1 <= self.size <= MOST_SIDE or not 0 < (self.levels or 1) < float("inf"):
+            raise ValueError(f"images of {self.size} px a side, {self.levels} levels")
+        if is_elsewhere(self.backbone):
+            raise ValueError(f"backbone {self.backbone!r} is not in the bundle")
+        check_tta(self.tta)
 
     @property
     def files(self) -> list[str]:
@@ -87,16 +99,22 @@ class ModelCard:
 
         Raises
         ------
+        OSError
+            There is none.
         ValueError
-            It has another format.
+            It has another format, or values that no model has.
         """
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("format") not in _READ:
-            raise ValueError(f"{path.parent}: not a {FORMAT} bundle")
-        head = content.pop("head", asdict(PLAIN_HEAD))
-        head["layers"] = tuple(head["layers"])
-        names = tuple(content.pop("class_names"))
-        return cls(**content, class_names=names, head=HeadShape(**head))
+        content = read_json_file(path)
+        if not isinstance(content, dict) or content.pop("format", None) not in _READ:
+            raise ValueError(f"{path.name}: not a {FORMAT} bundle")
+        if unknown := content.keys() - {field.name for field in fields(cls)}:
+            raise ValueError(f"{path.name}: {listed(sorted(unknown))} is nothing that a model has")
+        try:
+            return TypeAdapter(cls).validate_python(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            words = [*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")]
+            raise ValueError(f"{path.name}: {': '.join(words)}") from None
 
 
 def bundle_files(
@@ -192,10 +210,20 @@ class Predictor:
         A bundle.
     device : str, optional
         Default: the GPU if there is one.
+
+    Raises
+    ------
+    OSError
+        A file is not there.
+    ValueError
+        A file is damaged, or they do not fit together.
+    UserError
+        Timm does not have the backbone.
     """
 
     def __init__(self, folder: Path, device: str | None = None) -> None:
         self.card = ModelCard.read(folder / "model.json")
+        check_backbone(self.card.backbone)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         members = [self._member(folder / name) for name in self.card.files]
         model = Ensemble(members, self.card.size, self.card.tta, self.card.temperature)
@@ -204,8 +232,19 @@ class Predictor:
     def _member(self, file: Path) -> Classifier:
         card = self.card
         classes = len(card.class_names)
+        try:
+            weights = load_file(file)
+        except SafetensorError as error:
+            raise ValueError(f"{file.name}: is damaged ({reason(error)})") from None
+        # a small file may name a network that fills the memory
+        known = sum(tensor.numel() for tensor in weights.values())
+        if Architecture.of(card.backbone).parameters(card.size) > 2 * known + _FEW:
+            raise ValueError(f"{file.name}: has too few weights for {card.backbone}")
         member = Classifier(card.backbone, classes=classes, size=card.size, head=card.head)
-        member.load_state_dict(load_file(file))
+        try:
+            member.load_state_dict(weights)
+        except RuntimeError as error:  # a line for each that is missing
+            raise ValueError(f"{file.name}: is not of {card.backbone} ({reason(error)})") from None
         fold(member.eval().pairs)
         return member
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from folds.model.names import Architecture
+from folds.model.names import MOST_SIDE, Architecture
 
 _WRAPPED = ("state_dict", "model", "teacher", "student")  # the latter two of self-distillation
 _DINOV2 = "mask_token"  # of files of DINOv2 and what was trained by its code, as timm tells them
@@ -88,4 +88,5 @@ def _size(state: dict[str, Tensor]) -> int | None:
     positions, patches = state.get(_POSITIONS), state.get(_PATCHES)
     if positions is None or patches is None or positions.ndim != 3 or patches.ndim != 4:
         return None
-    return max(1, math.isqrt(positions.shape[1])) * patches.shape[-1]  # tokens beside are few
+    size = max(1, math.isqrt(positions.shape[1])) * patches.shape[-1]  # tokens beside are few
+    return size if size <= MOST_SIDE else None

@@ -18,10 +18,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from folds.documents import read_json_file
+from folds.errors import UserError, reason
 from folds.model.bundle import ModelCard, Predictor
 from folds.model.inputs import ANYWHERE
 
 FORMAT = "crossfold-mixture/1"
+_MOST_PARTS, _MOST_WEIGHT = 1000, 10**9
+
+
+class BundleError(UserError, ValueError):
+    """A bundle that cannot be used; one line says why."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class MixtureCard:
     def __post_init__(self) -> None:
         if len(self.weights) != len(self.parts) or min(self.weights, default=0) < 1:
             raise ValueError(f"{len(self.parts)} models with weights {list(self.weights)}")
+        if len(self.parts) > _MOST_PARTS or max(self.weights) > _MOST_WEIGHT:
+            raise ValueError(f"more than {_MOST_PARTS} models, or a weight above {_MOST_WEIGHT:,}")
         if len({part.class_names for part in self.parts}) > 1:
             raise ValueError("the models have different classes")
 
@@ -89,10 +98,13 @@ class MixtureCard:
         ValueError
             It has another format, or is damaged.
         """
-        content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
+        content = read_json_file(folder / "model.json")
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ValueError(f"{folder}: not a {FORMAT} bundle")
-        weights = tuple(content["weights"])
+        weights = content.get("weights")
+        if not isinstance(weights, list) or not all(type(weight) is int for weight in weights):
+            raise ValueError(f"{folder}: its weights are no list of whole numbers")
+        weights = tuple(weights)
         names = [f"part-{number}" for number in range(len(weights))]
         return cls(weights, tuple(ModelCard.read(folder / name / "model.json") for name in names))
 
@@ -193,9 +205,12 @@ def open_bundle(folder: Path, device: str | None = None) -> Predictor | MixtureP
 
     Raises
     ------
-    ValueError
-        It is of no format that is known.
+    BundleError
+        It is of no format that is known, or damaged, or timm does not have its backbone.
     """
-    content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    kind = MixturePredictor if content.get("format") == FORMAT else Predictor
-    return kind(folder, device)
+    try:
+        content = read_json_file(folder / "model.json")
+        mixed = isinstance(content, dict) and content.get("format") == FORMAT
+        return MixturePredictor(folder, device) if mixed else Predictor(folder, device)
+    except (OSError, ValueError, UserError) as error:
+        raise BundleError(reason(error)) from None

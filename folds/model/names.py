@@ -5,21 +5,30 @@ timm's own name, or that with what matters as JSON behind it. So whoever holds t
 the network, on any machine: workers, and a registered model.
 """
 
+import inspect
 import json
+import re
 import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
 import timm
+import torch
 from timm.models import _hub
 from torch import nn
 
+from folds.documents import read_json
 from folds.errors import UserError, nearest, reason
 from folds.model.hub import asking_hub
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
 _CHANNELS = 3
+MOST_SIDE = 4096  # of an input, in pixels
+_MOST_WIDTH, _MOST_BLOCKS = 65_536, 500
+_MOST_PARAMETERS = 20 * 10**9  # of a network that timm's own names do not name
+_DEPTH = re.compile("depth|layers$|blocks?$|repeat|per_stage")
+_TIMMS_OWN = {*inspect.signature(timm.create_model).parameters, "in_chans", "out_indices"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,12 @@ class Architecture:
         Side of the input in pixels that it is made for.
     args : dict of str to Any
         For `timm.create_model`, beside the name.
+
+    Raises
+    ------
+    ValueError
+        A value is none that such a network has. Names come with other people's models, so an
+        argument is refused that would have timm read a file or ask the hub, or build without end.
     """
 
     name: str
@@ -44,13 +59,23 @@ class Architecture:
     size: int
     args: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= MOST_SIDE:
+            raise ValueError(f"input of {self.size} pixels; at most {MOST_SIDE:,} a side")
+        if not all(len(each) == _CHANNELS for each in (self.mean, self.std)) or 0 in self.std:
+            raise ValueError(f"mean {self.mean} and std {self.std} are not of three channels")
+        for name, value in self.args.items():
+            if name in _TIMMS_OWN or name.startswith(("pretrained", "feature", "kwargs")):
+                raise ValueError(f"argument {name!r} is not of the network's shape")
+            _check_argument(name, value, _MOST_BLOCKS if _DEPTH.search(name) else _MOST_WIDTH)
+
     @classmethod
     def of(cls, name: str) -> Self:
         """What a resolved name stands for; unlike `resolve` it looks nowhere."""
         plain, brace, rest = name.partition("{")
         # a tag that timm does not know still names a known architecture
         settings = _timms(plain) or _timms(plain.split(".")[0])
-        other = json.loads(brace + rest) if brace else {}
+        other = read_json(brace + rest) if brace else {}
         return cls(
             plain,
             tuple(other.get("mean", settings.get("mean", timm.data.IMAGENET_DEFAULT_MEAN))),
@@ -83,10 +108,29 @@ class Architecture:
             warnings.simplefilter("ignore")  # timm's notes on renamed models
             return cast(nn.Module, timm.create_model(self.name, **options))
 
+    def parameters(self, size: int | None = None) -> int:
+        """How many parameters it has, counted without making them."""
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in self.create(size).parameters())
+
     @property
     def fixed(self) -> bool:
         """Whether it is built for one size of input (vision transformers)."""
         return bool(_timms(self.name.split(".")[0]).get("fixed_input_size", False))
+
+
+def _check_argument(name: str, value: Any, most: int) -> None:
+    """Refuse what is no plain value, or so large that no network is built with it."""
+    if isinstance(value, list | tuple):
+        if len(value) > _MOST_BLOCKS:
+            raise ValueError(f"argument {name!r} has {len(value):,} values")
+        for inner in value:
+            _check_argument(name, inner, most)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if not -most <= value <= most:
+            raise ValueError(f"argument {name!r}: {value:g} is beyond {most:,}")
+    elif not (value is None or isinstance(value, bool | str)):
+        raise ValueError(f"argument {name!r}: {type(value).__name__} is no number, text or list")
 
 
 def is_elsewhere(name: str) -> bool:
@@ -178,13 +222,16 @@ def _architecture(plain: str, settings: dict[str, Any], args: dict[str, Any]) ->
     own = Architecture.of(tagged if _timms(tagged) else plain)
     if own.fixed:
         args.pop("img_size", None)  # the run says which
-    return Architecture(
+    found = Architecture(
         own.name,
         tuple(map(float, settings.get("mean", own.mean))),
         tuple(map(float, settings.get("std", own.std))),
         int(settings.get("input_size", (own.size,))[-1]),
         args,
     )
+    if args and (count := found.parameters()) > _MOST_PARAMETERS:
+        raise UserError(f"it would have {count:.2g} parameters, more than {_MOST_PARAMETERS:.0g}")
+    return found
 
 
 def _timms(name: str) -> dict[str, Any]:

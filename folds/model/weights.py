@@ -1,7 +1,7 @@
 """Pretrained weights: from the hub, a file, the demo's own, or a plain word that there are none."""
 
 import hashlib
-import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from folds.documents import read_json
 from folds.errors import UserError, listed, nearest, reason
+from folds.files import expanded, is_file
 from folds.model.hub import asking_hub
 from folds.model.layouts import fitting, unwrapped
 from folds.model.names import FOLDER, HUB, Architecture, is_elsewhere, resolve
@@ -87,7 +89,7 @@ def load_pretrained(backbone: str, weights: str) -> Pretrained:
     if weights not in ("auto", "hub"):
         state = _from_file(backbone, weights)
         source = f"file:{Path(weights).name}:{_digest(state)}"
-        return Pretrained(state, source, trained_on=_trained_on(Path(weights).expanduser()))
+        return Pretrained(state, source, trained_on=_trained_on(expanded(weights)))
     try:
         return _from_where_it_lies(backbone)
     except Exception as error:  # the hub's client raises dozens of types, its own and httpx's
@@ -123,8 +125,8 @@ def _made_with_weights(backbone: str) -> State:
 
 def _from_file(backbone: str, weights: str) -> State:
     """Read a file's weights, and check that they are all of a backbone's and no others."""
-    path = Path(weights).expanduser()
-    if not path.is_file():
+    path = expanded(weights)
+    if not is_file(path):
         near = nearest(weights, _WORDS)
         words = ", ".join(_WORDS)
         raise UserError(f"--weights {weights}: no such file; give one, or {words}{near}")
@@ -151,6 +153,7 @@ def _read(path: Path) -> State:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        _check_size(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
         raise UserError(f"--weights {path}: cannot be read ({reason(error)})") from None
@@ -161,10 +164,29 @@ def _read(path: Path) -> State:
         ) from None
     content = unwrapped(content)
     if not isinstance(content, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
+        isinstance(name, str) and _plain(tensor) for name, tensor in content.items()
     ):
         raise UserError(f"--weights {path}: not a state_dict; save model.state_dict()")
-    return content
+    return {name: tensor.detach() for name, tensor in content.items()}
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file of torch's that would grow when it is read: torch compresses nothing."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > path.stat().st_size:
+            raise ValueError(f"would grow to {size:,} bytes; save it by torch.save")
+
+
+def _plain(tensor: object) -> bool:
+    """Whether it is a tensor that holds its numbers one after another."""
+    return (
+        isinstance(tensor, Tensor)
+        and tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        and not tensor.is_quantized
+    )
 
 
 def _trained_on(path: Path) -> dict[str, str]:
@@ -174,7 +196,7 @@ def _trained_on(path: Path) -> dict[str, str]:
     with safe_open(path, "pt") as file:
         text = (file.metadata() or {}).get(TRAINED_ON, "{}")
     try:
-        content = json.loads(text)
+        content = read_json(text)
     except ValueError:
         return {}
     return {str(n): str(d) for n, d in content.items()} if isinstance(content, dict) else {}

@@ -10,6 +10,8 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from folds.text import shown
+
 INK, PAPER = "#010203", "#010204"  # stand for the colours of the page's text and background
 _STYLE: Any = {  # matplotlib's type names every key
     "svg.fonttype": "none",
@@ -59,13 +61,13 @@ def embed(figure: Figure, name: str, text: str = "") -> Markup:
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):  # ids are unique in the page, and always the same
         figure.savefig(buffer, format="svg", transparent=True)
-    svg = buffer.getvalue()
+    svg = shown(buffer.getvalue())
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor").replace(PAPER, "var(--card)")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     svg = re.sub(r"<[^>]*>", _shorter, svg)
     if text:
-        svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(text)}"', 1)
+        svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(shown(text))}"', 1)
     return Markup(svg)
 
 

@@ -3,6 +3,7 @@
 import jinja2
 
 from folds.errors import counted as number
+from folds.text import shown
 
 __all__ = ["environment", "number"]
 
@@ -17,7 +18,8 @@ def environment(package: str) -> jinja2.Environment:
 
     Notes
     -----
-    What is untrusted (names of classes, ids) cannot become markup: autoescape is on.
+    What is untrusted (names of classes, ids) cannot become markup: autoescape is on. Nor can it
+    turn the direction of writing, or hold what no page may, see `folds.text.shown`.
     """
     templates = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
@@ -27,6 +29,7 @@ def environment(package: str) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: shown(value) if type(value) is str else value,
     )
     templates.filters["number"] = number
     return templates

@@ -9,11 +9,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from folds.documents import read_json_file
 from folds.errors import UserError
 from folds.images.imageset import ImageSet
+from folds.text import shortened
 
 FORMAT = "crossfold-splits/2"
 HOLDOUT = -1  # in place of a fold
+_MOST_LETTERS = 2**29  # of all ids, were each as long as the longest
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class SplitManifest:
     data: dict[str, str]
 
     def __post_init__(self) -> None:
+        if self.fold.ndim != 2 or not 2 <= self.folds <= max(len(self.ids), 2):
+            raise UserError(f"splits: {self.folds} folds of {len(self.ids)} images; make new ones")
         if len(np.unique(self.ids)) != len(self.ids):
             raise UserError("splits: an id stands in two parts; keep one line an image")
         held_out = self.fold == HOLDOUT
@@ -127,13 +132,13 @@ class SplitManifest:
             The file is missing, damaged or breaks a law of the class.
         """
         try:
-            content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+            content: dict[str, Any] = read_json_file(Path(path))
             if (kind := content["format"]) != FORMAT:
                 raise UserError(f"--splits {path}: is {kind!r}, not {FORMAT!r}; make a new one")
             rows = content["images"]
             manifest = cls(
-                np.array([row["id"] for row in rows], dtype=np.str_),
-                np.array([row["group"] for row in rows], dtype=np.str_),
+                _texts([row["id"] for row in rows]),
+                _texts([row["group"] for row in rows]),
                 np.array([row["fold"] for row in rows], dtype=np.int64).T,
                 int(content["folds"]),
                 str(content["method"]),
@@ -143,8 +148,9 @@ class SplitManifest:
         except OSError as error:
             raise UserError(f"--splits {path}: {error.strerror}; give a splits.json") from None
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            why = shortened(repr(error))
             raise UserError(
-                f"--splits {path}: not a splits.json of crossfold ({error!r}); make a new one"
+                f"--splits {path}: not a splits.json of crossfold ({why}); make a new one"
             ) from None
         if manifest.digest != stored:
             raise UserError(
@@ -155,6 +161,22 @@ class SplitManifest:
     def _assignments(self) -> list[dict[str, Any]]:
         columns = zip(self.ids.tolist(), self.groups.tolist(), self.fold.T.tolist(), strict=True)
         return [{"id": i, "group": g, "fold": f} for i, g, f in columns]
+
+
+def _texts(values: list[Any]) -> NDArray[np.str_]:
+    """Texts as an array, which has room for the longest in each row.
+
+    Raises
+    ------
+    ValueError
+        One is none, or so long that the array would not fit into memory.
+    """
+    if not all(isinstance(value, str) for value in values):
+        raise ValueError("an id or group is no text")
+    longest = max(map(len, values), default=0)
+    if longest * len(values) > _MOST_LETTERS:
+        raise ValueError(f"an id or group has {longest:,} characters")
+    return np.array(values, dtype=np.str_)
 
 
 def fingerprint(images: ImageSet) -> dict[str, str]:

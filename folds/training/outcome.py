@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from folds.archives import read_arrays
 from folds.arrays import Floats, Ints
 from folds.evaluation.predictions import CorruptedPredictions
 from folds.files import DamagedError, digest, opened_json, output_file, sealed_json
@@ -186,8 +187,7 @@ class FoldOutcome:
         """
         values = opened_json((folder / VALUES).read_bytes(), folder / VALUES)
         contents = {name: _checked(folder / name, own) for name, own in values["digests"].items()}
-        with np.load(io.BytesIO(contents[ARRAYS]), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays: dict[str, Any] = read_arrays(io.BytesIO(contents[ARRAYS]))
 
         def group(name: str) -> dict[str, Any]:
             start = f"{name}/"

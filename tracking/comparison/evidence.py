@@ -2,7 +2,6 @@
 
 import re
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
+from folds.archives import read_arrays
 from folds.arrays import Ints
 from folds.config import Config
 from folds.errors import UserError, reason
@@ -183,7 +183,7 @@ def _reading(run: Run) -> Iterator[str]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             yield folder
-    except (ValueError, LookupError, OSError, zipfile.BadZipFile, MlflowException) as error:
+    except (ValueError, LookupError, OSError, MlflowException) as error:
         raise UserError(f"{_where(run)}: its files cannot be read ({reason(error)})") from None
 
 
@@ -196,8 +196,7 @@ def _fetch(run: Run, name: str, folder: str) -> Path:
 
 
 def _load(path: Path) -> Arrays:
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    return read_arrays(path)
 
 
 def _external(arrays: Arrays) -> ExternalEvidence:

@@ -27,14 +27,21 @@ def write_ensemble(choice: Choice, temperature: float, target: Path) -> MixtureC
     Raises
     ------
     UserError
-        A fold's model cannot be had.
+        A fold's model cannot be had, or is damaged.
     """
     target.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
         parts = []
         for number, (member, _) in enumerate(choice.chosen):
             part = Path(scratch, f"run-{number}")
-            ensemble(_folds(member, part), part / "all", temperature)
+            folders = _folds(member, part)
+            try:
+                ensemble(folders, part / "all", temperature)
+            except (OSError, ValueError) as error:
+                raise UserError(
+                    f"RUN {member.evidence.name}: its models cannot be read ({reason(error)}); "
+                    "leave the run out"
+                ) from None
             parts.append(part / "all")
         return write_mixture(parts, [weight for _, weight in choice.chosen], target)
 
