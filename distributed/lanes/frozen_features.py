@@ -9,7 +9,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import ObjectLostError
 from torch import Tensor
 
-from distributed.lanes.ledger import Piece
+from distributed.lanes.pieces import Piece
 from folds.runtime.device import Runtime
 from folds.training.frozen import (
     FrozenFeatureExtractor,

@@ -6,55 +6,27 @@ imports no torch: it is there at once and stays small.
 """
 
 import contextlib
-import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import ray
 from numpy.typing import NDArray
 
+from distributed.lanes.journal import Journal
+from distributed.lanes.pieces import Piece, Pieces
 from distributed.lanes.standing import Standing
 from distributed.workspace import Workspace
 from folds.errors import RunError, reason
-from folds.files import DamagedError, read_values, write_values, write_whole
+from folds.files import DamagedError, read_values, write_values
 from folds.training.attempt import FIRST, Attempt
-from folds.training.frozen_view import View
 from folds.training.outcome import FoldOutcome
 from folds.training.refit import RefitPlan
-from tracking.events import (
-    EpochEnded,
-    Event,
-    Failed,
-    Finished,
-    Lost,
-    Retried,
-    lost,
-    read_journal,
-    to_line,
-)
+from tracking.events import EpochEnded, Event, Failed, Finished, Retried
 
 _PATIENCE_S = 600.0  # until another lane measures how to compute
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A range of images whose outputs of the frozen front a worker shall compute.
-
-    Parameters
-    ----------
-    view : View
-        In which view.
-    first, last : int
-        Rows ``first`` to ``last - 1``.
-    """
-
-    view: View
-    first: int
-    last: int
 
 
 @dataclass(frozen=True)
@@ -91,10 +63,8 @@ class Ledger:
 
     Notes
     -----
-    An event is in the journal once: (kind, fold, epoch) names it, so what a restarted worker
-    tells again is dropped. A fold that is tried otherwise (`Retried`) has other numbers in the
-    epochs that it trains again, so these are told again. Every call may be repeated by Ray, which
-    cannot know whether a process that was killed had done it.
+    Every call may be repeated by Ray, which cannot know whether a process that was killed had done
+    it; what is told twice is in the journal once.
     """
 
     def __init__(
@@ -110,35 +80,27 @@ class Ledger:
     ) -> None:
         self._space = Workspace(Path(folder))
         self._tasks, self._max_failures = tasks, max_failures
-        self._events = read_journal(self._space.events)
-        self._events += [Lost()] * (written - len(self._events))
+        self._journal = Journal(self._space.events, written)
         finished = [task for task in range(len(tasks)) if self._space.finished(task)]
         found = {task: self._space.drop_damaged(task) for task in finished}
         self._damaged = {task: damage for task, damage in found.items() if damage is not None}
-        standing = (self._space.standing, start or uuid.uuid4().hex, len(self._events))
+        standing = (self._space.standing, start or uuid.uuid4().hex, len(self._journal.events))
         self._standing = Standing.read(*standing)
-        failed = _failed(self._events[self._standing.first :])  # what failed before is tried again
+        since = self._journal.events[self._standing.first :]
+        failed = {event.task for event in since if isinstance(event, Failed)}
         missing = [t for t in range(len(tasks)) if t not in failed and not self._space.finished(t)]
         self._standing.keep(missing)
         self._at, self._losses = self._standing.at, self._standing.losses
         self._pending = [task for task in missing if task not in self._at.values()]
-        self._keys: set[tuple[object, ...]] = set()
-        self._attempts: dict[int, Attempt] = {}
         self._excused: set[int] = set()
-        for event in self._events:
-            ended = isinstance(event, Failed | Finished)
-            if not (ended and event.task in missing):  # is tried again
-                self._note(event)
         self._trouble: dict[int, str] = {}
         self._refit = len(tasks) - 1 if refit else None
-        self._waiting = list(pieces)
-        self._outputs: dict[Piece, Any] = {}
-        self._sharing = [0.0, 0.0]
+        self._pieces = Pieces(pieces)
         self._measuring: int | None = None
         self._probing = [0.0, 0.0]
         self._unwritten: str | None = None
         self._remember()
-        self._mend()
+        self._mend(missing)
 
     def next_claim(self, lane: int, call: str) -> Claim | None:
         """As `claim`, once for each `call`: repeated, it gets the same answer."""
@@ -184,7 +146,7 @@ class Ledger:
         return all(self._space.finished(task) for task in range(len(self._tasks) - 1))
 
     def _claim(self, task: int) -> Claim:
-        attempt = self._attempts.get(task, FIRST)
+        attempt = self._journal.attempt(task)
         if task != self._refit:
             return Claim(task, *self._tasks[task], attempt=attempt)
         outcomes = [self._space.read_outcome(fold) for fold in range(task)]
@@ -213,36 +175,24 @@ class Ledger:
             self._probing[1] = time.monotonic()
 
     def next_piece(self) -> Piece | None:
-        """Give a worker a piece, or None when all are there.
-
-        When every piece has been given, those not yet delivered are given again: the worker has
-        nothing else to do, and another may have been lost.
-        """
-        self._sharing[0] = self._sharing[0] or time.monotonic()
-        missing = [piece for piece in self._waiting if piece not in self._outputs]
-        if not missing:
-            return None
-        piece = missing[0]
-        self._waiting.remove(piece)
-        self._waiting.append(piece)
-        return piece
+        """Give a worker a piece to compute, or None when all are there."""
+        return self._pieces.next()
 
     def deliver(self, piece: Piece, output: NDArray) -> None:
-        """Keep a piece in the object store, where it outlives the worker that computed it."""
-        if piece not in self._outputs:
-            self._outputs[piece] = ray.put(output)
-            self._sharing[1] = time.monotonic()
+        """Keep a piece."""
+        self._pieces.deliver(piece, output)
 
     def seconds(self) -> dict[str, float]:
         """Of measuring how to compute; and from the first piece given to the last delivered."""
-        spans = {"probe": self._probing, "shared features": self._sharing}
+        sharing = (self._pieces.began, self._pieces.ended)
+        spans = {"probe": self._probing, "shared features": sharing}
         return {
             name: max(0.0, end - start) if start else 0.0 for name, (start, end) in spans.items()
         }
 
     def outputs(self) -> dict[Piece, Any] | None:
         """References to all pieces, or None where some have not been delivered."""
-        return dict(self._outputs) if len(self._outputs) == len(self._waiting) else None
+        return self._pieces.outputs()
 
     def checkpoint(self, task: int) -> bytes | None:
         """The last checkpoint of a fold."""
@@ -258,37 +208,9 @@ class Ledger:
                 self._space.write_checkpoint(task, content)
 
     def record(self, event: Event) -> None:
-        """Add an event to the journal, with the time at which it came."""
-        if _key(event) in self._keys:
-            return
-        event = replace(event, time=int(time.time() * 1000))
+        """Add an event to the journal."""
         with self._writing():
-            self._append(to_line(event, len(self._events)))
-        self._note(event)
-        self._events.append(event)
-
-    def _note(self, event: Event) -> None:
-        """Keep what an event says in mind."""
-        self._keys.add(_key(event))
-        if isinstance(event, Retried):
-            self._keys.discard(_key(event))
-            attempt = Attempt(event.parts, event.rate)
-            if attempt != self._attempts.get(event.task, FIRST):  # else epochs come as they came
-                self._attempts[event.task] = attempt
-                self._keys -= {key for key in self._keys if key[:2] == (EpochEnded, event.task)}
-
-    def _append(self, line: str) -> None:
-        """Add a whole line to the journal, or nothing of it."""
-        with self._space.events.open("ab", buffering=0) as file:
-            end, content = file.tell(), line.encode()
-            try:
-                while content:
-                    content = content[file.write(content) :]
-                os.fsync(file)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    file.truncate(end)
-                raise
+            self._journal.record(event)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -333,7 +255,7 @@ class Ledger:
         cause : str
             For people: what happened, and what is done about it.
         """
-        if self._at.get(lane) != task or self._attempts.get(task, FIRST) != before:
+        if self._at.get(lane) != task or self._journal.attempt(task) != before:
             return
         if attempt is None:
             self.fail(lane, task, cause)
@@ -343,7 +265,7 @@ class Ledger:
 
     def again(self, task: int, cause: str) -> None:
         """Tell that a fold goes on from an earlier state, for a file was damaged."""
-        attempt = self._attempts.get(task, FIRST)
+        attempt = self._journal.attempt(task)
         self.record(Retried(task=task, cause=cause, **asdict(attempt)))
 
     def fail(self, lane: int, task: int, cause: str) -> None:
@@ -359,14 +281,15 @@ class Ledger:
 
     def give_up(self, cause: str) -> None:
         """Give up all folds that no lane has yet, and what is computed before them."""
-        self._waiting.clear()
+        self._pieces.give_up()
         while self._pending:
             self.record(Failed(task=self._pending.pop(0), cause=cause))
 
-    def _mend(self) -> None:
+    def _mend(self, missing: Sequence[int]) -> None:
         """Repair what a crash may have left: half a line, or a result whose event is missing."""
-        lines = "".join(to_line(event, number) for number, event in enumerate(self._events))
-        write_whole(self._space.events, lines.encode())
+        self._journal.mend(  # how those ended that are tried again may be told again
+            lambda event: isinstance(event, Failed | Finished) and event.task in missing
+        )
         for task in range(len(self._tasks)):
             if self._space.finished(task):
                 self._record_finished(task)
@@ -375,7 +298,7 @@ class Ledger:
 
     def _record_finished(self, task: int) -> None:
         outcome = self._space.read_outcome(task)
-        if lost(self._events):
+        if self._journal.lost:
             self._tell_epochs(task, outcome)
         scores = dict(outcome.measured)
         for view, own in outcome.other_view_scores.items():
@@ -384,23 +307,12 @@ class Ledger:
 
     def _tell_epochs(self, task: int, outcome: FoldOutcome) -> None:
         """Tell the epochs of a fold whose lines in the journal are lost."""
-        told = {
-            e.report.epoch for e in self._events if isinstance(e, EpochEnded) and e.task == task
-        }
+        own = (event for event in self._journal.events if event.task == task)
+        told = {event.report.epoch for event in own if isinstance(event, EpochEnded)}
         for report in outcome.history:
             if report.epoch not in told:
                 self.record(EpochEnded(task=task, report=report))
 
     def events(self, first: int) -> list[Event]:
         """The journal from an event on."""
-        return self._events[first:]
-
-
-def _failed(events: Sequence[Event]) -> set[int]:
-    """Folds that have been given up."""
-    return {event.task for event in events if isinstance(event, Failed)}
-
-
-def _key(event: Event) -> tuple[object, ...]:
-    """What an event is told apart by, so that it is in the journal once."""
-    return type(event), event.task, event.report.epoch if isinstance(event, EpochEnded) else None
+        return self._journal.events[first:]

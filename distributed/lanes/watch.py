@@ -14,7 +14,8 @@ from distributed.cluster import LANE_THREAD, SILENCE, address_of
 from distributed.lanes.display import Display
 from distributed.lanes.frozen_features import cut
 from distributed.lanes.lane import Lane, run_lane
-from distributed.lanes.ledger import Ledger, Piece
+from distributed.lanes.ledger import Ledger
+from distributed.lanes.pieces import Piece
 from distributed.lanes.recording import RecorderThread
 from distributed.lanes.trainer import NOT_LEAN, lean_trainer
 from distributed.run import Run

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from distributed.lanes.ledger import read_journal
 from tests.distributed.test_end_to_end import BASE, client_of, environment
-from tracking.events import EpochEnded, Finished
+from tracking.events import EpochEnded, Finished, read_journal
 
 PATIENCE_S = 120.0
 LONG = [

@@ -16,7 +16,8 @@ from distributed.lanes.frozen_features import (
     to_tensor,
 )
 from distributed.lanes.lane import Lane, run_lane
-from distributed.lanes.ledger import Ledger, Piece
+from distributed.lanes.ledger import Ledger
+from distributed.lanes.pieces import Piece
 from distributed.planning.plan import Plan
 from distributed.workspace import Workspace
 from folds.model.backbone import build

@@ -3,7 +3,8 @@ import time
 import numpy as np
 import pytest
 
-from distributed.lanes.ledger import Claim, Ledger, Piece
+from distributed.lanes.ledger import Claim, Ledger
+from distributed.lanes.pieces import Piece
 from distributed.workspace import Workspace
 from folds.errors import RunError
 from folds.evaluation.predictions import CorruptedPredictions
