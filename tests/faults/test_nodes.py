@@ -68,7 +68,7 @@ def test_a_finished_fold_is_not_trained_again(tmp_path):
 @pytest.mark.parametrize("notice", ["drain", "SIGTERM"])
 def test_before_a_node_is_taken_away_a_checkpoint_is_written(tmp_path, notice):
     """There would be none before the end."""
-    words = [*LONG, "--stages", "1:40:1e-3", "--checkpoint-every", "100"]
+    words = [*LONG, "--stages", "1:40:1e-3", "--patience", "40", "--checkpoint-every", "100"]
     alone = calm(tmp_path / "calm", *words)
     (tmp_path / "run").mkdir()
     with cluster(1, 1) as (address, (_, other)), job_on(tmp_path / "run", address, *words) as job:
