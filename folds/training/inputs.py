@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from folds.arrays import Floats, Ints
-from folds.augment import augment, to_input
+from folds.augment import augment
 from folds.config.stages import StagePosition
 from folds.model.backbone import Classifier
 from folds.sampling import epoch_batches, epoch_draws, uniform_table
@@ -117,7 +117,9 @@ def training_inputs(
 def plain_inputs(
     context: FoldContext, model: Classifier, position: StagePosition, parts: Sequence[Ints]
 ) -> Inputs:
-    """The plain view of some images: frozen features where they are there, else pixels.
+    """Some images in their plain view: frozen features where they are there, else their pixels.
+
+    What the network gets of pixels is `folds.augment.to_input`, which takes four times their room.
 
     Parameters
     ----------
@@ -129,8 +131,7 @@ def plain_inputs(
     view = View(PLAIN, _depth(context, model, position))
     if (inputs := _frozen_inputs(context, view, parts)) is not None:
         return inputs
-    size, images = context.problem.size, context.pixels.batches(parts)
-    return Inputs((Batch(rows, to_input(pixels, size)) for rows, pixels in images), depth=0)
+    return Inputs((Batch(*batch) for batch in context.pixels.batches(parts)), depth=0)
 
 
 def _depth(context: FoldContext, model: Classifier, position: StagePosition) -> int:

@@ -8,6 +8,7 @@ from folds.config import Config
 from folds.errors import UserError
 from folds.model.backbone import build
 from folds.model.layer_groups import BatchNorm, train_mode, unfreeze
+from folds.runtime.memory import out_of_memory
 from folds.training.attempt import Attempt
 from folds.training.problem import Problem
 
@@ -66,7 +67,12 @@ def smaller(problem: Problem, workers: int, attempt: Attempt) -> Attempt | None:
     config = problem.config
     batch, now = config.train.batch_size, max(config.optim.accumulate, attempt.parts)
     together = config.cluster.sync_bn and workers > 1
-    fewest = workers if together or _learns_from_one_image(problem) else 2 * workers
+    try:
+        fewest = workers if together or _learns_from_one_image(problem) else 2 * workers
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return None  # it passed one image through the network
     parts = min(2 * now, batch // fewest)
     if parts <= now or config.optim.triplet:
         return None

@@ -101,9 +101,10 @@ def _plain_pass(
     inputs = plain_inputs(context, model, position, eval_batches(context, rows))
 
     def outputs(batch: Tensor, part: slice) -> Tensor:
+        given = batch[part] if inputs.depth else to_input(batch[part], context.problem.size)
         if not features:
-            return cast(Tensor, model(batch[part], start=inputs.depth)).float()
-        _, pooled = model(batch[part], start=inputs.depth, with_features=True)
+            return cast(Tensor, model(given, start=inputs.depth)).float()
+        _, pooled = model(given, start=inputs.depth, with_features=True)
         return cast(Tensor, pooled).float()
 
     with predicting(model, inputs.depth), context.runtime.autocast():

@@ -31,16 +31,16 @@ def limited(folder, megabytes, *argv):
 
 
 def hungry(size):
-    """A job whose batches need more than a hundred megabytes at 160 px, 16 times that at 640."""
+    """A job whose batches need more than a hundred megabytes at 224 px, 8 times that at 640."""
     more = ("--data", "digits", "--limit", "120", "--image-size", str(size))
     return flags(*more, epochs=2, backbone="test_vit", batch=48)
 
 
 def test_batches_are_cut_and_the_scores_stay(tmp_path):
     (tmp_path / "calm").mkdir()
-    calm = python(tmp_path / "calm", "distributed.cv", *hungry(160))
+    calm = python(tmp_path / "calm", "distributed.cv", *hungry(224))
     assert calm.returncode == 0, calm.stderr
-    status, out, told = limited(tmp_path, 80, *hungry(160))
+    status, out, told = limited(tmp_path, 40, *hungry(224))
     assert (status, told) == (0, ""), out
     line = r"fold \d: out of memory \(RuntimeError: .*\); goes on .* each batch of 48 computed in 2"
     assert re.search(f"^notice: {line}", out, re.M), out
