@@ -23,10 +23,12 @@ def check_folder(flag: str, folder: Path) -> None:
     Raises
     ------
     UserError
-        It is a file, or lies where folders may not be made.
+        It is a file, or lies where folders may not be made, or looked into.
     """
-    above = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    above = folder.absolute()
     try:
+        while not above.exists():
+            above = above.parent
         tempfile.TemporaryFile(dir=above).close()
     except OSError:
         raise UserError(f"{flag}: {above} is no folder that can be written to") from None
