@@ -54,11 +54,12 @@ def check_folder(flag: str, folder: Path) -> None:
     Raises
     ------
     UserError
-        It is a file, or lies where folders may not be made.
+        It is a file, or lies where folders may not be made, or looked into.
     """
-    place = folder.absolute()
-    above = next(path for path in (place, *place.parents) if os.path.exists(path))  # noqa: PTH110
+    above = folder.absolute()
     try:
+        while not above.exists():
+            above = above.parent
         tempfile.TemporaryFile(dir=above).close()
     except OSError:
         raise UserError(f"{flag}: {above} is no folder that can be written to") from None

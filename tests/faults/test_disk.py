@@ -223,21 +223,22 @@ def test_a_folder_that_may_not_be_written_any_more_ends_the_run_in_one_line(disk
     goes_on(disks)
 
 
-def test_a_user_who_may_not_write_is_told_so(tmp_path):
+@pytest.mark.parametrize("mode", [0o755, 0o700])  # who is not root may look into it, or not
+def test_a_user_who_may_not_write_is_told_so(tmp_path, mode):
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("only root can become somebody else")
-    folder = tmp_path / "theirs"
-    folder.mkdir(mode=0o755)
-    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m"]
-    home = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    for name in home.values():
-        Path(name).mkdir(mode=0o777)
-        Path(name).chmod(0o777)
+    folder, own = tmp_path / "theirs", tmp_path / "own"
+    for made in (folder, own):
+        made.mkdir()
+    own.chmod(0o777)
     for above in (tmp_path, *tmp_path.parents[:2]):
-        above.chmod(above.stat().st_mode | 0o055)
+        above.chmod(0o755)
+    variables = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR"), str(own))
+    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m"]
+    folder.chmod(mode)
     ran = subprocess.run(
-        [*words, "distributed.cv", *RUN], cwd=folder, env=environment() | home, text=True,
-        capture_output=True, timeout=120, check=False,
+        ["sh", "-c", 'cd "$0" && exec "$@"', folder, *words, "distributed.cv", *RUN],
+        env=environment() | variables, text=True, capture_output=True, timeout=120, check=False,
     )  # fmt: skip
     assert ran.returncode == 2, ran.stderr
     (line,) = ran.stderr.splitlines()
