@@ -178,6 +178,7 @@ class TestDigest:
         "sync_bn": True, "compile": "off", "cache_budget": 1.0, "lanes_per_gpu": 2, "stream": "on",
         "stream_dir": "d", "checkpoint_every": 5, "max_failures": 0, "experiment": "e",
         "tracking_uri": "u", "model_name": "m", "output": "o", "candidate": "soup", "refit": True,
+        "allow_partial": True,
     }  # fmt: skip
 
     def test_these_lists_name_every_setting(self):
