@@ -19,7 +19,7 @@ import numpy as np
 from tests.distributed.test_end_to_end import BASE, client_of, environment
 from tracking.events import EpochEnded, Finished, read_journal
 
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 LONG = [
     *BASE, "--stages", "1:12:1e-3", "--shift", "off", "--audit", "off", "--output", "out",
     "--precision", "fp32", "--candidate", "best-fold",
