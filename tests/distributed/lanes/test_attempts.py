@@ -54,7 +54,7 @@ def with_room_for(megabytes):
 @pytest.fixture
 def hungry(make_problem):
     """A problem whose batches need more than a hundred megabytes."""
-    images = small_images((48, 48), side=224)
+    images = small_images((64, 64), side=160)
     return make_problem(images=images, batch_size=64, stages=["1:2:1e-3"], dropout=0.3)
 
 
@@ -62,7 +62,7 @@ def hungry(make_problem):
 def test_a_worker_without_memory_trains_the_same_in_smaller_parts(
     local_ray, tmp_path, hungry, monkeypatch, workers
 ):
-    monkeypatch.setattr(lane_module, "_work", with_room_for(60 // workers))
+    monkeypatch.setattr(lane_module, "_work", with_room_for(30 // workers))
     events, space = train(local_ray, tmp_path, hungry, workers=workers)
     tried = [event for event in events if isinstance(event, Retried)]
     assert tried
