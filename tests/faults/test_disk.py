@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -223,16 +224,23 @@ def test_a_folder_that_may_not_be_written_any_more_ends_the_run_in_one_line(disk
     goes_on(disks)
 
 
+@pytest.fixture
+def open_folder():
+    """A folder that others may look into, which pytest's own are not."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.mark.parametrize("mode", [0o755, 0o700])  # who is not root may look into it, or not
-def test_a_user_who_may_not_write_is_told_so(tmp_path, mode):
+def test_a_user_who_may_not_write_is_told_so(open_folder, mode):
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("only root can become somebody else")
-    folder, own = tmp_path / "theirs", tmp_path / "own"
+    folder, own = open_folder / "theirs", open_folder / "own"
     for made in (folder, own):
         made.mkdir()
     own.chmod(0o777)
-    for above in (tmp_path, *tmp_path.parents[:2]):
-        above.chmod(0o755)
     variables = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR"), str(own))
     words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m"]
     folder.chmod(mode)
@@ -241,6 +249,6 @@ def test_a_user_who_may_not_write_is_told_so(tmp_path, mode):
         env=environment() | variables, text=True, capture_output=True, timeout=120, check=False,
     )  # fmt: skip
     assert ran.returncode == 2, ran.stderr
-    (line,) = ran.stderr.splitlines()
-    assert "can be written to" in line
+    assert len(ran.stderr.splitlines()) == 1, ran.stderr
+    assert "can be written to" in ran.stderr
     assert not list(folder.iterdir())
