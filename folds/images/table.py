@@ -132,7 +132,7 @@ def _cells(path: Path, frame: "pd.DataFrame", name: str) -> Text:
     column = frame[name]
     try:
         cells = np.where(column.isna(), "", column.astype(str).str.strip())
-    except ValueError as error:  # Arrow looks at what a Parquet file calls a text only now
+    except Exception as error:  # Arrow looks at what a Parquet file calls a text only now
         raise _damaged(path, error) from None
     longest = max(map(len, cells.tolist()))
     if longest > _MOST_LETTERS or longest * len(cells) > _MOST_BYTES:
