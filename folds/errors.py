@@ -37,7 +37,7 @@ def nearest(word: str, allowed: Iterable[str], *, count: int = 3) -> str:
         ``"; nearest: a, b"``, or an empty string when nothing is alike.
     """
     close = difflib.get_close_matches(word, list(allowed), n=count, cutoff=0.4)
-    return f"; nearest: {', '.join(close)}" if close else ""
+    return f"; nearest: {listed(close)}" if close else ""
 
 
 def listed(names: Iterable[str], *, most: int = 3) -> str:

@@ -85,14 +85,18 @@ def _frame(path: Path) -> "pd.DataFrame":
                 raise ValueError("rows have more cells than the header")
         else:
             frame = _parquet(path)
-    except (OSError, ValueError, NotImplementedError, MemoryError) as error:
-        raise UserError(
-            f"--data {path}: not a readable table ({reason(error)}); save it anew, a CSV as UTF-8"
-        ) from None
+    except Exception as error:  # of a damaged Parquet file Arrow raises dozens of types
+        raise _damaged(path, error) from None
     frame.columns = pd.Index([str(name).strip() for name in frame.columns])
     if not len(frame):
         raise UserError(f"--data {path}: the table has no rows; give one an image")
     return frame
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"--data {path}: not a readable table ({reason(error)}); save it anew, a CSV as UTF-8"
+    )
 
 
 def _parquet(path: Path) -> "pd.DataFrame":
@@ -126,7 +130,10 @@ def _cells(path: Path, frame: "pd.DataFrame", name: str) -> Text:
             "the columns are path, label and, if you like, group"
         )
     column = frame[name]
-    cells = np.where(column.isna(), "", column.astype(str).str.strip())
+    try:
+        cells = np.where(column.isna(), "", column.astype(str).str.strip())
+    except Exception as error:  # Arrow looks at what a Parquet file calls a text only now
+        raise _damaged(path, error) from None
     longest = max(map(len, cells.tolist()))
     if longest > _MOST_LETTERS or longest * len(cells) > _MOST_BYTES:
         raise UserError(

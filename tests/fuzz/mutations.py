@@ -5,6 +5,7 @@ import json
 import struct
 import zipfile
 import zlib
+from copy import deepcopy
 
 import yaml
 from hypothesis import strategies as st
@@ -88,13 +89,14 @@ def values_of(draw, value):
         paths = list(_places(value))
         *above, last = draw(st.sampled_from(paths)) or (None,)
         if last is None:
-            return draw(st.sampled_from(_VALUES))
+            return deepcopy(draw(st.sampled_from(_VALUES)))
         holder = value
         for key in above:
             holder = holder[key]
         act = draw(st.sampled_from(["replace", "replace", "drop", "more", "nested"]))
         if act == "replace":
-            holder[last] = draw(st.sampled_from(_VALUES) | st.text(max_size=5) | st.floats())
+            other = draw(st.sampled_from(_VALUES) | st.text(max_size=5) | st.floats())
+            holder[last] = deepcopy(other)
         elif act == "drop":
             del holder[last]
         elif act == "more" and isinstance(holder, dict):

@@ -61,10 +61,16 @@ def make_table(folder):
 def make_network(folder):
     """A network of timm in a folder with a hostile name."""
     (place := folder / NETWORK).mkdir()
-    settings = {"input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.5] * 3, "license": "<b>"}
+    settings = {
+        "input_size": [3, 32, 32],
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+        "license": "<b>",
+        "num_classes": 0,
+    }
     about = {"architecture": "test_resnet", "pretrained_cfg": settings}
     (place / "config.json").write_text(json.dumps(about))
-    state = timm.create_model("test_resnet", num_classes=10).state_dict()
+    state = timm.create_model("test_resnet", num_classes=0).state_dict()
     save_file({n: t.contiguous() for n, t in state.items()}, place / "model.safetensors")
 
 
