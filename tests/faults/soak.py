@@ -17,8 +17,8 @@ from pathlib import Path
 import mlflow
 
 from distributed.cluster import SILENCE
-from tests.distributed.test_slow import Server
 from tests.faults.faults import LEDGER, LONG, WORKER, Job, below, calm, whole
+from tests.servers import MlflowServer
 
 FAULTS_A_RUN = 4
 WORDS = [*LONG, "--max-failures", "20"]
@@ -93,8 +93,8 @@ def main():
         root = Path(name)
         os.environ["XDG_CACHE_HOME"] = str(root / "cache")
         reference = calm(root / "calm", *WORDS)
-        server = Server(root)
-        try:
+        database, files = f"sqlite:///{root}/server.db", ["--artifacts-destination", root / "files"]
+        with MlflowServer(root, database, *files) as server:
             while time.monotonic() - start < 60 * asked.minutes:
                 folder = root / f"run-{runs}"
                 folder.mkdir()
@@ -104,8 +104,6 @@ def main():
                 say(f"{folder.name}: as the calm run; {dict(caused)}")
                 totals += caused
                 runs += 1
-        finally:
-            server.stop()
     say(f"{runs} runs, all as the calm one; faults: {dict(totals)}")
 
 
