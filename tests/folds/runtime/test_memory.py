@@ -36,12 +36,9 @@ def test_what_does_not(error):
 
 def test_an_error_on_the_way_out_does_not_hide_it():
     """As where a checkpoint has no room, and its unfinished archive then cannot be closed."""
-    with pytest.raises(RuntimeError) as caught:
-        try:
-            raise MemoryError
-        finally:
-            raise RuntimeError("unexpected pos 64 vs 0")
-    assert out_of_memory(caught.value)
+    error = RuntimeError("unexpected pos 64 vs 0")
+    error.__context__ = MemoryError()
+    assert out_of_memory(error)
 
 
 def test_what_the_allocator_raises_for_real_is_known():
