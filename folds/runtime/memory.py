@@ -18,11 +18,15 @@ _FULL = (
 )
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a GPU's memory, or the machine's, is full."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _FULL)
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, says that a GPU's memory or the machine's is full."""
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return True
+        if isinstance(error, RuntimeError) and any(words in str(error) for words in _FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def free_memory() -> None:

@@ -34,6 +34,13 @@ def test_what_does_not(error):
     assert not out_of_memory(error)
 
 
+def test_an_error_on_the_way_out_does_not_hide_it():
+    """As where a checkpoint has no room, and its unfinished archive then cannot be closed."""
+    error = RuntimeError("unexpected pos 64 vs 0")
+    error.__context__ = MemoryError()
+    assert out_of_memory(error)
+
+
 def test_what_the_allocator_raises_for_real_is_known():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**50)
