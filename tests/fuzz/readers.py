@@ -24,6 +24,7 @@ from folds.audit import store
 from folds.audit.suspects import read_predictions
 from folds.config import Config, DataConfig, read_yaml
 from folds.config.space_parser import parse_space
+from folds.files import seal
 from folds.images import load, load_unlabelled
 from folds.model.backbone import build
 from folds.model.bundle import ModelCard, bundle_files
@@ -165,8 +166,15 @@ def _array_readers():
     )  # fmt: skip
     yield "audit's cache", Reader(
         "x.npz", oof, mutations.zip_of(oof),
-        lambda folder: store._read(folder / "x.npz", ("ids", "labels")), {}, store._MISSING,
+        lambda folder: store._read(_sealed(folder / "x.npz"), ("ids", "labels")), {},
+        store._MISSING,
     )  # fmt: skip
+
+
+def _sealed(path):
+    """A file whose seal is right, though its content may be anything."""
+    seal(path)
+    return path
 
 
 def _table_readers():

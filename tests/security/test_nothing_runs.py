@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from folds.audit import store as audit_store
+from folds.files import digest, seal, sealed_json
 from folds.images.pixelfile import PixelFile
 from folds.model.weights import load_pretrained
 from folds.training import checkpoint
@@ -272,12 +273,15 @@ class TestKept:
     def test_caches(self, here):
         array = saved(np.save, objects(), allow_pickle=True)
         (here / "x.npy").write_bytes(array)
-        assert FeatureCache._read(object.__new__(FeatureCache), here / "x.npy") is None
+        cache = object.__new__(FeatureCache)
+        cache._whole = {here / "x.npy"}
+        assert cache._read(here / "x.npy") is None
         with pytest.raises(ValueError, match="not uint8"):
             PixelFile(here / "x.npy")
         np.savez(here / "x.npz", ids=objects())
-        with pytest.raises(audit_store._MISSING):
-            audit_store.read(here / "x.npz")
+        seal(here / "x.npz")
+        with pytest.raises(audit_store._MISSING, match="object arrays"):
+            audit_store._read(here / "x.npz", ["ids"])
         assert not (here / "sprung").exists()
 
     @pytest.mark.parametrize("kind", ["zip", "old", "state", "pickle", "script"])
@@ -287,9 +291,10 @@ class TestKept:
         assert not (here / "sprung").exists()
 
     def test_results(self, here):
-        (here / VALUES).write_text('{"cases": []}')
         np.savez(here / ARRAYS, rows=objects())
-        with pytest.raises(ValueError, match=r"allow_pickle|object"):
+        digests = {ARRAYS: digest((here / ARRAYS).read_bytes())}
+        (here / VALUES).write_text(sealed_json({"cases": [], "digests": digests}))
+        with pytest.raises(ValueError, match="object arrays"):
             FoldOutcome.read(here)
         assert not (here / "sprung").exists()
 

@@ -1,6 +1,5 @@
 """The folder of a run that was cut off: a fold is finished, another one was begun."""
 
-import json
 import sqlite3
 from dataclasses import replace
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from distributed.workspace import Workspace
 from folds.evaluation.predictions import CorruptedPredictions
+from folds.files import write_values
 from folds.model.backbone import build
 from folds.model.bundle import ModelCard, write_bundle
 from folds.training.outcome import EpochReport, FoldOutcome
@@ -56,13 +56,13 @@ def interrupted(folder, store, name="cut-off"):
     """Make it in a folder whose runs are in a store; nothing but the parent run is in MLflow."""
     space = Workspace(folder / ".crossfold" / name)
     space.folder.mkdir(parents=True)
-    (space.folder / "run.json").write_text(json.dumps({"format": 2, "config": {}, "digests": {}}))
+    write_values(space.folder / "run.json", {"format": 3, "config": {}, "digests": {}})
     space.write_labels(np.array([0, 1, 1, 0] * 3))
     outcome().write(space.fold(0))
     card = ModelCard("test_resnet", CLASSES, 32)
     model = build("test_resnet", classes=2, size=32, dropout=0.0, pretrained=None, seed=1)
     write_bundle(space.bundle(0), card, model.state_dict())
-    space.events.write_text("".join(map(to_line, events())))
+    space.events.write_text("".join(to_line(event, n) for n, event in enumerate(events())))
     recorder = Recorder(store, space.memory, class_names=CLASSES, names=NAMES)
     tags = {"crossfold.dataset": "somewhere/cells", "crossfold.data_digest": "12ab"}
     recorder.open("cells", name, {"folds": 3}, tags)

@@ -1,9 +1,5 @@
 """Folds that run out of memory, or whose loss is no finite number, on a real Ray."""
 
-import re
-import resource
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +7,7 @@ import torch
 from distributed.lanes import lane as lane_module
 from folds.errors import DivergenceError
 from folds.runtime.device import Runtime
+from folds.training import fit as fit_module
 from folds.training.attempt import FIRST
 from folds.training.fit import fit_fold
 from tests.conftest import small_images
@@ -21,31 +18,21 @@ CPU = Runtime.choose("cpu", "fp32")
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 
-def with_room_for(megabytes):
-    """The loop of a worker whose process may take so much more memory once it trains.
+def with_room_for(images):
+    """The loop of a worker whose network has no room for more images at once."""
+    original_work, original_build = lane_module._work, fit_module.build
 
-    What libraries take once and for all they have taken before: they end the process without it.
-    """
-    original_work, original_fit = lane_module._work, lane_module.fit_fold
+    def refuse(network, given):
+        if torch.is_grad_enabled() and len(given[0]) > images:
+            torch.empty(2**50)
 
-    def warm_up():
-        square = np.ones((256, 256))
-        np.matmul(square, square)
-        images = torch.ones(2, 3, 64, 64, requires_grad=True)
-        weights = torch.ones(8, 3, 16, 16, requires_grad=True)
-        torch.nn.functional.conv2d(images, weights, stride=16).sum().backward()
-
-    def fit(problem, *args, **options):
-        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-        if soft == resource.RLIM_INFINITY:
-            warm_up()
-            status = Path("/proc/self/status").read_text()
-            taken = int(re.search(r"VmSize:\s+(\d+) kB", status)[1]) * 1024
-            resource.setrlimit(resource.RLIMIT_AS, (taken + megabytes * 2**20, hard))
-        return original_fit(problem, *args, **options)
+    def build(*args, **options):
+        network = original_build(*args, **options)
+        network.register_forward_pre_hook(refuse)
+        return network
 
     def work(config):
-        lane_module.fit_fold = fit
+        fit_module.build = build
         original_work(config)
 
     return work
@@ -53,7 +40,7 @@ def with_room_for(megabytes):
 
 @pytest.fixture
 def hungry(make_problem):
-    """A problem whose batches need more than a hundred megabytes."""
+    """A problem of which each fold trains on one batch."""
     images = small_images((64, 64), side=160)
     return make_problem(images=images, batch_size=64, stages=["1:2:1e-3"], dropout=0.3)
 
@@ -62,11 +49,11 @@ def hungry(make_problem):
 def test_a_worker_without_memory_trains_the_same_in_smaller_parts(
     local_ray, tmp_path, hungry, monkeypatch, workers
 ):
-    monkeypatch.setattr(lane_module, "_work", with_room_for(30 // workers))
+    monkeypatch.setattr(lane_module, "_work", with_room_for(10))
     events, space = train(local_ray, tmp_path, hungry, workers=workers)
     tried = [event for event in events if isinstance(event, Retried)]
     assert tried
-    assert [event.parts for event in tried] == [2 ** (n + 1) for n in range(len(tried))]
+    assert [event.parts for event in tried] == ([2, 4, 8] if workers == 1 else [2, 4])
     assert "out of memory (RuntimeError: [enforce fail" in tried[0].cause
     assert "each batch of 64 computed in 2 parts" in tried[0].cause
     assert isinstance(events[-1], Finished)

@@ -1,6 +1,5 @@
 """Lanes on a real local Ray."""
 
-import json
 import os
 
 import numpy as np
@@ -11,6 +10,7 @@ from distributed.lanes.lane import Lane, run_lane
 from distributed.lanes.ledger import Ledger
 from distributed.planning.plan import Plan
 from distributed.workspace import Workspace
+from folds.files import read_values
 from folds.runtime.device import Runtime
 from folds.runtime.trial import Trial
 from tracking.events import EpochEnded, Failed, Finished
@@ -58,7 +58,7 @@ def test_workers_measure_how_to_compute_before_they_train(local_ray, tmp_path, m
     trial = Trial("test_resnet", 2, 32, 4, "frozen", "fp32", "off", 1, 1, 1000)
     events, space = train(local_ray, tmp_path, problem, workers=2, trial=trial)
     assert isinstance(events[-1], Finished)
-    settings = json.loads(space.runtime.read_text())
+    settings = read_values(space.runtime)
     assert settings.keys() == CPU.settings.keys()
     assert (settings["precision"], settings["compiled"]) == ("fp32", False)
 

@@ -217,7 +217,7 @@ class TestFold:
         problem = make_tuned(stages=["0:3:1e-2"])
         outputs = all_outputs(problem)
         monkeypatch.setattr("folds.training.inputs.augment", None)
-        monkeypatch.setattr("folds.training.inputs.to_input", None)
+        monkeypatch.setattr("folds.training.predict.to_input", None)
         assert len(fit_fold(problem, 0, 0, runtime=CPU, frozen_features=outputs.get).history) == 3
 
     def test_heads_alone_are_kept_only_at_the_end_of_their_stage(self, make_tuned):

@@ -59,7 +59,7 @@ def test_is_the_same_from_shared_features_and_needs_no_backbone_then(make_proble
     views = {view: extractor.outputs(view, 0, count) for view in shareable_views(problem, 10**9)}
     direct = train(problem)
     monkeypatch.setattr("folds.training.inputs.augment", None)
-    monkeypatch.setattr("folds.training.inputs.to_input", None)
+    monkeypatch.setattr("folds.training.predict.to_input", None)
     shared = train(problem, frozen_features=views.get)
     np.testing.assert_allclose(direct.holdout, shared.holdout, atol=1e-4)
 
