@@ -81,7 +81,7 @@ configs = st.fixed_dictionaries(
         "workers_per_fold": st.sampled_from(["auto", 2]),
         "sync_bn": st.booleans(),
         "cache_budget": st.one_of(st.just("auto"), st.floats(0, 99)),
-        "experiment": texts,
+        "experiment": texts.filter(lambda text: text == text.strip() and text.isprintable()),
         "candidate": st.sampled_from(["auto", "soup"]),
         "refit": st.booleans(),
         "output": texts,
