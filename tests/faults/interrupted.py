@@ -16,7 +16,7 @@ def flags(*more, epochs=8, rate=1e-3, output="out", backbone="test_resnet", batc
     return [
         "--folds", "2", "--backbone", backbone, "--weights", "none", "--batch-size", str(batch),
         "--stages", f"1:{epochs}:{rate}", "--concurrent-folds", "1", "--shift", "off",
-        "--precision", "fp32", "--output", output,
+        "--precision", "fp32", "--output", output, "--patience", "40",
         *(more or ("--data", "digits", "--limit", "120")),
     ]  # fmt: skip
 
