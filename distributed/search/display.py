@@ -57,10 +57,12 @@ class Display:
         return f"{head}{score if trial.scores else ''}{why}  ({values_text(trial.values)})"
 
     def _table(self) -> Table:
-        table = Table(title=self._title or None, caption=self._caption(), caption_justify="left")
+        table = Table(
+            title=self._title or None, caption=self._caption(), caption_justify="left", expand=True
+        )
         for name in ("trial", "folds", "score", "state"):
             table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
-        table.add_column("values", overflow="ellipsis", no_wrap=True)
+        table.add_column("values", overflow="ellipsis", no_wrap=True, ratio=1)  # what is left
         best = self._best()
         for trial in sorted([*self._trials.values()][-_ROWS:], key=lambda one: one.number):
             score = f"{trial.mean:.3f}" if trial.scores else ""

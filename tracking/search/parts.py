@@ -117,6 +117,8 @@ _HOW = {"corrected": "corrected for the choice", "nested": "nested", "hold-out":
 def tied_words(summary: SearchSummary) -> str:
     """How many trials are as good as the winner for all one knows."""
     tied = len(summary.tied)
+    if len(summary.complete) == 1:
+        return "No other trial was complete."
     if tied == 0:
         return "It can be told from every other complete trial."
     return f"{counted(tied, 'other trial')} cannot be told from it."
