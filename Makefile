@@ -16,7 +16,7 @@ demo: $(VENV)/ready          ## cross-validate on the built-in demo images, and 
 	  '  python -m tracking.promote --model-name crossfold' \
 	  '  python -m tracking.predict --data demo-lab2 --out preds.csv'
 
-test: $(VENV)/ready          ## the tests, in two processes; 16 minutes on two cores
+test: $(VENV)/ready          ## the tests, in two processes; 18 minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 test-slow: $(VENV)/ready     ## the tests that take minutes each
