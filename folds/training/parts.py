@@ -1,12 +1,13 @@
 """How many images of a batch are computed at once, and who cannot learn from so few."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 
 from folds.config import Config
 from folds.errors import UserError
-from folds.model.backbone import build
+from folds.model.backbone import Classifier, build
 from folds.model.layer_groups import BatchNorm, train_mode, unfreeze
 from folds.runtime.memory import out_of_memory
 from folds.training.attempt import Attempt
@@ -81,6 +82,15 @@ def smaller(problem: Problem, workers: int, attempt: Attempt) -> Attempt | None:
 
 def trains_batch_norm(problem: Problem) -> bool:
     """Whether batch norm learns from the images that it sees at once, in any stage."""
+    return any(
+        isinstance(part, BatchNorm) and part.training
+        for model in _in_each_stage(problem)
+        for part in model.modules()
+    )
+
+
+def _in_each_stage(problem: Problem) -> Iterator[Classifier]:
+    """One network with random weights, as each stage trains it."""
     model = build(
         problem.backbone, classes=len(problem.images.class_names), size=problem.size,
         dropout=0.0, pretrained=None, seed=0, head=problem.config.model.head,
@@ -88,21 +98,13 @@ def trains_batch_norm(problem: Problem) -> bool:
     for stage in problem.stages:
         unfreeze(model, stage)
         train_mode(model, stage, problem.config.train.frozen_norm)
-        if any(isinstance(part, BatchNorm) and part.training for part in model.modules()):
-            return True
-    return False
+        yield model
 
 
 @torch.no_grad()
 def _learns_from_one_image(problem: Problem) -> bool:
     """Whether batch norm that trains has more than one value of each feature in one image."""
-    model = build(
-        problem.backbone, classes=len(problem.images.class_names), size=problem.size,
-        dropout=0.0, pretrained=None, seed=0, head=problem.config.model.head,
-    )  # fmt: skip
-    for stage in problem.stages:
-        unfreeze(model, stage)
-        train_mode(model, stage, problem.config.train.frozen_norm)
+    for model in _in_each_stage(problem):
         try:
             model(torch.zeros(1, 3, problem.size, problem.size))
         except ValueError:  # torch's batch norm: "Expected more than 1 value per channel"
