@@ -45,6 +45,8 @@ class Engine:
         Whether a trial's first fold may end before its last epoch.
     tell : callable
         Is given a trial whenever something has happened to it.
+    notify : callable
+        Tells the user one line.
     """
 
     config: Config
@@ -54,6 +56,7 @@ class Engine:
     plan: Plan
     asha: bool
     tell: Callable[[Trial], None]
+    notify: Callable[[str], None]
 
     def search(self, trials: Trials, proposer: Proposer, budget: float | None) -> None:
         """Run trials until there are as many as wanted, or the time is over.
@@ -104,7 +107,7 @@ class Engine:
             tune.with_resources(worker, place),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=Race(trials, self.rules, self.tell),
+                scheduler=Race(trials, self.rules, self.tell, self.notify),
                 num_samples=-1,
                 max_concurrent_trials=None if alone else self.plan.lanes,
                 time_budget_s=budget,

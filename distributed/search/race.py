@@ -6,7 +6,7 @@ on which worker was faster, and a search that was interrupted ends as one that w
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,13 +44,21 @@ class Race(FIFOScheduler):  # type: ignore[misc]
     rules : Rules
     tell : callable
         Is given a trial whenever something has happened to it.
+    notify : callable
+        Tells the user one line.
     """
 
     _supports_buffered_results = False
 
-    def __init__(self, trials: Trials, rules: Rules, tell: Callable[[Trial], None]) -> None:
+    def __init__(
+        self,
+        trials: Trials,
+        rules: Rules,
+        tell: Callable[[Trial], None],
+        notify: Callable[[str], None],
+    ) -> None:
         super().__init__()
-        self._trials, self._rules, self._tell = trials, rules, tell
+        self._trials, self._rules, self._tell, self._notify = trials, rules, tell, notify
 
     def on_trial_result(self, _controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
         """Keep a fold, and say whether the trial goes on."""
@@ -68,11 +76,24 @@ class Race(FIFOScheduler):  # type: ignore[misc]
         return FIFOScheduler, ()
 
     def on_trial_error(self, _controller: Any, trial: TuneTrial) -> None:
-        """Give a trial up whose workers were lost too often."""
-        number = trial.config["assignment"].number
+        """Let a trial that has lost its worker go on with another, or give it up.
+
+        Notes
+        -----
+        Ray Tune says so of both; a trial that it is going to try again has status ERROR by now.
+        """
+        assignment = trial.config["assignment"]
+        own, most = self._trials[assignment.number], trial.max_failures
+        if trial.status == TuneTrial.ERROR:
+            trial.config["assignment"] = replace(assignment, first=len(own.scores))
+            self._notify(
+                f"trial {own.number} has lost its worker, {trial.run_metadata.num_failures} of the "
+                f"{most} times it may (--max-failures), and goes on with fold {len(own.scores) + 1}"
+            )
+            return
         cause = " ".join(str(trial.get_error() or "its worker was lost").split())[-300:]
-        self._trials.end(number, "failed", why=cause)
-        self._tell(self._trials[number])
+        self._trials.end(own.number, "failed", why=cause)
+        self._tell(own)
 
 
 def settle(trials: Trials, number: int, rules: Rules) -> None:

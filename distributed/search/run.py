@@ -117,7 +117,9 @@ class Search:
         variants = put(self.variants, splits)
         shared = Shared(variants, self.prepared.folds, runtime, plan.threads, self.budget, team)
         rules = Rules(options.concurrent_trials, options.racing)
-        return Engine(self.config, self.variation, rules, shared, plan, options.asha, tell)
+        return Engine(
+            self.config, self.variation, rules, shared, plan, options.asha, tell, self.notify
+        )
 
     def display(self, count: int, title: str = "") -> Display:
         """What shows the trials of one search."""

@@ -161,12 +161,14 @@ def test_ctrl_c_says_what_is_best_so_far_and_how_to_go_on(tmp_path):
         [sys.executable, "-m", "distributed.tune", *BASE],
         cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
+        before = []
         for line in process.stdout:
+            before.append(line)
             if line.startswith("trial 2/6"):
                 process.send_signal(signal.SIGINT)
                 break
         rest, told = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 130, "".join(before) + rest + told
     assert told.count("\n") == 1
     assert "interrupted: best so far trial" in told
     assert "to go on: python -m distributed.tune --resume search-" in told

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import yaml
@@ -51,10 +52,14 @@ def search(local_ray, weights, tmp_path_factory):
     """Run a search of digits in a folder of its own; gives its trials, the engine and its words."""
     numbers = itertools.count()
 
-    def run(text=TEXT, folder=None, count=3, sampler="tpe", asha=False, team=None, **rules):
+    def run(
+        text=TEXT, folder=None, count=3, sampler="tpe", asha=False, team=None, tell=None,
+        notify=lambda line: None, max_failures=2, **rules,
+    ):  # fmt: skip
         flat = {
             "data": "digits", "limit": 150, "folds": 2, "backbone": "test_resnet", "shift": "off",
             "weights": str(weights / "test_resnet.pt"), "batch_size": 16, "audit": "off",
+            "max_failures": max_failures,
         }  # fmt: skip
         config = Config.from_flat(flat)
         space = parse_space(yaml.safe_load(text), config)
@@ -65,7 +70,7 @@ def search(local_ray, weights, tmp_path_factory):
         seen = []
         engine = Engine(
             config, space, Rules(**({"ahead": 2, "racing": True} | rules)), shared, plan, asha,
-            lambda trial: seen.append((trial.number, trial.state)),
+            tell or (lambda trial: seen.append((trial.number, trial.state))), notify,
         )  # fmt: skip
         folder = folder or tmp_path_factory.mktemp(f"search-{next(numbers)}")
         trials = Trials(folder, len(folds), MACRO_F1)
@@ -117,6 +122,46 @@ class TestTrials:
         assert trials[3].audited
         assert trials[3].scores == whole[3].scores
         assert trials.best.number != 3
+
+    def test_one_whose_worker_is_killed_goes_on_with_its_next_fold(self, search, searched):
+        whole, *_ = searched
+        killed, seen, said = [], [], []
+
+        def tell(trial):
+            seen.append((trial.number, trial.state, len(trial.scores)))
+            if trial.number == 2 and len(trial.scores) == 1 and not killed:
+                killed.extend(_workers())
+                for process in killed:
+                    process.kill()
+
+        hit, *_ = search(tell=tell, notify=said.append)
+        assert killed
+        assert [trial.state for trial in hit] == ["complete"] * 3
+        assert [trial.scores for trial in hit] == [trial.scores for trial in whole]
+        assert sorted(seen) == sorted(set(seen))
+        assert (
+            "trial 2 has lost its worker, 1 of the 2 times it may (--max-failures), and goes on "
+            "with fold 2"
+        ) in said
+
+    def test_one_that_loses_its_workers_again_and_again_fails(self, search):
+        def tell(trial):
+            if trial.number == 1 and trial.state == "unfinished":
+                for process in _workers():
+                    process.kill()
+
+        hit, *_ = search(tell=tell, count=1, max_failures=0)
+        assert [trial.state for trial in hit] == ["failed"]
+        assert hit[1].why
+
+
+def _workers():
+    """The processes that train trials."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process.name().startswith("ray::") and "Trainable" in process.cmdline()[0]
+    ]
 
 
 @pytest.fixture(scope="module")
