@@ -1,25 +1,30 @@
 """The cluster of `cluster.local.yaml`, brought up by `ray up` and used as docs/cluster.md says."""
 
+import contextlib
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import yaml
+from sklearn.datasets import load_digits
 
+from tests.cluster import hosts
 from tests.cluster.hosts import HOME, Host, Network
 
 ROOT = Path(__file__).parents[2]
 CHECKOUT = f"{HOME}/crossfold"
 RAY = str(Path(sys.prefix) / "bin" / "ray")
+IMAGES = 240
 MLFLOW = "http://127.0.0.1:5000"
 RUN = (
     "cd crossfold && python -m distributed.cv --address auto --data ~/cells.npz "
     f"--tracking-uri {MLFLOW} --folds 4 --backbone test_resnet --weights none --batch-size 16 "
-    "--stages 1:3:1e-3 --shift off --audit off"
+    "--stages 1:40:1e-3 --shift off --audit off"
 )
 
 _RUNS = """
@@ -59,7 +64,7 @@ class Cluster:
         """Nodes that are alive, as `ray status` says on the head."""
         said = self.exec("ray status")
         active = said.partition("Active:")[2].partition("Pending:")[0]
-        return sum(line.startswith(" 1 ") for line in active.splitlines())
+        return sum(int(line.split()[0]) for line in active.splitlines() if line.endswith(".node"))
 
     def wait_for_nodes(self, count: int, timeout: float = 240) -> None:
         """Return when so many nodes are alive."""
@@ -117,3 +122,19 @@ def bring(folder: Path, head: Host, workers: list[Host], images: Path) -> None:
     config = yaml.safe_dump(configuration(head, workers), sort_keys=False)
     (home / "crossfold" / "cluster.yaml").write_text(config, encoding="utf-8")
     images.rename(home / "cells.npz")
+
+
+@contextlib.contextmanager
+def raised(folder: Path) -> Iterator[Cluster]:
+    """A cluster of two hosts on which `ray up` has been run; the images are on the head alone."""
+    hosts.skip_where_impossible()
+    grey = (load_digits().images[:IMAGES] * 15).astype(np.uint8)
+    images = np.repeat(grey[..., None], 3, axis=3)
+    np.savez(folder / "cells.npz", images=images, labels=load_digits().target[:IMAGES])
+    with hosts.network(folder, ["desk", "head", "worker"], {}) as network:
+        made = Cluster(network, *network.hosts)
+        bring(folder / "desk", made.head, [made.worker], folder / "cells.npz")
+        made.ray("up", "-y", timeout=600)
+        made.wait_for_nodes(2)
+        made.ray("rsync-up", "../cells.npz", "~/cells.npz")
+        yield made

@@ -27,8 +27,8 @@ def test_images_code_and_results_are_on_the_head_alone(cluster, calm):
 
 def test_servers_listen_on_the_loopback(cluster):
     """MLflow and Ray's dashboard have no password."""
+    cluster.head.run("curl", "-sf", f"{MLFLOW}/health", timeout=60)  # there is no ray[default] here
     for port in (5000, 8265):
-        cluster.head.run("curl", "-sf", f"http://127.0.0.1:{port}/", timeout=60)
         refused = f"! curl -s --max-time 5 http://{cluster.head.address}:{port}/"
         cluster.desk.run("bash", "-c", refused, timeout=60)
 
@@ -38,3 +38,11 @@ def test_the_doctor_finds_both_hosts_well(cluster):
         f"cd crossfold && python -m distributed.doctor --address auto --tracking-uri {MLFLOW}"
     )
     assert "broken" not in said
+
+
+def test_ray_up_again_leaves_mlflow_and_its_runs_alone(cluster, calm):
+    """As after a change of the code."""
+    runs = cluster.runs_of(cluster.summary("calm"))
+    cluster.ray("up", "-y", timeout=600)
+    cluster.wait_for_nodes(2)
+    assert cluster.runs_of(cluster.summary("calm")) == runs
