@@ -117,27 +117,39 @@ def _status(command: Callable[[], None], interruption: Interruption) -> int:
     try:
         command()
         sys.stdout.flush()
-    except UserError as error:
-        print(f"error: {_told(error)}", file=sys.stderr)
-        return 2
-    except RunError as error:
-        print(f"failed: {_told(error)}", file=sys.stderr)
-        return 1
-    except BrokenPipeError as stop:  # the reader of our output has seen enough, as `head` does
-        _drop_output()
-        if stop.errno is None:  # not the system's: it says how to go on
-            print(f"interrupted: {_told(stop)}", file=sys.stderr)
-        return 141
-    except OSError as error:
-        if not disk_full(error):
-            raise
-        _drop_output()
-        print(f"failed: the disk is full ({reason(error)}); make room", file=sys.stderr)
-        return 1
     except KeyboardInterrupt as stop:
-        print(f"interrupted{': ' + _told(stop) if str(stop) else ''}", file=sys.stderr)
-        return interruption.status
+        return _interrupted(str(stop), interruption)
+    except Exception as error:
+        if interruption.heard:  # at a moment at which a library made something else of it
+            return _interrupted(interruption.advice, interruption)
+        return _failed(error)
     return 0
+
+
+def _interrupted(told: str, interruption: Interruption) -> int:
+    print(f"interrupted{': ' + one_line(masked(told)) if told else ''}", file=sys.stderr)
+    return interruption.status
+
+
+def _failed(error: Exception) -> int:
+    """The exit status of an error that is the user's or the run's; raises any other."""
+    match error:
+        case UserError():
+            print(f"error: {_told(error)}", file=sys.stderr)
+            return 2
+        case RunError():
+            print(f"failed: {_told(error)}", file=sys.stderr)
+            return 1
+        case BrokenPipeError():  # the reader of our output has seen enough, as `head` does
+            _drop_output()
+            if error.errno is None:  # not the system's: it says how to go on
+                print(f"interrupted: {_told(error)}", file=sys.stderr)
+            return 141
+        case OSError() if disk_full(error):
+            _drop_output()
+            print(f"failed: the disk is full ({reason(error)}); make room", file=sys.stderr)
+            return 1
+    raise error
 
 
 def _told(error: BaseException) -> str:

@@ -28,6 +28,11 @@ class Interruption:
         self._first: int | None = None
 
     @property
+    def heard(self) -> bool:
+        """Whether a signal has come."""
+        return self._first is not None
+
+    @property
     def status(self) -> int:
         """The exit status, as a shell tells it: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + (self._first or signal.SIGINT)

@@ -12,6 +12,7 @@ from folds.cli import config_parser, parse, run
 from folds.config import Config
 from folds.config.stages import Stage
 from folds.errors import DivergenceError, RunError, UserError
+from folds.signals import Interruption
 
 
 class TestRun:
@@ -56,6 +57,19 @@ class TestRun:
     def test_a_signal_is_an_interruption_with_its_own_status(self, capsys, number, status):
         assert run(lambda: os.kill(os.getpid(), number)) == status
         assert capsys.readouterr().err == "interrupted\n"
+
+    @pytest.mark.parametrize("error", [SystemError, RunError])
+    def test_what_a_library_makes_of_it_is_the_interruption(self, capsys, monkeypatch, error):
+        monkeypatch.setattr(Interruption, "advice", "to go on: x")
+
+        def command():
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                raise error("returned a result with an exception set") from None
+
+        assert run(command) == 130
+        assert capsys.readouterr().err == "interrupted: to go on: x\n"
 
     def test_the_same_signal_at_once_again_is_the_same(self):
         """As `timeout` sends it, and a shell whose terminal is closed."""
