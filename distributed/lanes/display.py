@@ -97,9 +97,7 @@ class Display:
                 return head
 
     def _table(self) -> Table:
-        left = self._left()
-        caption = "about " + _minutes(left) + " left" if left else "starting the workers"
-        table = Table(caption=caption, caption_justify="left")
+        table = Table(caption=self._caption(), caption_justify="left")
         table.add_column(_COLUMNS[0])
         for name in _COLUMNS[1:]:
             table.add_column(name, justify="right")
@@ -124,18 +122,25 @@ class Display:
             _minutes(left),
         ]
 
+    def _caption(self) -> str | None:
+        if all(row.state in _ENDED for row in self._rows):
+            return None
+        if not any(row.epoch for row in self._rows):
+            return "starting the workers"
+        return f"about {_minutes(self._left())} left"
+
     def _left(self) -> float:
         """Seconds until all folds are trained, from the mean time of an epoch so far."""
         done = sum(row.epoch for row in self._rows)
         total = total_epochs(self._stages)
-        ended = ("finished", "failed")
-        to_do = sum(total - row.epoch for row in self._rows if row.state not in ended)
+        to_do = sum(total - row.epoch for row in self._rows if row.state not in _ENDED)
         spent = sum(row.seconds for row in self._rows)
         return spent / done * to_do / self._lanes if done else 0.0
 
 
 _COLUMNS = ("fold", "stage", "epoch", "train loss", "val loss", "accuracy", "macro-F1",
             "images/s", "left")  # fmt: skip
+_ENDED = ("finished", "failed")
 
 
 def _known(score: float) -> str:

@@ -44,6 +44,15 @@ def test_a_terminal_gets_a_row_a_fold():
     assert "0.750" in text
 
 
+def test_below_the_table_stands_what_is_awaited_and_in_the_end_nothing():
+    ended = [Finished(task=task, kept_epoch=2, scores={}) for task in (0, 1)]
+    assert "starting the workers" in shown([STARTED], terminal=True)
+    last = [shown(events, terminal=True).splitlines()[-2:] for events in ([EPOCH], ended)]
+    assert "about 00:06 left" in "".join(last[0])
+    assert "left" not in "".join(last[1])
+    assert "starting" not in "".join(last[1])
+
+
 def test_ends_are_told():
     finished = Finished(task=0, kept_epoch=2, scores={"accuracy": 0.9, "macro_f1": 0.8})
     failed = Failed(task=1, cause="the loss became nan")
