@@ -6,6 +6,7 @@ of JSON (`sealed_json`), which stays JSON. What has been changed is found when i
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -39,6 +40,24 @@ def is_folder(path: str | Path) -> bool:
 def expanded(path: str | Path) -> Path:
     """A path with the home that a ``~`` stands for; as it is if nobody has that name."""
     return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+class DoubtedFile(io.BufferedReader):
+    """A file open for reading that may claim to have more than it has.
+
+    Notes
+    -----
+    Python makes room for all that is asked for, and a chunk of a damaged PNG may claim 4 GB.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read so many bytes, or those that there are."""
+        if size is not None and size > io.DEFAULT_BUFFER_SIZE:
+            size = min(size, os.fstat(self.fileno()).st_size)
+        return super().read(size)
 
 
 def check_folder(flag: str, folder: Path) -> None:

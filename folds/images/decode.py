@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from folds.files import DoubtedFile
+
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")  # nothing that is executed, as EPS is
 KINDS = "JPEG, PNG, BMP, TIFF and WebP"
 MOST_PIXELS = 100_000_000  # of an image; what says it has more is not decoded
@@ -158,7 +160,7 @@ def _opened(file: Path | BinaryIO) -> Iterator[Any]:
     try:
         # never by its path: Pillow would map an uncompressed TIFF into memory, and scrambles those
         # that are to be turned by a quarter
-        with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
+        with DoubtedFile(file) if isinstance(file, Path) else nullcontext(file) as stream:
             stream.seek(0)
             with Image.open(stream, formats=FORMATS) as image:
                 if math.prod(image.size) > MOST_PIXELS:

@@ -47,7 +47,7 @@ class Job:
         self.process = subprocess.Popen(
             [sys.executable, "-m", *words], cwd=folder, text=True, start_new_session=True,
             env=environment() | {"PYTHONFAULTHANDLER": "1"} | variables,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_heed_ctrl_c,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c,
         )  # fmt: skip
         self._readers = [
             threading.Thread(target=_read, args=pair, daemon=True)
@@ -238,7 +238,7 @@ def _read(stream, lines):
         lines.append(line)
 
 
-def _heed_ctrl_c():
+def heed_ctrl_c():
     """As in a terminal: what a shell starts in the background ignores it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -8,6 +8,7 @@ import sys
 import time
 
 from tests.distributed.test_end_to_end import client_of, environment
+from tests.faults.faults import heed_ctrl_c
 from tracking.events import EpochEnded, Finished, read_journal
 
 
@@ -25,7 +26,7 @@ def started(folder, *argv, program=("-m", "distributed.cv")):
     """The main job in a process of its own."""
     return subprocess.Popen(
         [sys.executable, *program, *argv], cwd=folder, env=environment(), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
 
 

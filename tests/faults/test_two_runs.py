@@ -33,7 +33,7 @@ def test_two_runs_at_once_find_what_each_finds_alone(tmp_path):
     assert len(runs) == 6
     assert {run.info.status for run in runs} == {"FINISHED"}
     versions = client.search_model_versions("name = 'crossfold'")
-    assert sorted(version.version for version in versions) == ["1", "2"]
+    assert sorted(int(version.version) for version in versions) == [1, 2]
     assert not (tmp_path / ".crossfold").exists()
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from folds.errors import RunError
 from folds.files import (
     DamagedError,
+    DoubtedFile,
     opened_json,
     output_file,
     read_sealed,
@@ -62,6 +63,13 @@ def test_two_at_once_do_not_meet_and_leave_nothing_else(tmp_path):
         other.write_bytes(b"other")
     assert path.read_bytes() == b"one, longer"
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("size", [-1, None, 3, 99_999, 100_000, 2**60])
+def test_a_file_is_not_asked_for_more_than_it_has(tmp_path, size):
+    (tmp_path / "file").write_bytes(content := os.urandom(100_000))
+    with DoubtedFile(tmp_path / "file") as file:
+        assert file.read(size) == content[: 100_000 if size in (-1, None) else size]
 
 
 def test_an_output_that_cannot_be_written_is_named(tmp_path):
