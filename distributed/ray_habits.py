@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,20 +17,23 @@ _LOST = "A worker died or was killed"
 
 @contextlib.contextmanager
 def own_sigterm() -> Iterator[None]:
-    """Keep SIGTERM, which Ray's core takes away from Python to print a stack trace and end.
+    """Keep SIGTERM, which Ray takes twice: its core to print a stack trace, its Python to exit.
 
     Notes
     -----
-    `signal.signal` gives it back in the main thread alone, and Ray is started by another.
+    `signal.signal` gives it back in the main thread alone, and Ray may be started by another, where
+    its Python does not take it either.
     """
     get = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_int)(("PyOS_getsig", ctypes.pythonapi))
     put = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(
         ("PyOS_setsig", ctypes.pythonapi)
     )
-    before = get(signal.SIGTERM)
+    before, handler = get(signal.SIGTERM), signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
         put(signal.SIGTERM, before)
 
 

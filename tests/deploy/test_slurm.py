@@ -135,7 +135,7 @@ def test_a_job_that_is_stopped_is_queued_again_and_goes_on_in_the_same_runs(slur
     else:
         pytest.fail("".join(told) + process.stderr.read())
     status, rest = slurm.end(process)
-    assert status == 130, "".join(told) + rest
+    assert status == 143, "".join(told) + rest
     assert "Traceback" not in rest
     assert slurm.calls.read_text().split("\n")[-2] == "requeue 4711"
     assert slurm.left() == ([], [])

@@ -159,13 +159,21 @@ def test_what_was_started_so_ends_with_who_started_it():
         assert time.monotonic() < end
 
 
-def test_sigterm_stays_ours():
-    """Ray's core would print a stack trace and end the process."""
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda: ctypes.CDLL(None).signal(signal.SIGTERM, None),  # in C: Python does not know of it
+        lambda: signal.signal(signal.SIGTERM, lambda *_: sys.exit(15)),
+    ],
+    ids=["core", "Python"],
+)
+def test_sigterm_stays_ours(take):
+    """Ray would print a stack trace or exit with 15."""
     heard = []
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
     try:
         with ray_habits.own_sigterm():
-            ctypes.CDLL(None).signal(signal.SIGTERM, None)  # as in C: Python does not know of it
+            take()
         os.kill(os.getpid(), signal.SIGTERM)
         assert heard == [1]
     finally:
