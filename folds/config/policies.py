@@ -164,6 +164,9 @@ PRESETS: Mapping[str, tuple[_Line, ...]] = MappingProxyType(
 )
 
 
+_KINDS = "must be a policy, a .yaml file or a list of operations"
+
+
 def canonical(policy: Any) -> str:
     """Check a policy and write it so that it needs no file any more.
 
@@ -188,13 +191,14 @@ def canonical(policy: Any) -> str:
         policy = _read(policy)
     elif isinstance(policy, str) and policy.lstrip().startswith("["):
         policy = _loaded(policy, "the list")
-    text = (
-        policy.strip()
-        if isinstance(policy, str)
-        else json.dumps(policy, default=str, sort_keys=True)
-    )
-    entries(text)
-    return text
+    if isinstance(policy, str):
+        entries(policy.strip())
+        return policy.strip()
+    if not isinstance(policy, list | tuple):
+        raise ValueError(_KINDS)
+    for line in policy:
+        _expand(line)  # before they are sorted: keys of several kinds have no order
+    return json.dumps(policy, sort_keys=True)
 
 
 def entries(text: str) -> tuple[Entry, ...]:
@@ -202,7 +206,7 @@ def entries(text: str) -> tuple[Entry, ...]:
     if text.startswith("["):
         return tuple(entry for line in json.loads(text) for entry in _expand(line))
     if not text or text[0] in '{"' or text == "null":
-        raise ValueError("must be a policy, a .yaml file or a list of operations")
+        raise ValueError(_KINDS)
     return tuple(entry for name in text.split("+") for entry in _expand({"op": name.strip()}))
 
 

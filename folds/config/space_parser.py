@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, get_args
 
+import yaml
+
 from folds.config import Config
 from folds.config.spaces import Kind, Parameter, Space, Values, groups_of_settings, places
 from folds.errors import UserError, nearest
@@ -76,7 +78,7 @@ def _parameter(name: str, given: Mapping[str, Any]) -> Parameter:
     if not isinstance(value, list) or not value:
         raise UserError(f"--space: {name}: {kind}: {_short(value)}: must be a list of values")
     if kind == "choice":
-        if len({json.dumps(one, sort_keys=True, default=str) for one in value}) < len(value):
+        if len({yaml.safe_dump(one) for one in value}) < len(value):
             raise UserError(f"--space: {name}: choice: {_short(value)}: names a value twice")
         return Parameter(name, "choice", choices=tuple(value), when=when)
     low, high = _ends(name, kind, value)

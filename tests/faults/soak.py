@@ -17,7 +17,7 @@ from pathlib import Path
 import mlflow
 
 from distributed.cluster import SILENCE
-from tests.faults.faults import LEDGER, LONG, WORKER, Job, below, calm, whole
+from tests.faults.faults import LEDGER, LONG, WORKER, Job, below, calm, heeds, whole
 from tests.servers import MlflowServer
 
 FAULTS_A_RUN = 4
@@ -35,7 +35,10 @@ def hit(kind, job, server, chance):
         server.start()
         return server.port
     if whom == "driver":
-        job.process.send_signal(number or getattr(signal, what))
+        number = number or getattr(signal, what)
+        if number != signal.SIGKILL and not heeds(job.process.pid, number):
+            return None
+        job.process.send_signal(number)
         return job.process.pid
     there = below(job.process.pid, WORKER if whom == "worker" else LEDGER)
     if not there:

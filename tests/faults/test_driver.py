@@ -13,7 +13,18 @@ import pytest
 from tests.distributed.test_end_to_end import client_of
 from tests.distributed.test_tune import BASE as SEARCH
 from tests.distributed.test_tune import SPACE
-from tests.faults.faults import LEDGER, LONG, WORKER, Job, descendants, gone, resume, wait, whole
+from tests.faults.faults import (
+    LEDGER,
+    LONG,
+    WORKER,
+    Job,
+    descendants,
+    gone,
+    heeds,
+    resume,
+    wait,
+    whole,
+)
 
 pytestmark = pytest.mark.slow
 ONE = [*LONG, "--concurrent-folds", "1"]  # the second fold has not begun
@@ -106,13 +117,6 @@ def test_a_signal_before_the_first_line_is_one_line(tmp_path, number, status, be
         told = job.end(60)
     assert told[0] == status, job.told()
     assert told[1].count("\n") == 1, told[1]
-
-
-def heeds(pid, number):
-    """Whether a process has a handler for a signal."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    caught = next(line for line in lines if line.startswith("SigCgt"))
-    return int(caught.split()[1], 16) >> (number - 1) & 1
 
 
 def name_of(pid):

@@ -44,6 +44,8 @@ class TestCanonical:
             ("[{op: rotate", "the list is not YAML"),
             ("[1]", "1 is no operation; write one such as"),
             ([{"p": 0.5}], "is no operation"),
+            ([{"op": "rotate", 1: 0.5}], "rotate has no 1, but p, max"),
+            ({"op": "rotate"}, "must be a policy, a .yaml file or a list"),
             ([{"op": "rotat"}], "nearest: rotate"),
             ([{"op": "rotate", "most": 3}], "rotate has no 'most', but p, max"),
             ([{"op": "rotate", "max": 181}], "rotate: max 181 must be a number from 0 to 180"),

@@ -112,6 +112,7 @@ def test_the_spaces_that_come_along_are_right(name):
         ("clip_grad: {loguniform: [0, 1]}", "must be above 0; use uniform"),
         ("batch_size: {int: [8, 64.5]}", "must be whole numbers"),
         ("pool: {choice: [avg, avg]}", "names a value twice"),
+        ("pool: {choice: [{1: 2, a: 3}]}", "--space: 1: no such setting"),
         ("pool: {choice: [avg, maxx]}", "--pool 'maxx'"),
         ("augment: {choice: [lite]}", "no policy or operation 'lite'; nearest: light"),
         ("ema: {choice: [0], when: {optimizr: sgd}}\noptimizer: {choice: [sgd]}",
