@@ -15,6 +15,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from folds.errors import UserError
+from folds.text import shown
 from tests.fuzz.readers import readers
 
 MOST_SECONDS = 5  # of the processor, an input
@@ -69,8 +70,9 @@ class Fuzz:
             self.reader.read(self.folder)
         except (UserError, *self.reader.allowed) as error:
             self.refused += 1
-            if isinstance(error, UserError) and len(str(error).splitlines()) != 1:
-                problem = f"{len(str(error).splitlines())} lines: {error}"
+            lines = shown(str(error)).splitlines()  # what a command does with the rest of names
+            if isinstance(error, UserError) and len(lines) != 1:
+                problem = f"{len(lines)} lines: {error}"
         except BaseException as error:
             where = traceback.extract_tb(error.__traceback__)
             ours = [f for f in where if "site-packages" not in f.filename] or where
