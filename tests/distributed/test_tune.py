@@ -13,6 +13,7 @@ import pytest
 
 from folds.config import Config, read_yaml
 from tests.distributed.test_end_to_end import client_of, environment, python
+from tests.faults.faults import heed_ctrl_c
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "search.schema.json"
 SPACE = """
@@ -160,6 +161,7 @@ def test_ctrl_c_says_what_is_best_so_far_and_how_to_go_on(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-m", "distributed.tune", *BASE],
         cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heed_ctrl_c,
     ) as process:  # fmt: skip
         before = []
         for line in process.stdout:
