@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from folds.documents import read_json_file
 from folds.errors import UserError, reason
+from folds.text import one_line
 from tracking.summary import Summary
 
 _NEW = ("date", "scored", "class_images", "groups", "software")  # what format 1 did not tell
@@ -30,7 +31,7 @@ def read_summary(path: Path, source: str | None = None) -> Summary:
         if content["format"] == "crossfold-summary/1":
             _upgrade(content)
         return Summary.model_validate(content)
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
             f"{source or path}: not of format crossfold-summary/2 or /1 ({_reason(error)}); give "
             "what a finished run wrote"
@@ -54,7 +55,7 @@ def _reason(error: Exception) -> str:
     """What is wrong, in one line; of several things the first."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
     if isinstance(error, KeyError):
         return f"no {error}"
     return reason(error)

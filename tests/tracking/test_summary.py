@@ -87,6 +87,20 @@ def test_what_is_no_summary_is_refused_in_one_line(tmp_path, content, reason):
         assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"folds": [0.5]}, "has no attribute"), ({"a\nb": 1}, r"a\nb: Extra inputs")],
+    ids=["no object", "a name of two lines"],
+)
+def test_values_that_were_changed_are_refused_in_one_line(tmp_path, changes, reason):
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps(json.loads(FORMAT_1.read_text()) | changes))
+    with pytest.raises(UserError, match="give what a finished run wrote") as caught:
+        read_summary(path)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 class TestPartial:
     def missing(self, **changed):
         usual = {"name": "fold 3", "repeat": 0, "fold": 2, "images": 100, "cause": "it broke"}
