@@ -24,7 +24,7 @@ MLFLOW = "http://127.0.0.1:5000"
 RUN = (
     "cd crossfold && python -m distributed.cv --address auto --data ~/cells.npz "
     f"--tracking-uri {MLFLOW} --folds 4 --backbone test_resnet --weights none --batch-size 16 "
-    "--stages 1:40:1e-3 --shift off --audit off"
+    "--stages 1:40:1e-3 --shift off --audit off --precision fp32"
 )
 
 _RUNS = """
