@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import folds.early  # noqa: F401  (first: what follows takes a second)
 from distributed import command, workspace
 from folds import cli
 from folds.config import Config, recipes

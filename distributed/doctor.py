@@ -7,6 +7,7 @@ machines, and says what to do. Exit status 1 if something is broken.
 import sys
 from dataclasses import dataclass
 
+import folds.early  # noqa: F401  (first: what follows takes a second)
 from distributed.cv import leave
 from folds import cli
 from folds.errors import RunError, counted

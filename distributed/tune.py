@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
+import folds.early  # noqa: F401  (first: what follows takes a second)
 from distributed import command, cv, workspace
 from distributed.search.options import Options, Sampler, read_space
 from distributed.search.request import Request, among

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import folds.early  # noqa: F401  (first: what follows takes a second)
 from folds.cli import Screen, parse, run, tell
 from folds.config import Config
 from folds.errors import UserError

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import folds.early  # noqa: F401  (first: what follows takes a second)
 from folds import cli
 from folds.augment.sheet import sheet
 from folds.config import Config

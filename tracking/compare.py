@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+import folds.early  # noqa: F401  (first: what follows takes a second)
 from folds.cli import Screen, parse, run
 from folds.config.scores import SCORES
 from folds.errors import UserError, nearest

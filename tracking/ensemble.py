@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+import folds.early  # noqa: F401  (first: what follows takes a second)
 from folds.cli import Screen, parse, run
 from folds.config.selection import SelectBy
 from folds.errors import RunError, UserError, reason

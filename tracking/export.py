@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import folds.early  # noqa: F401  (first: what follows takes a second)
 from folds.cli import parse, run
 from folds.errors import UserError
 from folds.files import check_folder

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+import folds.early  # noqa: F401  (first: what follows takes a second)
 from folds.cli import parse, run
 from folds.errors import RunError, UserError, counted, reason
 from tracking.events import lost

@@ -36,7 +36,7 @@ def hit(kind, job, server, chance):
         return server.port
     if whom == "driver":
         number = number or getattr(signal, what)
-        if number != signal.SIGKILL and not heeds(job.process.pid, number):
+        if number != signal.SIGKILL and not heeds(job.process.pid, signal.SIGTERM):
             return None
         job.process.send_signal(number)
         return job.process.pid
