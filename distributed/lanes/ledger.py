@@ -19,7 +19,7 @@ from distributed.lanes.journal import Journal
 from distributed.lanes.pieces import Piece, Pieces
 from distributed.lanes.standing import Standing
 from distributed.workspace import Workspace
-from folds.errors import RunError, reason
+from folds.errors import RunError, counted, reason
 from folds.files import DamagedError, read_values, write_values
 from folds.training.attempt import FIRST, Attempt
 from folds.training.outcome import FoldOutcome
@@ -131,7 +131,8 @@ class Ledger:
             if self._losses[task] <= self._max_failures:
                 return self._claim(task)
             cause = self._trouble.pop(task, "its workers were lost")
-            self.fail(lane, task, f"{cause} ({self._losses[task]} times)")
+            lost, most = counted(self._losses[task], "time"), self._max_failures
+            self.fail(lane, task, f"{cause} ({lost}; --max-failures {most})")
         if not self._pending or (self._pending[0] == self._refit and not self._folds_are_there()):
             return None
         task = self._at[lane] = self._pending.pop(0)

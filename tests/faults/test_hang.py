@@ -32,7 +32,7 @@ def test_it_counts_as_a_loss(tmp_path):
         os.kill(job.processes(WORKER, 2)[0], signal.SIGSTOP)
         status, errors = job.end()
     assert status == 1
-    assert "its workers were lost (1 times)" in errors
+    assert "its workers were lost (1 time; --max-failures 0)" in errors
     assert "--resume" in errors
 
 

@@ -206,7 +206,11 @@ class TestAnotherAttempt:
         assert told(book.events(0)) == [(Retried, 0)]
         book.claim(0)  # now its workers are lost
         assert book.events(1) == [
-            Failed(task=0, time=book.events(1)[0].time, cause="its workers were lost (1 times)")
+            Failed(
+                task=0,
+                time=book.events(1)[0].time,
+                cause="its workers were lost (1 time; --max-failures 0)",
+            )
         ]
 
     def test_that_two_workers_ask_for_is_made_once(self, folder):
@@ -352,7 +356,7 @@ class TestStartedAgain:
         book = ledger(folder, tasks=1, start="now")
         assert book.next_claim(0, "c") is None
         (failed,) = book.events(0)
-        assert failed.cause == "its workers were lost (2 times)"
+        assert failed.cause == "its workers were lost (2 times; --max-failures 1)"
 
     def test_a_fold_that_failed_is_not_tried_again_before_the_driver_is(self, folder):
         book = ledger(folder, tasks=1, start="now")
