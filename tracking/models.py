@@ -169,11 +169,12 @@ def fetch_bundle(uri: str, folder: Path) -> Path:
     try:
         stored = content["flavors"]["python_function"]
         module, data = stored["loader_module"], fetched / stored["data"]
-    except (LookupError, TypeError):
+        inside = data.resolve().is_relative_to(fetched.resolve())
+    except (LookupError, TypeError, ValueError):  # or a name that no file can have
         module = None
     if module != _LOADER:
         raise UserError(f"--model {uri}: is not a model of crossfold, and nothing in it was loaded")
-    if not data.resolve().is_relative_to(fetched.resolve()):
+    if not inside:
         raise UserError(f"--model {uri}: its data lie outside of it; nothing in it was loaded")
     return data
 

@@ -241,6 +241,10 @@ def test_the_checkout_is_sent_without_data_and_history(name):
 
 def test_the_files_differ_only_in_their_machines():
     cloud, own = (read(name) for name in FILES)
-    for key in ("setup_commands", "head_start_ray_commands", "worker_start_ray_commands"):
+    for key in ("setup_commands", "worker_start_ray_commands"):
         assert cloud[key] == own[key]
+    *first, last = own["head_start_ray_commands"]
+    first_autoscaler = "RAY_enable_autoscaler_v2=0 "  # the second starts no machines of one's own
+    assert first_autoscaler in last
+    assert cloud["head_start_ray_commands"] == [*first, last.replace(first_autoscaler, "")]
     assert set(own["head_setup_commands"]) < set(cloud["head_setup_commands"])

@@ -226,6 +226,12 @@ class TestModels:
         (here / "sprung").rmdir()  # logging looked at it
         assert "not a model of crossfold" in self.refused(refused, info.model_uri)
 
+    @pytest.mark.parametrize("data", ["a\0b", "a\ud800"])
+    def test_whose_data_no_file_can_be(self, refused, here, store, data):
+        (here / "m").mkdir()
+        (here / "m" / "MLmodel").write_text(mlmodel(data=data))
+        assert "not a model of crossfold" in self.refused(refused, logged(store, here / "m"))
+
     @pytest.mark.parametrize("data", ["../..", "/etc", "data/../../x"])
     def test_whose_data_lie_elsewhere(self, refused, here, store, data):
         (here / "m").mkdir()
