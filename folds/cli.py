@@ -127,7 +127,7 @@ def _status(command: Callable[[], None], interruption: Interruption) -> int:
 
 
 def _interrupted(told: str, interruption: Interruption) -> int:
-    print(f"interrupted{': ' + one_line(masked(told)) if told else ''}", file=sys.stderr)
+    print(f"interrupted{': ' + _told(told) if told else ''}", file=sys.stderr)
     return interruption.status
 
 
@@ -152,7 +152,7 @@ def _failed(error: Exception) -> int:
     raise error
 
 
-def _told(error: BaseException) -> str:
+def _told(error: BaseException | str) -> str:
     """What an error says, on one line that shows names of others and obeys none, no password."""
     return one_line(masked(str(error)))
 

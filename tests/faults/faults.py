@@ -239,7 +239,7 @@ def _read(stream, lines):
 
 
 def heeds(pid, number):
-    """Whether a process has a handler for a signal; it has not while modules are imported."""
+    """Whether a process has a handler for a signal; of SIGINT Python has one at once."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     caught = next(line for line in lines if line.startswith("SigCgt"))
     return int(caught.split()[1], 16) >> (number - 1) & 1
