@@ -81,9 +81,28 @@ def stain(numbers: Floats, max: float) -> Matrices:
     return _of(np.eye(3) + max * (2 * numbers.reshape(-1, 3, 3) - 1))
 
 
+def white_balance(numbers: Floats, max: float) -> Matrices:
+    """Multiply each channel by a factor of its own, ``exp(-max)`` to ``exp(max)``.
+
+    Another lamp or white point: in optical density a shift.
+    """
+    return _of(np.exp(max * (2 * numbers[:, :, None] - 1)) * np.eye(3))
+
+
+def haze(numbers: Floats, max: float) -> Matrices:
+    """Blend with one random colour, up to `max` of it: what stray light does."""
+    share = max * numbers[:, 0]
+    matrices = _of((1 - share)[:, None, None] * np.eye(3))
+    matrices[:, :3, 6] = matrices[:, 3:6, 6] = share[:, None] * numbers[:, 1:]
+    return matrices
+
+
 OPERATIONS: Mapping[str, Callable[..., Matrices]] = {
-    f.__name__: f for f in (brightness, contrast, saturation, hue, grey, channel_shuffle, stain)
-}
+    f.__name__: f
+    for f in (
+        brightness, contrast, saturation, hue, grey, channel_shuffle, stain, white_balance, haze,
+    )
+}  # fmt: skip
 
 
 def compose(draws: Sequence[Draw], count: int) -> Matrices:

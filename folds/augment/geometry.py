@@ -71,6 +71,12 @@ def zoom(numbers: Floats, max: float) -> Matrices:
     return _matrices(len(numbers), m00=factor, m11=factor)
 
 
+def scale(numbers: Floats, min: float, max: float) -> Matrices:
+    """Enlarge or reduce by a factor from `min` to `max`, its logarithm evenly spread."""
+    factor = min * (max / min) ** numbers[:, 0]
+    return _matrices(len(numbers), m00=factor, m11=factor)
+
+
 def translate_x(numbers: Floats, max: float) -> Matrices:
     """Shift by up to `max` of a side to the right or left."""
     return _matrices(len(numbers), m02=2 * signed(numbers, max))
@@ -105,8 +111,8 @@ def crop(numbers: Floats, max: float) -> Matrices:
 OPERATIONS: Mapping[str, Callable[..., Matrices]] = {
     f.__name__: f
     for f in (
-        flip_horizontal, flip_vertical, quarter_turn, rotate, shear_x, shear_y, zoom, translate_x,
-        translate_y, perspective, crop,
+        flip_horizontal, flip_vertical, quarter_turn, rotate, shear_x, shear_y, zoom, scale,
+        translate_x, translate_y, perspective, crop,
     )
 }  # fmt: skip
 

@@ -14,6 +14,7 @@ from scipy.special import betaincinv
 from torch import Tensor
 
 from folds.arrays import Floats, Ints
+from folds.augment.lab import moved, statistics, to_lab
 from folds.augment.masks import boxes, inside
 from folds.config.policies import Entry
 
@@ -145,6 +146,22 @@ def _fourier(image: Tensor, partner: Tensor, numbers: Floats, entry: Entry) -> M
     return mixed.clamp_(0, 1), np.ones(len(image), np.float32)
 
 
+def _colour_exchange(image: Tensor, partner: Tensor, numbers: Floats, entry: Entry) -> Mixed:
+    """Take on the partner's colours in Lab, in part, whole or beyond; the label stays.
+
+    References
+    ----------
+    Reinhard et al., Color Transfer between Images, 2001.
+    Li et al., On Feature Normalization and Data Augmentation (moment exchange), CVPR 2021.
+    """
+    weight = torch.from_numpy(entry.strengths["max"] * numbers[:, 0]).to(image.device)
+    ours, theirs = to_lab(image), statistics(to_lab(partner))
+    mean, spread = statistics(ours)
+    shift = weight.view(-1, 1, 1, 1) * (theirs.mean - mean)
+    factor = (theirs.spread / spread) ** weight.view(-1, 1, 1, 1)
+    return moved(ours, shift, factor), np.ones(len(image), np.float32)
+
+
 def _within_class(image: Tensor, partner: Tensor, numbers: Floats, entry: Entry) -> Mixed:
     """Blend two images of a class: the label stays as it is."""
     mixed = _blend(image, partner, 1 - entry.strengths["max"] * numbers[:, 0])
@@ -155,6 +172,7 @@ _OPERATIONS = {
     "mixup": _mixup,
     "cutmix": _cutmix,
     "fourier": _fourier,
+    "colour_exchange": _colour_exchange,
     "within_class": _within_class,
 }
 

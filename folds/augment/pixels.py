@@ -16,10 +16,12 @@ from kornia.enhance import posterize as keep_bits
 from kornia.enhance import sharpness as sharpen
 from kornia.enhance import solarize as invert_above
 from kornia.filters import filter2d, gaussian_blur2d
-from torch import Tensor
+from torch import Tensor, nn
 
-from folds.arrays import Floats
+from folds.arrays import Floats, Ints
 from folds.augment.draws import signed
+from folds.augment.lab import random_reinhard
+from folds.augment.light import gamma, hed, vignette
 from folds.augment.masks import erase, grid_mask
 from folds.augment.noise import normals
 
@@ -95,6 +97,44 @@ def streaks(length: Floats, angle: Floats, width: int) -> Tensor:
     return torch.from_numpy(line.astype(np.float32))
 
 
+def random_conv(image: Tensor, numbers: Floats, max: float) -> Tensor:
+    """Blend with up to `max` of the image under a random filter of 1, 3, 5 or 7 pixels a side.
+
+    All channels enter each. The filtered image is brought to the mean and the spread of the
+    original, of all channels together, so that it is neither darker nor flatter.
+
+    References
+    ----------
+    Xu et al., Robust and Generalizable Visual Representation Learning via Random Convolutions,
+    ICLR 2021.
+    """
+    side = image.shape[-1]
+    widths = np.minimum(1 + 2 * (4 * numbers[:, 1]).astype(np.int64), _odd(6, side))
+    kernels = _filters(widths, numbers[:, 2]).to(image.device, non_blocking=True)
+    reach = kernels.shape[-1] // 2
+    padded = nn.functional.pad(image, (reach,) * 4, mode="reflect").flatten(0, 1)
+    filtered = nn.functional.conv2d(padded[None], kernels.flatten(0, 1), groups=len(image))
+    flat, given = filtered.view(len(image), -1), image.flatten(1)
+    spread, mean = torch.std_mean(given, dim=1, keepdim=True)
+    own_spread, own_mean = torch.std_mean(flat, dim=1, keepdim=True)
+    flat = (flat - own_mean) * (spread / own_spread.clamp_min(1e-6)) + mean
+    share = torch.from_numpy(max * numbers[:, :1]).to(image.device, non_blocking=True)
+    return torch.lerp(given, flat.clamp_(0, 1), share).view_as(image)
+
+
+def _filters(widths: Ints, seeds: Floats) -> Tensor:
+    """Normal weights (n, 3, 3, w, w) for images of some widths (n,), w being the greatest.
+
+    A filter's weights depend on its own number and width alone, wherever it is.
+    """
+    most = int(widths.max())
+    taps = normals(seeds, 9 * 49, torch.device("cpu")).view(-1, 3, 3, 7, 7)
+    reach, first = torch.arange(most) - most // 2, 3 - most // 2
+    inside = reach.abs() <= torch.from_numpy(widths // 2)[:, None]
+    both = inside[:, :, None] & inside[:, None, :]
+    return taps[..., first : first + most, first : first + most] * both[:, None, None]
+
+
 def jpeg(image: Tensor, numbers: Floats, max: float) -> Tensor:
     """Compress with a quality of 100 down to ``100 - max``."""
     quality = torch.from_numpy(100 - max * numbers[:, 0])
@@ -112,8 +152,8 @@ def noise(image: Tensor, numbers: Floats, max: float) -> Tensor:
 OPERATIONS: Mapping[str, Callable[..., Tensor]] = {
     f.__name__: f
     for f in (
-        posterize, solarize, autocontrast, equalize, sharpness, blur, motion_blur, jpeg, noise,
-        erase, grid_mask,
+        posterize, solarize, autocontrast, equalize, gamma, vignette, hed, random_reinhard,
+        sharpness, blur, motion_blur, random_conv, jpeg, noise, erase, grid_mask,
     )
 }  # fmt: skip
 

@@ -34,7 +34,7 @@ class Policy:
     Notes
     -----
     - Whatever their order in the list, operations act in this one: geometry (one warp), linear
-      colour (one matrix), other functions of a pixel's value, sharpness and blur, JPEG and noise,
+      colour (one matrix), other functions of a pixel's value and place, filters, JPEG and noise,
       masks, AugMix on the result of all these, mixing. Within geometry, colour and each later
       kind the order is the list's.
     - An image's result is a function of its pixels and its row alone; with mixing also of its

@@ -83,6 +83,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         "shear_x": _op("geometry", 1, (10, 45), signed=True),  # degrees
         "shear_y": _op("geometry", 1, (10, 45), signed=True),
         "zoom": _op("geometry", 1, (0.1, 0.5), signed=True),  # factors 1 - max to 1 + max
+        "scale": _op("geometry", 1, min=(0.5, 0.25, 1), max=(2.5, 1, 4)),  # factors
         "translate_x": _op("geometry", 1, (0.1, 0.5), signed=True),  # share of a side
         "translate_y": _op("geometry", 1, (0.1, 0.5), signed=True),
         "perspective": _op("geometry", 8, (0.2, 0.4)),  # a corner moves in by max of a half side
@@ -95,13 +96,20 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         "grey": _op("colour", 1, (1, 1)),  # share of the grey image
         "channel_shuffle": _op("colour", 1),
         "stain": _op("colour", 9, (0.1, 0.3)),  # each entry of the colour matrix moves by max
+        "white_balance": _op("colour", 3, (0.2, 1)),  # logarithms of the channels' factors
+        "haze": _op("colour", 4, (0.4, 0.9)),  # share of one colour
         "posterize": _op("pointwise", 1, (4, 6)),  # bits taken away
         "solarize": _op("pointwise", 1, (0.5, 0.9)),  # levels above 1 - max are inverted
         "autocontrast": _op("pointwise"),
         "equalize": _op("pointwise"),
+        "gamma": _op("pointwise", 3, (0.3, 1)),  # logarithms of the channels' exponents
+        "vignette": _op("pointwise", 3, (0.4, 0.9)),  # light that is lost in the farthest corner
+        "hed": _op("pointwise", 6, (0.1, 0.5)),  # of each stain: share, and optical density
+        "random_reinhard": _op("pointwise", 6, (0.15, 0.5)),  # hundredths of Lab's units
         "sharpness": _op("filter", 1, (0.5, 3), signed=True),  # factors
         "blur": _op("filter", 1, (0.015, 0.03)),  # standard deviation, share of a side
         "motion_blur": _op("filter", 2, (0.1, 0.2)),  # length, share of a side
+        "random_conv": _op("filter", 3, (1, 1)),  # share of the filtered image
         "jpeg": _op("degrade", 1, (70, 90)),  # quality that is lost, of 100
         "noise": _op("degrade", 2, (0.1, 0.3)),  # standard deviation, of the range 0 to 1
         "erase": _op("mask", 4, (0.2, 0.5)),  # share of the area
@@ -112,6 +120,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         "mixup": _op("mixing", 2, alpha=(0.4, 0.01, 10)),  # of the Beta distribution
         "cutmix": _op("mixing", 4, alpha=(1, 0.01, 10)),
         "fourier": _op("mixing", 2, (1, 1), band=(0.1, 0, 0.5)),  # share of the spectrum
+        "colour_exchange": _op("mixing", 2, (1, 2)),  # of the way to the partner's colours
         "within_class": _op("mixing", 2, (0.5, 0.5)),  # weight of the partner
     }
 )

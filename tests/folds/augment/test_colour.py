@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from folds.augment import colour
 from folds.augment.draws import Draw
+from folds.config.policies import OPERATIONS
 from tests.folds.augment.pictures import SIDE, images, numbers
 
 
@@ -114,6 +115,48 @@ def test_every_entry_of_the_stain_matrix_moves():
     own = numbers(50, 9)
     matrix = colour.stain(own, 0.3)[:, :3, :3]
     np.testing.assert_allclose(matrix - np.eye(3), 0.3 * (2 * own.reshape(-1, 3, 3) - 1), atol=1e-6)
+
+
+class TestWhiteBalance:
+    @settings(max_examples=20)
+    @given(own=st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3))
+    def test_gives_each_channel_a_factor_within_its_limits(self, own):
+        image = mid_grey(1)
+        found = change(image, drawn("white_balance", [own], max=0.5))
+        factor = torch.exp(0.5 * (2 * torch.tensor(own) - 1))
+        assert_close(found, image * factor.view(1, 3, 1, 1), atol=1e-5, rtol=0)
+
+    def test_moves_the_mean_that_contrast_is_about(self):
+        image, own = mid_grey(), numbers(6, 3)
+        tinted = change(image, drawn("white_balance", own, max=0.3))
+        strength = numbers(6, 1, seed=1)
+        both = change(
+            image, drawn("white_balance", own, max=0.3), drawn("contrast", strength, max=0.3)
+        )
+        after = change(tinted, drawn("contrast", strength, max=0.3))
+        assert_close(both, after, atol=1e-5, rtol=0)
+
+
+class TestHaze:
+    def test_is_a_blend_with_one_colour(self):
+        image, own = images(), numbers(6, 4)
+        share = 0.8 * torch.from_numpy(own[:, :1, None, None])
+        colour_of = torch.from_numpy(own[:, 1:, None, None])
+        found = change(image, drawn("haze", own, max=0.8))
+        assert_close(found, (1 - share) * image + share * colour_of, atol=1e-5, rtol=0)
+
+    def test_contrast_after_it_is_about_the_hazy_mean(self):
+        image, own, strength = mid_grey(), numbers(6, 4), numbers(6, 1, seed=1)
+        hazy = change(image, drawn("haze", own, max=0.4))
+        both = change(image, drawn("haze", own, max=0.4), drawn("contrast", strength, max=0.2))
+        assert_close(both, change(hazy, drawn("contrast", strength, max=0.2)), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["white_balance", "haze"])
+def test_without_strength_colours_stay(name):
+    image = images()
+    own = numbers(6, OPERATIONS[name].numbers)
+    assert_close(change(image, drawn(name, own, max=0.0)), image, atol=1e-6, rtol=0)
 
 
 def test_images_without_colour_operations_keep_their_values():

@@ -69,6 +69,13 @@ class TestMatrices:
         assert_close(ours, theirs, atol=2e-4, rtol=0)
         assert (ours - image).abs().mean() > 0.05
 
+    def test_scales_logarithm_is_spread_evenly_between_its_ends(self):
+        own = np.array([[0.0], [0.25], [0.5], [1.0]], np.float32)
+        found = geometry.scale(own, min=0.5, max=2.0)
+        factors = 2.0 ** np.array([-1, -0.5, 0, 1])
+        np.testing.assert_allclose(found[:, 0, 0], factors, rtol=1e-6)
+        np.testing.assert_allclose(found[:, 1, 1], factors, rtol=1e-6)
+
     @pytest.mark.parametrize(("name", "cell"), [("shear_x", (0, 1)), ("shear_y", (1, 0))])
     def test_shear_equals_kornias(self, name, cell):
         own = np.array([[0.9], [0.2]], np.float32)
@@ -133,6 +140,8 @@ class TestMatrices:
     def test_without_strength_nothing_moves(self, name):
         if name == "quarter_turn":
             found = geometry.quarter_turn(np.full((3, 1), 0.1, np.float32))
+        elif name == "scale":
+            found = geometry.scale(numbers(3, 1), min=1, max=1)
         else:
             found = geometry.OPERATIONS[name](numbers(3, 8), max=0.0)
         np.testing.assert_allclose(found, np.tile(np.eye(3), (3, 1, 1)), atol=1e-6)

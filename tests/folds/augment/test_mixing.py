@@ -4,7 +4,8 @@ import torch
 from scipy.stats import beta, kstest
 from torch.testing import assert_close
 
-from tests.folds.augment.pictures import MIXERS, SIDE, images, of, table
+from folds.augment.lab import statistics, to_lab
+from tests.folds.augment.pictures import MIXERS, SIDE, images, of, smooth, table
 
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 3], np.int64)
 
@@ -75,7 +76,7 @@ class TestShares:
         shares = policy.mix(image, image, mixing)[1]
         assert kstest(shares.numpy(), beta(alpha, alpha).cdf).pvalue > 1e-3
 
-    @pytest.mark.parametrize("op", ["fourier", "within_class"])
+    @pytest.mark.parametrize("op", ["fourier", "within_class", "colour_exchange"])
     def test_others_keep_the_label(self, op):
         image, _, _, found, shares = mixed({"op": op})
         assert (shares == 1).all()
@@ -104,6 +105,34 @@ class TestFourier:
     def test_without_strength_changes_nothing(self):
         image, _, _, found, _ = mixed({"op": "fourier", "max": 0})
         assert_close(found, image, atol=1e-5, rtol=0)
+
+
+class TestColourExchange:
+    def exchanged(self, share, most=1.0):
+        image = smooth(8) * 0.3 + 0.35  # hardly anything is cut off
+        policy = of({"op": "colour_exchange", "max": most})
+        own = table(policy, 8)
+        own[:, 1] = share
+        mixing = policy.mixing(own, LABELS)
+        partner = image[torch.from_numpy(mixing.partners)]
+        return image, partner, policy.mix(image, partner, mixing)[0]
+
+    @pytest.mark.parametrize(("share", "most"), [(0.0, 1.0), (0.5, 1.0), (1.0, 1.0), (0.75, 2.0)])
+    def test_goes_so_far_towards_the_partners_statistics_and_beyond(self, share, most):
+        ours, theirs, found = (statistics(to_lab(i)) for i in self.exchanged(share, most))
+        weight = share * most
+        assert_close(found.mean, torch.lerp(ours.mean, theirs.mean, weight), atol=0.3, rtol=0)
+        wanted = ours.spread * (theirs.spread / ours.spread) ** weight
+        assert_close(found.spread, wanted, atol=0.3, rtol=0)
+
+    def test_keeps_what_is_where(self):
+        image, _, found = self.exchanged(1.0)
+        for one, two in zip(to_lab(image)[:, 0], to_lab(found)[:, 0], strict=True):
+            assert torch.corrcoef(torch.stack([one.flatten(), two.flatten()]))[0, 1] > 0.98
+
+    def test_without_strength_changes_nothing(self):
+        image, _, _, found, _ = mixed({"op": "colour_exchange", "max": 0})
+        assert_close(found, image, atol=1e-4, rtol=0)
 
 
 class TestEvery:

@@ -3,6 +3,8 @@ import kornia.filters as kf
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torch.testing import assert_close
 
@@ -55,6 +57,17 @@ class TestEveryOperation:
         image = image.mean(1, keepdim=True).expand_as(image)  # JPEG halves the size of colours
         found = pixels.OPERATIONS[name](image.clone(), own, max=0.0)
         assert_close(found, image, atol=0.02 if name == "jpeg" else 2e-3, rtol=0)
+
+    @pytest.mark.parametrize("name", pixels.OPERATIONS)
+    @settings(max_examples=5)
+    @given(data=st.data())
+    def test_stays_in_range_whatever_was_drawn(self, name, data):
+        number = st.floats(0, 1, exclude_max=True, width=32)
+        drawn = data.draw(st.lists(number, min_size=6, max_size=6))
+        own = np.array([drawn] * 2, np.float32)[:, : OPERATIONS[name].numbers]
+        image = torch.stack([images(1)[0], torch.full((3, SIDE, SIDE), drawn[0])])
+        found = pixels.OPERATIONS[name](image, own, **strongest(name))
+        assert 0 <= found.min() <= found.max() <= 1
 
     @pytest.mark.parametrize("name", pixels.OPERATIONS)
     @pytest.mark.parametrize("side", [8, 9])
@@ -149,6 +162,37 @@ class TestNoise:
         found = pixels.noise(image, own, max=0.2) - 0.5
         assert found[0].std() == pytest.approx(0.05, rel=0.05)
         assert_close(2 * found[0], found[1], atol=1e-5, rtol=0)
+
+
+class TestRandomConv:
+    def test_is_the_convolution_of_all_channels_with_the_images_mean_and_spread(self):
+        image, own = (
+            smooth(3) * 0.2 + 0.4,
+            np.float32([[1, 0.1, 0.3], [1, 0.6, 0.3], [0.5, 0.9, 0.8]]),
+        )
+        found = pixels.random_conv(image, own, max=1.0)
+        for row, width in enumerate((1, 5, 7)):
+            one = image[row : row + 1]
+            kernel = pixels._filters(np.array([width]), own[row : row + 1, 2])[0]
+            padded = torch.nn.functional.pad(one, (width // 2,) * 4, mode="reflect")
+            filtered = torch.nn.functional.conv2d(padded, kernel)
+            wanted = (filtered - filtered.mean()) / filtered.std() * one.std() + one.mean()
+            wanted = torch.lerp(one, wanted.clamp(0, 1), float(own[row, 0]))
+            assert_close(found[row : row + 1], wanted, atol=1e-5, rtol=0)
+
+    def test_filters_have_all_four_widths_and_other_weights_an_image(self):
+        own = numbers(400, 3)
+        widths = 1 + 2 * (4 * own[:, 1]).astype(int)
+        kernels = pixels._filters(widths, own[:, 2])
+        found = (kernels != 0).any(1).any(1).any(1).sum(1)
+        assert found.tolist() == widths.tolist()
+        assert np.bincount(widths)[1::2].min() > 60
+        assert len(kernels[:, :, :, 3, 3].flatten(1).unique(dim=0)) == 400
+
+    def test_a_plain_image_stays_plain(self):
+        image = torch.full((4, 3, SIDE, SIDE), 0.3)
+        found = pixels.random_conv(image, numbers(4, 3), max=1.0)
+        assert (found.amax((2, 3)) - found.amin((2, 3))).max() < 0.02
 
 
 class TestMasks:
