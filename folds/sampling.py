@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-_ORDER, _TABLE, _MODEL, _DRAW = 1, 2, 3, 4  # streams of one seed that never meet
+_ORDER, _TABLE, _MODEL, _DRAW, _SECOND = 1, 2, 3, 4, 5  # streams of one seed that never meet
 
 
 def stream(seed: int, purpose: int, *numbers: int) -> np.random.Generator:
@@ -18,7 +18,7 @@ def stream(seed: int, purpose: int, *numbers: int) -> np.random.Generator:
 
 
 def uniform_table(
-    seed: int, epoch: int, rows: int, columns: int, *, repeat: int = 0
+    seed: int, epoch: int, rows: int, columns: int, *, repeat: int = 0, second: bool = False
 ) -> NDArray[np.float32]:
     """Draw the table of uniform numbers that decides an epoch's augmentation.
 
@@ -26,6 +26,8 @@ def uniform_table(
     ----------
     repeat : int
         Whose table; that of repeat 0 is the one that all repeats can share.
+    second : bool
+        The table of another view of each image, for ``--consistency``.
 
     Returns
     -------
@@ -37,7 +39,7 @@ def uniform_table(
     -----
     Row i does not depend on the number of rows, nor on folds, workers or batches.
     """
-    random = stream(seed, _TABLE, epoch, *_own(repeat))
+    random = stream(seed, _SECOND if second else _TABLE, epoch, *_own(repeat))
     return random.random((rows, columns), dtype=np.float32)
 
 

@@ -70,6 +70,13 @@ class Config(Section):
             raise ValueError(f"--select-by {select_by}: there is no --external {missing[0]}=SOURCE")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _views_differ(self) -> Self:
+        """Refuse a term about views of an image that are all the same."""
+        if (weight := self.optim.consistency) and self.train.augment == "none":
+            raise ValueError(f"--consistency {weight:g}: needs an --augment other than none")
+        return self
+
     @property
     def science(self) -> dict[str, Any]:
         """The part of the configuration that results depend on, as plain data."""

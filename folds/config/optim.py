@@ -29,6 +29,13 @@ class OptimConfig(Section):
         description="Weight of a batch-hard triplet term on the pooled features, wherever the "
         "backbone trains; 0: none.",
     )
+    consistency: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of a term that asks for one answer to three views of an image, plain "
+        "and augmented twice (Jensen-Shannon, AugMix), wherever the backbone trains; such epochs "
+        "take three times as long. 0: none; AugMix has 12.",
+    )
     optimizer: str = Field(
         "adamw", description="One of timm's optimizers: adamw, adam, lion, sgd, muon, ..."
     )

@@ -16,6 +16,7 @@ from folds.model.blocks import layer_groups
 from folds.model.layer_groups import BatchNorm, set_scales, train_mode
 from folds.sampling import model_seed
 from folds.training.checkpoint import FoldState
+from folds.training.consistency import disagreement
 from folds.training.context import FoldContext
 from folds.training.divergence import check_losses
 from folds.training.inputs import training_inputs
@@ -40,7 +41,8 @@ def train_epoch(
     Returns
     -------
     losses : Tensor of float32, shape (steps,)
-        Mean loss of each global batch, weighted by class, on the CPU; without a triplet term.
+        Mean loss of each global batch, weighted by class, on the CPU; without the terms of
+        triplets and of consistency.
     rate : float
         Learning rate of the epoch's first step.
 
@@ -63,9 +65,7 @@ def train_epoch(
             alone = workers.size == 1 or number == inputs.accumulate
             with nullcontext() if alone else cast(Any, wrapped).no_sync():
                 with context.runtime.autocast():
-                    output = wrapped(
-                        batch.inputs, batch.draws, dropout_seed, inputs.depth, with_features=True
-                    )
+                    output = wrapped(*batch.seen, dropout_seed, inputs.depth, with_features=True)
                 losses[step] += _backward(context, state, output, batch)
         done = position.epoch + (step + 1) / steps
         set_scales(state.optimizer, groups, context.problem.stages, position, done, config)
@@ -98,16 +98,21 @@ def _backward(
     Parameters
     ----------
     output : pair of Tensor, shapes (B, C) and (B, F)
-        Logits and pooled features.
+        Logits and pooled features; of other views behind those of the batch.
     """
     config, workers = context.problem.config, context.workers
-    logits, features = output
+    logits, features = (each[: len(batch.rows)] for each in output)
     # by the size of the global batch: shares sum to its mean, whatever the size of a worker's part
     loss = share = _losses(context, logits, batch).sum() / config.train.batch_size
     if config.optim.triplet and features.requires_grad:
         labels = context.labels[batch.leaders]  # of the class that is most of a mixed image
         everyone = workers.gather(labels[:, None], config.train.batch_size).squeeze(1)
-        loss = share + config.optim.triplet * triplet_loss(features, labels, workers, everyone)
+        loss = loss + config.optim.triplet * triplet_loss(features, labels, workers, everyone)
+    if batch.views is not None:
+        apart = disagreement(output[0].view(3, len(batch.rows), -1))
+        if batch.shares is not None:  # two labels in one view are another answer
+            apart = apart * (batch.shares == 1)
+        loss = loss + config.optim.consistency * apart.sum() / config.train.batch_size
     torch.autograd.backward(state.scaler.scale(loss))
     return share.detach()
 

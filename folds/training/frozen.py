@@ -84,7 +84,7 @@ def shareable_views(problem: Problem, budget: int) -> list[View]:
                 output = model.frozen_features(image, depth)
             each = output.numel() * 4 * len(problem.images)  # float32
             wanted = [View(PLAIN, depth)]
-            if not problem.mixes(stage):
+            if not problem.needs_images(stage):
                 wanted += [View(first + epoch, depth) for epoch in range(stage.epochs)]
             new = [view for view in wanted if view not in views][: budget // each]
             budget -= each * len(new)

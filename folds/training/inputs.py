@@ -19,6 +19,7 @@ from folds.augment import augment
 from folds.config.stages import StagePosition
 from folds.model.backbone import Classifier
 from folds.sampling import epoch_batches, epoch_draws, uniform_table
+from folds.training.consistency import other_views
 from folds.training.context import FoldContext
 from folds.training.frozen import frozen_depth
 from folds.training.frozen_view import PLAIN, View
@@ -90,22 +91,26 @@ def training_inputs(
     order, row = epoch_draws(context.train, problem.images.labels, context.balance.targets, **of)
     draws = np.stack(list(epoch_batches(order, config.train.batch_size, **of)))
     rows = row[draws]
-    depth, mixes = _depth(context, model, position), problem.mixes(position.stage)
-    parts = _microbatches(context, rows)
-    inputs = None if mixes else _frozen_inputs(context, View(epoch, depth), parts)
+    depth, stage = _depth(context, model, position), position.stage
+    parts, whole = _microbatches(context, rows), problem.needs_images(stage)
+    inputs = None if whole else _frozen_inputs(context, View(epoch, depth), parts)
     if inputs is None:
         # repetitions of an image, and the repeats, share its view while the backbone has a frozen
         # front, even where nobody has computed that: a result must not depend on what is shared
         # (law 1)
         views = rows if depth else draws
-        repeat = context.repeat if mixes or not depth else 0
-        table = uniform_table(seed, epoch, len(row), problem.policy.columns, repeat=repeat)
-        if mixes:
+        repeat = context.repeat if whole or not depth else 0
+        shape = (len(row), problem.policy.columns)
+        table = uniform_table(seed, epoch, *shape, repeat=repeat)
+        other = None
+        if problem.compares(stage):
+            other = uniform_table(seed, epoch, *shape, repeat=repeat, second=True)
+        if problem.mixes(stage):
             batches = mixed_batches(
-                problem, context.pixels, context.workers, table, rows, views, accumulate
+                problem, context.pixels, context.workers, table, rows, views, accumulate, other
             )
         else:
-            batches = _augmented(context, table, parts, _microbatches(context, views))
+            batches = _augmented(context, table, parts, _microbatches(context, views), other)
         inputs = Inputs(batches, depth=0)
     numbers = rows_on(context.runtime.device, _microbatches(context, draws))
     numbered = (
@@ -150,12 +155,17 @@ def _microbatches(context: FoldContext, batches: Ints) -> list[Ints]:
 
 
 def _augmented(
-    context: FoldContext, table: Floats, parts: Sequence[Ints], views: Sequence[Ints]
+    context: FoldContext,
+    table: Floats,
+    parts: Sequence[Ints],
+    views: Sequence[Ints],
+    other: Floats | None,
 ) -> Iterator[Batch]:
-    """Images of `parts`, augmented by the rows `views` of an epoch's table."""
-    problem = context.problem
+    """Images of `parts`, augmented by the rows `views` of an epoch's tables."""
+    policy, size = context.problem.policy, context.problem.size
     for view, (rows, pixels) in zip(views, context.pixels.batches(parts), strict=True):
-        yield Batch(rows, augment(pixels, table[view], problem.policy, problem.size))
+        others = None if other is None else other_views(pixels, other[view], policy, size)
+        yield Batch(rows, augment(pixels, table[view], policy, size), views=others)
 
 
 def _frozen_inputs(context: FoldContext, view: View, parts: Sequence[Ints]) -> Inputs | None:

@@ -16,6 +16,7 @@ from folds.arrays import Floats, Ints
 from folds.augment import augment
 from folds.augment.mixing import Mixing
 from folds.runtime.workers import Workers
+from folds.training.consistency import other_views
 from folds.training.loader import BatchLoader
 from folds.training.problem import Problem
 
@@ -36,6 +37,8 @@ class Batch(NamedTuple):
         Numbers of the images that were mixed in; their labels take part in the target.
     shares : Tensor of float32, shape (B,), optional
         Of an image's own label in its target.
+    views : Tensor, shape (2 B, 3, S, S), optional
+        Other views of the images, not mixed, see `folds.training.consistency`.
     """
 
     rows: Tensor
@@ -43,6 +46,7 @@ class Batch(NamedTuple):
     draws: Tensor | None = None
     partners: Tensor | None = None
     shares: Tensor | None = None
+    views: Tensor | None = None
 
     @property
     def leaders(self) -> Tensor:
@@ -50,6 +54,16 @@ class Batch(NamedTuple):
         if self.partners is None or self.shares is None:
             return self.rows
         return torch.where(self.shares < 0.5, self.partners, self.rows)
+
+    @property
+    def seen(self) -> tuple[Tensor, Tensor | None]:
+        """What the network gets, other views behind, and the draws that dropout goes by.
+
+        An image's views have its draw, so they lose the same features.
+        """
+        if self.views is None or self.draws is None:
+            return self.inputs, self.draws
+        return torch.cat([self.inputs, self.views]), self.draws.repeat(3)
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,7 @@ def mixed_batches(
     rows: Ints,
     views: Ints,
     accumulate: int = 1,
+    other: Floats | None = None,
 ) -> Iterator[Batch]:
     """Augment and mix the images of each global batch that are this worker's.
 
@@ -103,6 +118,8 @@ def mixed_batches(
         Images of the global batches, and the rows of `table` by which they are augmented.
     accumulate : int
         Microbatches of each global batch, which come one after another.
+    other : ndarray of float32, shape (draws, policy.columns), optional
+        The table of the images' other views, where they are asked for.
 
     Notes
     -----
@@ -125,4 +142,7 @@ def mixed_batches(
         own = len(plan.partners)  # partners that other workers have stand behind them
         at = torch.from_numpy(plan.partners).to(images.device, non_blocking=True)
         mixed, shares = policy.mix(images[:own], images[at], plan.mixing)
-        yield Batch(numbers[:own], mixed, partners=numbers[at], shares=shares)
+        others = None
+        if other is not None:
+            others = other_views(content[:own], other[view[:own]], policy, problem.size)
+        yield Batch(numbers[:own], mixed, None, numbers[at], shares, others)

@@ -90,6 +90,18 @@ class Problem:
         """
         return self.policy.mixes and stage.share > 0
 
+    def needs_images(self, stage: Stage) -> bool:
+        """Whether training needs more than one augmented view of an image, so images themselves.
+
+        Where images are mixed, and where ``--consistency`` compares several views of each. Outputs
+        of a frozen front are then not shared.
+        """
+        return self.mixes(stage) or self.compares(stage)
+
+    def compares(self, stage: Stage) -> bool:
+        """Whether a stage compares views of an image: where some of the backbone trains."""
+        return self.config.optim.consistency > 0 and stage.share > 0
+
     def balance(self, train: Ints) -> Balance:
         """What is done about unequal classes in a training part of these rows."""
         labels, settings = self.images.labels[train], self.config.train

@@ -20,6 +20,8 @@ JOBS = {
     "focal": ({"loss": "focal", "class_weights": "0=3"}, FULL),
     "triplets": ({"triplet": 0.5}, FULL),
     "mixed, accumulated": ({"augment": "light+cutmix", "accumulate": 3}, FULL),
+    "views, mixed, accumulated": ({"augment": "light+cutmix+fourier", "consistency": 4,
+                                   "accumulate": 2}, FULL),
     "accumulated": ({"accumulate": 4, "clip_grad": 1.0, "ema": 0.9}, FULL),
     "bf16": ({"precision": "bf16", "clip_grad": 1.0}, HALF),
     "fp16": ({"precision": "fp16", "clip_grad": 1.0, "optimizer": "lion",

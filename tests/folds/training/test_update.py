@@ -20,7 +20,8 @@ WAYS = {
     "adamw": {"schedule": "plateau", "plateau_patience": 1, "clip_grad": 0.5,
               "backbone": "test_resnet", "frozen_norm": "train"},
     "lion": {"schedule": "restarts", "restart_epochs": 2, "accumulate": 3},
-    "sgd": {"schedule": "onecycle", "loss": "focal", "triplet": 0.3, "backbone": "test_resnet"},
+    "sgd": {"schedule": "onecycle", "loss": "focal", "triplet": 0.3, "backbone": "test_resnet",
+            "consistency": 2},
     "muon": {"schedule": "constant", "precision": "bf16"},
     "adam": {"precision": "fp16", "clip_grad": 0.5},
 }  # fmt: skip
