@@ -1,31 +1,29 @@
 """A soup of the folds' models, made and looked at by a worker, where the device is."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import ray
 from safetensors.torch import load
-from torch import Tensor
 
 from distributed.data.localize import localize
 from distributed.outcome.pooling import Results
 from distributed.run import Run
 from folds.arrays import Floats, Ints
-from folds.augment import to_input
 from folds.corruptions import keys_of
 from folds.evaluation.metrics import macro_f1
 from folds.model.backbone import Classifier
 from folds.model.soup import Weights, greedy, moved_norms, renew, uniform
 from folds.runtime.device import Runtime
 from folds.runtime.workers import Workers
-from folds.training.context import FoldContext, fold_context
+from folds.training.context import fold_context
 from folds.training.frozen import no_frozen_features
-from folds.training.predict import predict
+from folds.training.predict import predict, training_images
 from folds.training.problem import Problem
 from folds.training.validate import predict_external
 
-ENOUGH = 2000  # images that a soup is looked at on, and that its statistics are of
+ENOUGH = 2000  # images that a soup is looked at on
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def _cook(
         if norms := moved_norms(members):
             network.load_state_dict(soup)
             with runtime.autocast():
-                renew(network, norms, _training_images(context))
+                renew(network, norms, training_images(context))
             soup = {n: t.detach().to("cpu", copy=True) for n, t in network.state_dict().items()}
         return soup
 
@@ -129,13 +127,3 @@ def _cook(
         {e.name: predict_external(context, network, e, card.tta) for e in problem.externals},
         predict(context, network, context.pixels, context.holdout, card.tta),
     )
-
-
-def _training_images(context: FoldContext) -> Iterator[Tensor]:
-    """Some of the images that the members were trained on, in the plain view that is served."""
-    problem = context.problem
-    keys = keys_of(problem.images.ids[context.train]).numpy()
-    rows = context.train[np.argsort(keys, kind="stable")[:ENOUGH]]
-    batch = min(problem.config.train.batch_size, len(rows))
-    parts = [rows[first : first + batch] for first in range(0, len(rows) - batch + 1, batch)]
-    return (to_input(pixels, problem.size) for _, pixels in context.pixels.batches(parts))

@@ -73,6 +73,14 @@ class OptimConfig(Section):
         description="Decay of an exponential moving average of the weights, which is validated "
         "each epoch beside them; the better of both is kept. 0: none; try 0.999.",
     )
+    wise_ft: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="WiSE-FT: share of the trained weights in the model that is validated and "
+        "kept; the rest are those from before the backbone was unfrozen, with the head of that "
+        "time. 1: all; try 0.5 for images from elsewhere.",
+    )
 
     @pydantic.field_validator("accumulate")
     @classmethod

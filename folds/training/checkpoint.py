@@ -16,15 +16,17 @@ from folds.training.outcome import EpochReport
 class FoldState:
     """What changes while a fold is trained; `epoch` is the next one.
 
-    `average` holds the moving average of the weights, if there is one; `scaler` the factor of
-    float16's gradients, and does nothing in other precisions. What is `kept` is of the epoch that
-    ``--choose-epoch`` keeps, its weights where that is not the last one; `epoch_logits` (V, C) are
+    `average` holds the moving average of the weights, if there is one; `anchor`, for ``--wise-ft``,
+    the weights before the backbone was unfrozen; `scaler` the factor of float16's gradients, and
+    does nothing in other precisions. What is `kept` is of the epoch that
+    ``--choose-epoch`` keeps, its weights where they are not the state's; `epoch_logits` (V, C) are
     those of the validation part after each epoch, float16, for ``crossfit`` alone.
     """
 
     model: Classifier
     optimizer: torch.optim.Optimizer
     average: Average | None = None
+    anchor: dict[str, Tensor] | None = None
     scaler: GradScaler = field(default_factory=lambda: GradScaler("cpu", enabled=False))
     epoch: int = 0
     kept_epoch: int = -1
@@ -41,6 +43,7 @@ def dump(state: FoldState) -> bytes:
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "average": state.average,
+        "anchor": state.anchor,
         "scaler": state.scaler.state_dict(),
         "epoch": state.epoch,
         "kept_epoch": state.kept_epoch,
@@ -60,6 +63,9 @@ def restore(state: FoldState, content: bytes) -> None:
     state.optimizer.load_state_dict(saved["optimizer"])
     for name, tensor in (state.average or {}).items():
         tensor.copy_(saved["average"][name])
+    if saved["anchor"] is not None:
+        device = next(state.model.parameters()).device
+        state.anchor = {name: tensor.to(device) for name, tensor in saved["anchor"].items()}
     state.scaler.load_state_dict(saved["scaler"])
     state.epoch, state.kept_epoch = saved["epoch"], saved["kept_epoch"]
     state.kept_weights, state.kept_logits = saved["kept_weights"], saved["kept_logits"]

@@ -40,6 +40,7 @@ from folds.training.problem import Problem
 from folds.training.refit import RefitPlan
 from folds.training.result import FoldResult, fold_result
 from folds.training.validate import selection_score
+from folds.training.wise_ft import interpolated
 
 
 class Candidate(NamedTuple):
@@ -48,7 +49,8 @@ class Candidate(NamedTuple):
     Parameters
     ----------
     weights : dict of str to Tensor
-        As a ``state_dict``; still those that training goes on with.
+        As a ``state_dict``; still those that training goes on with, or with ``--wise-ft`` between
+        these and the anchor.
     logits : ndarray of float32, shape (V, C)
         Of the validation part.
     score : float
@@ -171,12 +173,15 @@ def _first_state(context: FoldContext) -> FoldState:
         model, config, learning_rate=max(stage.learning_rate for stage in problem.stages)
     )
     average = first_average(model) if config.optim.ema else None
-    return FoldState(model, optimizer, average, context.runtime.scaler())
+    return FoldState(model, optimizer, average, scaler=context.runtime.scaler())
 
 
 def _enter_stage(context: FoldContext, state: FoldState, position: StagePosition) -> nn.Module:
     """Freeze and unfreeze, then wrap anew: DDP fixes at its start what it reduces."""
     model = state.model
+    first = position.stage.share > 0 and state.anchor is None
+    if first and context.problem.config.optim.wise_ft < 1:
+        state.anchor = first_average(model)
     unfreeze(model, position.stage)
     forget_frozen(state.optimizer)
     model.zero_grad(set_to_none=True)
@@ -241,7 +246,8 @@ def _epoch(
     state.history.append(report)
     if choice == "last" or best_epoch(state.history) == state.epoch:
         state.kept_epoch, state.kept_logits = state.epoch, torch.from_numpy(chosen.logits)
-        if choice != "last":  # the last epoch's are at hand in the end
+        # those that training has reached are at hand in the end
+        if choice != "last" or state.anchor is not None:
             state.kept_weights = on_cpu(chosen.weights)
     if choice == "crossfit":
         state.epoch_logits.append(torch.from_numpy(chosen.logits).half())
@@ -256,9 +262,11 @@ def _unvalidated(context: FoldContext, state: FoldState, refit: RefitPlan) -> Ca
     """
     nothing = np.zeros((0, len(context.problem.images.class_names)), np.float32)
     latest = float(state.epoch)
-    candidates = {"val": Candidate(state.model.state_dict(), nothing, latest)}
+    kept = interpolated(context, state, state.model.state_dict())
+    candidates = {"val": Candidate(kept, nothing, latest)}
     if refit.averaged and state.average is not None:
-        candidates["ema"] = Candidate(state.average, nothing, latest + 0.5)
+        kept = interpolated(context, state, state.average)
+        candidates["ema"] = Candidate(kept, nothing, latest + 0.5)
     return candidates
 
 
@@ -266,11 +274,12 @@ def _validated(context: FoldContext, state: FoldState, position: StagePosition) 
     """The weights that may be kept: ``val``, and ``ema`` where there is an average."""
 
     def candidate(weights: dict[str, Tensor]) -> Candidate:
-        logits = predict_logits(context, state, position, context.held_out)
-        return Candidate(weights, logits, selection_score(context, state.model, logits))
+        kept = interpolated(context, state, weights)
+        with averaged(state.model, kept):
+            logits = predict_logits(context, state, position, context.held_out)
+            return Candidate(kept, logits, selection_score(context, state.model, logits))
 
     candidates = {"val": candidate(state.model.state_dict())}
     if state.average is not None:
-        with averaged(state.model, state.average):
-            candidates["ema"] = candidate(state.average)
+        candidates["ema"] = candidate(state.average)
     return candidates

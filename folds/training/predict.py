@@ -4,10 +4,11 @@ Each worker takes a contiguous part of the rows, in batches twice as large as tr
 them get everyone's results (`all_gather`).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from folds.arrays import Floats, Ints
 from folds.augment import to_input
 from folds.augment.tta import mean_probabilities
 from folds.config.stages import StagePosition
+from folds.corruptions import keys_of
 from folds.model.backbone import Classifier
 from folds.model.folding import predicting
 from folds.training.checkpoint import FoldState
@@ -23,6 +25,8 @@ from folds.training.divergence import check_logits
 from folds.training.frozen import EVAL_BATCH_FACTOR
 from folds.training.inputs import plain_inputs
 from folds.training.loader import BatchLoader
+
+FOR_STATISTICS = 2000  # training images that batch norm's statistics are computed of anew
 
 
 def as_logits(context: FoldContext, model: Classifier) -> Callable[[Tensor], Tensor]:
@@ -113,6 +117,19 @@ def _plain_pass(
             for batch in inputs.batches
         )
         return all_gather(context, parts, len(rows), features).numpy()
+
+
+def training_images(context: FoldContext) -> Iterator[Tensor]:
+    """Some images of the training part in the plain view that is served, in whole batches.
+
+    They are chosen by their ids, up to `FOR_STATISTICS`; at least one batch.
+    """
+    problem = context.problem
+    keys = keys_of(problem.images.ids[context.train]).numpy()
+    rows = context.train[np.argsort(keys, kind="stable")[:FOR_STATISTICS]]
+    batch = min(problem.config.train.batch_size, len(rows))
+    parts = [rows[first : first + batch] for first in range(0, len(rows) - batch + 1, batch)]
+    return (to_input(pixels, problem.size) for _, pixels in context.pixels.batches(parts))
 
 
 def all_gather(

@@ -45,7 +45,8 @@ class Problem:
     ------
     UserError
         The batch is larger than what an epoch takes of the smallest training part, it has fewer
-        images than parts, or a class that was given a weight is unknown.
+        images than parts, a class that was given a weight is unknown, or there is no trained head
+        to keep weights of (``--wise-ft``).
     """
 
     config: Config
@@ -122,6 +123,12 @@ class Problem:
             raise UserError(
                 f"--batch-size {batch}: larger than the smallest training part{after}, {smallest} "
                 f"images; lower it to {smallest} or less"
+            )
+        alpha = self.config.optim.wise_ft
+        if alpha < 1 and self.stages[0].share > 0:
+            raise UserError(
+                f"--wise-ft {alpha:g}: needs pretrained weights, and --stages that begin with a "
+                "frozen backbone, such as 0:3:1e-3"
             )
         parts = self.config.optim.accumulate
         if parts > batch:

@@ -26,6 +26,7 @@ JOBS = {
     "bf16": ({"precision": "bf16", "clip_grad": 1.0}, HALF),
     "fp16": ({"precision": "fp16", "clip_grad": 1.0, "optimizer": "lion",
               "stages": ["1:3:1e-4"]}, HALF),
+    "between first and last": ({"wise_ft": 0.5, "stages": ["0:1:1e-3", "1:2:1e-3"]}, FULL),
     "fp16, adamw": ({"precision": "fp16", "triplet": 0.5}, HALF),
     "batch norm": ({"backbone": "test_resnet", "sync_bn": True}, FULL),
     "batch norm, parts": (
