@@ -73,6 +73,12 @@ class OptimConfig(Section):
         description="Decay of an exponential moving average of the weights, which is validated "
         "each epoch beside them; the better of both is kept. 0: none; try 0.999.",
     )
+    sam: float = Field(
+        0.0,
+        ge=0,
+        description="Sharpness-aware minimisation: each step goes by the gradient of the steepest "
+        "place so far from the weights (norm over all of them). Twice the time. 0: off; try 0.05.",
+    )
     wise_ft: float = Field(
         1.0,
         ge=0,

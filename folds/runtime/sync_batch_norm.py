@@ -61,7 +61,7 @@ class _Synchronised:
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
         """Update the running statistics as torch's batch norm does."""
         norm = self._norm
-        if norm.running_mean is None:
+        if norm.running_mean is None or not norm.track_running_stats:
             return
         norm.num_batches_tracked += 1
         share = 1 / norm.num_batches_tracked if norm.momentum is None else norm.momentum

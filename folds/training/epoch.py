@@ -5,7 +5,9 @@ gradients are summed over both, and the weights change once a step. Nothing in a
 device: numbers of images and of draws are sent before the first, the losses leave after the last.
 """
 
+from collections.abc import Iterable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -19,10 +21,11 @@ from folds.training.checkpoint import FoldState
 from folds.training.consistency import disagreement
 from folds.training.context import FoldContext
 from folds.training.divergence import check_losses
-from folds.training.inputs import training_inputs
+from folds.training.inputs import EpochInputs, training_inputs
 from folds.training.losses import image_losses, triplet_loss
 from folds.training.mixed_batches import Batch
 from folds.training.optim import update
+from folds.training.sam import steepest
 from folds.training.schedule import epoch_rates
 
 
@@ -59,14 +62,13 @@ def train_epoch(
     groups = len(layer_groups(state.model.backbone))
     train_mode(state.model, position.stage, config.train.frozen_norm)
     losses = torch.zeros(steps, device=context.runtime.device)
+    compute = partial(_gradients, context, state, wrapped, dropout_seed, inputs)
     for step, microbatches in enumerate(inputs):
-        for number, batch in enumerate(microbatches, start=1):
-            # workers sum their gradients once a step, when its last microbatch has added its own
-            alone = workers.size == 1 or number == inputs.accumulate
-            with nullcontext() if alone else cast(Any, wrapped).no_sync():
-                with context.runtime.autocast():
-                    output = wrapped(*batch.seen, dropout_seed, inputs.depth, with_features=True)
-                losses[step] += _backward(context, state, output, batch)
+        batches = list(microbatches) if config.optim.sam else microbatches
+        losses[step] = compute(batches)
+        if config.optim.sam:
+            with steepest(state.model, config.optim.sam):
+                compute(batches)
         done = position.epoch + (step + 1) / steps
         set_scales(state.optimizer, groups, context.problem.stages, position, done, config)
         update(state, config.optim, rates[step], state.epoch * steps + step)
@@ -75,6 +77,26 @@ def train_epoch(
     check_losses(context, state, position, losses)
     _average_statistics(context, state)
     return losses, rates[0]
+
+
+def _gradients(
+    context: FoldContext,
+    state: FoldState,
+    wrapped: nn.Module,
+    dropout_seed: int,
+    inputs: EpochInputs,
+    microbatches: Iterable[Batch],
+) -> Tensor:
+    """Compute the gradients of a step; returns this worker's share of its loss."""
+    share = torch.zeros((), device=context.runtime.device)
+    for number, batch in enumerate(microbatches, start=1):
+        # workers sum their gradients once a step, when its last microbatch has added its own
+        alone = context.workers.size == 1 or number == inputs.accumulate
+        with nullcontext() if alone else cast(Any, wrapped).no_sync():
+            with context.runtime.autocast():
+                output = wrapped(*batch.seen, dropout_seed, inputs.depth, with_features=True)
+            share += _backward(context, state, output, batch)
+    return share
 
 
 def _rates(

@@ -171,7 +171,7 @@ class TestDigest:
         "loss": "focal", "focal_gamma": 1.0, "triplet": 0.1, "consistency": 1.0,
         "optimizer": "lion",
         "schedule": "plateau", "restart_epochs": 2, "plateau_patience": 3, "plateau_factor": 0.5,
-        "clip_grad": 1.0, "accumulate": 2, "ema": 0.9, "wise_ft": 0.5,
+        "clip_grad": 1.0, "accumulate": 2, "ema": 0.9, "wise_ft": 0.5, "sam": 0.05,
         "precision": "fp32", "val_augment": "light", "augment": [{"op": "rotate", "max": 1e-5}],
     }  # fmt: skip
     SAME = {  # noqa: RUF012

@@ -26,6 +26,10 @@ JOBS = {
     "bf16": ({"precision": "bf16", "clip_grad": 1.0}, HALF),
     "fp16": ({"precision": "fp16", "clip_grad": 1.0, "optimizer": "lion",
               "stages": ["1:3:1e-4"]}, HALF),
+    "sharpness, parts": ({"sam": 0.05, "accumulate": 2, "clip_grad": 0.5}, FULL),
+    "sharpness, batch norm": (
+        {"sam": 0.05, "backbone": "test_resnet", "sync_bn": True, "frozen_norm": "train"}, 5e-5,
+    ),
     "between first and last": ({"wise_ft": 0.5, "stages": ["0:1:1e-3", "1:2:1e-3"]}, FULL),
     "fp16, adamw": ({"precision": "fp16", "triplet": 0.5}, HALF),
     "batch norm": ({"backbone": "test_resnet", "sync_bn": True}, FULL),
