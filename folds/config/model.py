@@ -54,6 +54,11 @@ class ModelConfig(Section):
     head_l2: float = Field(
         0.0, ge=0, description="Weight decay of the head's weights alone, added to --weight-decay."
     )
+    common_head: bool = Field(
+        False,
+        description="All folds of a repeat begin with the same random weights, as a soup of them "
+        "needs; without it each has a head of its own.",
+    )
     tta: Annotated[str, BeforeValidator(check_tta)] = Field(
         "none",
         description="Test-time augmentation: probabilities averaged over flips (4 views), d4 (8), "

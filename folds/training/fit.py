@@ -157,13 +157,14 @@ def _first_state(context: FoldContext) -> FoldState:
     """The state before the first epoch, on the device; the same on all workers."""
     problem = context.problem
     config = problem.config
+    fold = 0 if config.model.common_head else context.number
     model = build(
         problem.backbone,
         classes=len(problem.images.class_names),
         size=problem.size,
         dropout=config.model.dropout,
         pretrained=problem.pretrained,
-        seed=model_seed(config.split.seed, context.repeat, context.number),
+        seed=model_seed(config.split.seed, context.repeat, fold),
         head=config.model.head,
     )
     context.runtime.place(model)

@@ -169,7 +169,7 @@ class TestDigest:
         "pool": "max", "head_layers": "512,128", "head_activation": "gelu", "head_norm": "layer",
         "head_dropout": 0.3, "head_l2": 0.01, "tta": "d4", "layer_decay": 0.8, "warmup": 1,
         "loss": "focal", "focal_gamma": 1.0, "triplet": 0.1, "consistency": 1.0,
-        "optimizer": "lion",
+        "optimizer": "lion", "common_head": True,
         "schedule": "plateau", "restart_epochs": 2, "plateau_patience": 3, "plateau_factor": 0.5,
         "clip_grad": 1.0, "accumulate": 2, "ema": 0.9, "wise_ft": 0.5, "sam": 0.05,
         "precision": "fp32", "val_augment": "light", "augment": [{"op": "rotate", "max": 1e-5}],

@@ -13,8 +13,11 @@ from folds.evaluation.metrics import quick_scores, scores
 from folds.model.backbone import build
 from folds.model.bundle import ModelCard, Predictor, write_bundle
 from folds.runtime.device import Runtime
+from folds.runtime.workers import Workers
 from folds.sampling import model_seed
 from folds.training import fit
+from folds.training.context import fold_context
+from folds.training.frozen import no_frozen_features
 from folds.training.outcome import EpochReport
 from tests.folds.training.several_workers import trained_by_workers
 
@@ -114,6 +117,26 @@ class TestPatience:
         result = train(make_problem(stages=["1:9:1e-3"], patience=2, choose_epoch="best"))
         assert len(result.history) == 6
         assert result.kept_epoch == 3
+
+
+class TestStart:
+    def first(self, problem, repeat, fold):
+        place = fold_context(problem, repeat, fold, CPU, Workers(), no_frozen_features)
+        return fit._first_state(place).model.state_dict()
+
+    def test_with_a_common_head_folds_of_a_repeat_and_its_refit_begin_equal(self, make_problem):
+        problem = make_problem(common_head=True, repeats=2, head_layers=[8])
+        one, *others = (self.first(problem, 0, fold) for fold in (0, 1, 2))
+        for other in others:
+            assert all(torch.equal(tensor, one[name]) for name, tensor in other.items())
+        again = self.first(problem, 1, 0)
+        assert not torch.equal(again["head.weight"], one["head.weight"])
+
+    def test_without_it_each_fold_has_its_own(self, make_problem):
+        one, two = (self.first(make_problem(), 0, fold)["head.weight"] for fold in (0, 1))
+        assert not torch.equal(one, two)
+        alone = self.first(make_problem(common_head=True), 0, 0)["head.weight"]
+        assert torch.equal(alone, one)
 
 
 class TestDivergence:
