@@ -4,8 +4,10 @@ Together with `folds` this module is stored inside each model, so a model loads 
 is not installed.
 """
 
+import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from folds.model.inputs import ANYWHERE
 from folds.model.mixture import MixturePredictor, open_bundle
 from folds.runtime.cpu import keep_memory
 
+_logger = logging.getLogger(__name__)
+
 
 class Scorer:
     """What MLflow wraps: a bundle that takes images and gives a table."""
@@ -23,16 +27,24 @@ class Scorer:
     def __init__(self, predictor: Predictor | MixturePredictor) -> None:
         self._predictor = predictor
 
-    def predict(self, images: Any) -> pd.DataFrame:
+    def predict(
+        self,
+        images: Any,
+        *,
+        adapt: str | None = None,
+        tell: Callable[[str], None] = _logger.warning,
+    ) -> pd.DataFrame:
         """Column ``predicted_class``, then the probability (float32) of each class by its name.
 
         Parameters
         ----------
         images : array, DataFrame, dict or list of dicts
             See `folds.model.inputs.batches`.
+        adapt, tell
+            See `folds.model.bundle.Predictor.predict`.
         """
         names = self._predictor.card.class_names
-        probabilities = self._predictor.predict(images, folder=_readable())
+        probabilities = self._predictor.predict(images, folder=_readable(), adapt=adapt, tell=tell)
         table = pd.DataFrame(probabilities, columns=pd.Index(names))
         predicted = [names[number] for number in probabilities.argmax(axis=1)]
         # a class of images may itself be called predicted_class

@@ -78,6 +78,7 @@ def _sets(scores: Mapping[str, float]) -> list[tuple[str, str]]:
     sets = [
         ("validation", ""),
         ("validation, TTA", "tta_"),
+        ("validation, adapted", "adapted_"),
         ("validation, augmented", "augmented_"),
         ("validation, corrupted", "shift."),
     ]

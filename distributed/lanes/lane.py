@@ -204,7 +204,8 @@ def _train(
         raise
     else:
         if chief:
-            bundle = bundle_files(problem.card, result.weights, problem.splits.data)
+            card = replace(problem.card, appearance=result.appearance)
+            bundle = bundle_files(card, result.weights, problem.splits.data)
             ray.get(ledger.finish.remote(lane.number, task, result.outcome, bundle))
     return None
 

@@ -183,7 +183,7 @@ class _CandidateMaker:
     def soup(self, soup: Soup) -> Candidate:
         folder = self.run.space.folder / "soup"
         problem = self.run.prepared.problem
-        write_bundle(folder, problem.card, soup.weights, problem.splits.data)
+        write_bundle(folder, soup.card, soup.weights, problem.splits.data)
         external = {name: [probabilities] for name, probabilities in soup.external.items()}
         return self._made("soup", [folder], _OOF, self.oof, external, [soup.holdout])
 

@@ -68,7 +68,10 @@ class Pooled:
     @property
     def served(self) -> Floats:
         """Out-of-fold probabilities (M, C) in the view that the registered model has."""
-        return self.other_views.get("tta", self.oof.probabilities)
+        for view in ("adapted", "tta"):
+            if view in self.other_views:
+                return self.other_views[view]
+        return self.oof.probabilities
 
 
 def pool(prepared: Prepared, results: Results) -> Pooled:

@@ -14,14 +14,16 @@ from folds.arrays import Floats, Ints
 from folds.corruptions import keys_of
 from folds.evaluation.metrics import macro_f1
 from folds.model.backbone import Classifier
+from folds.model.bundle import ModelCard, joined_appearance
 from folds.model.soup import Weights, greedy, moved_norms, renew, uniform
 from folds.runtime.device import Runtime
 from folds.runtime.workers import Workers
+from folds.training.adapted import predict_served
 from folds.training.context import fold_context
 from folds.training.frozen import no_frozen_features
+from folds.training.loader import BatchLoader
 from folds.training.predict import predict, training_images
 from folds.training.problem import Problem
-from folds.training.validate import predict_external
 
 ENOUGH = 2000  # images that a soup is looked at on
 
@@ -32,6 +34,8 @@ class Soup:
 
     Parameters
     ----------
+    card : ModelCard
+        With the mean of the folds' appearances.
     weights : dict of str to Tensor
     members : tuple of int
         Which of the results are of the folds in it.
@@ -43,6 +47,7 @@ class Soup:
     holdout : ndarray of float32, shape (H, C)
     """
 
+    card: ModelCard
     weights: Weights
     members: tuple[int, ...]
     value: float
@@ -69,10 +74,12 @@ def make_soup(run: Run, results: Results) -> Soup:
     task = ray.remote(_cook).options(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0))
     bundles = [run.space.bundle(task) for task in run.there]
     models = [(bundle / "model.safetensors").read_bytes() for bundle in bundles]
+    cards = [ModelCard.read(bundle / "model.json") for bundle in bundles]
+    card = joined_appearance(problem.card, cards)
     worth = [problem.select_by.value(result.measured) for result in results]
     order = sorted(range(len(worth)), key=lambda number: -worth[number])
     rows, right = _looked_at(problem, results)
-    return ray.get(task.remote(problem, run.runtime, models, order, rows, right))
+    return ray.get(task.remote(problem, run.runtime, card, models, order, rows, right))
 
 
 def _looked_at(problem: Problem, results: Results) -> tuple[Ints, float]:
@@ -89,6 +96,7 @@ def _looked_at(problem: Problem, results: Results) -> tuple[Ints, float]:
 def _cook(
     problem: Problem,
     runtime: Runtime,
+    card: ModelCard,
     models: Sequence[bytes],
     order: Sequence[int],
     rows: Ints,
@@ -96,7 +104,7 @@ def _cook(
 ) -> Soup:
     problem = localize(problem)
     context = fold_context(problem, 0, problem.splits.folds, runtime, Workers(), no_frozen_features)
-    card, weights = problem.card, [load(model) for model in models]
+    weights = [load(model) for model in models]
     classes = len(card.class_names)
     network = Classifier(card.backbone, classes=classes, size=card.size, head=card.head)
     runtime.place(network)
@@ -119,11 +127,21 @@ def _cook(
     value, best = score(whole), greedy(weights, order, score, mix)
     members, soup = (best.members, best.weights) if best.score > value else (tuple(order), whole)
     network.load_state_dict(soup)
+    appearance = card.appearance
+    assert appearance is not None, "each fold's bundle has one"
+
+    def answers(pixels: BatchLoader, rows: Ints) -> Floats:
+        return predict_served(context, network, pixels, rows, appearance)
+
     return Soup(
+        card,
         soup,
         tuple(sorted(members)),
         max(value, best.score),
         needed,
-        {e.name: predict_external(context, network, e, card.tta) for e in problem.externals},
-        predict(context, network, context.pixels, context.holdout, card.tta),
+        {
+            e.name: answers(context.externals[e.name], np.arange(len(e.images)))
+            for e in problem.externals
+        },
+        answers(context.pixels, context.holdout),
     )

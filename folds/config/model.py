@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from folds.config.adaptation import check_adapt
 from folds.config.head import (
     MOST_LAYERS,
     MOST_WIDTH,
@@ -64,6 +65,15 @@ class ModelConfig(Section):
         description="Test-time augmentation: probabilities averaged over flips (4 views), d4 (8), "
         "or a number of light random views; scored beside the plain prediction, and what the "
         "registered model then does.",
+    )
+
+    adapt: Annotated[str, BeforeValidator(check_adapt)] = Field(
+        "none",
+        description="What the registered model does where images are unlike training's. colour, "
+        "framing: brings each such image's colours, and the size of its object, to training's; bn: "
+        "batch norm's statistics of the images that are predicted together, 32 or more; prior: "
+        "their class shares, found without labels; joined by +. auto: all of these, the last two "
+        "only where most images are unlike training's. Scored clean, corrupted and elsewhere.",
     )
 
     @property

@@ -8,8 +8,9 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
@@ -22,14 +23,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from folds.adaptation import Appearance, bring
 from folds.augment import to_input
+from folds.config.adaptation import check_adapt
 from folds.config.head import PLAIN_HEAD, HeadShape, check_tta
 from folds.documents import read_json_file
 from folds.errors import listed, reason
+from folds.evaluation.label_shift import shifted
+from folds.model.adapting import LOOKED_AT, adapting
 from folds.model.backbone import Classifier
 from folds.model.ensemble import Ensemble
 from folds.model.folding import fold
-from folds.model.inputs import ANYWHERE, Pixels, batches
+from folds.model.inputs import ANYWHERE, Pixels, batches, counted, thinned
 from folds.model.names import MOST_SIDE, Architecture, check_backbone, is_elsewhere
 from folds.model.weights import TRAINED_ON
 
@@ -61,6 +66,10 @@ class ModelCard:
         Of each member, see `folds.model.ensemble.tempered`.
     levels : float, optional
         How files with more than 8 bits a channel are decoded, see `folds.images.decode.decode`.
+    adapt : str
+        What is done for images unlike training's, see `folds.config.adaptation.check_adapt`.
+    appearance : Appearance, optional
+        What training's images look like; without it nothing can be adapted.
 
     Raises
     ------
@@ -76,6 +85,8 @@ class ModelCard:
     members: int = 1
     temperature: float = 1.0
     levels: float | None = None
+    adapt: str = "none"
+    appearance: Appearance | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.members <= _MOST_MEMBERS or not 0 < self.temperature < float("inf"):
@@ -85,6 +96,9 @@ class ModelCard:
         if is_elsewhere(self.backbone):
             raise ValueError(f"backbone {self.backbone!r} is not in the bundle")
         check_tta(self.tta)
+        check_adapt(self.adapt)
+        if self.appearance is not None and len(self.appearance.shares) != len(self.class_names):
+            raise ValueError("its appearance is of other classes")
 
     @property
     def files(self) -> list[str]:
@@ -182,11 +196,21 @@ def ensemble(folders: Sequence[Path], target: Path, temperature: float) -> None:
     It predicts the mean of what the bundles predict that `with_temperature` makes.
     """
     cards = [ModelCard.read(folder / "model.json") for folder in folders]
-    kinds = {replace(card, temperature=temperature) for card in cards}
+    kinds = {
+        replace(card, temperature=temperature, adapt="none", appearance=None) for card in cards
+    }
     if len(kinds) != 1 or kinds != {replace(kind, members=1) for kind in kinds}:
         raise ValueError(f"an ensemble needs models of one kind; these are {len(kinds)} kinds")
-    card = replace(kinds.pop(), members=len(folders))
+    card = replace(
+        joined_appearance(cards[0], cards), temperature=temperature, members=len(folders)
+    )
     _assemble(target, card, [folder / cards[0].files[0] for folder in folders])
+
+
+def joined_appearance(card: ModelCard, cards: Sequence[ModelCard]) -> ModelCard:
+    """A card with the mean appearance of several, if each has one."""
+    each = [one.appearance for one in cards if one.appearance is not None]
+    return replace(card, appearance=Appearance.mean(each) if len(each) == len(cards) else None)
 
 
 def _assemble(target: Path, card: ModelCard, weights: Sequence[Path]) -> None:
@@ -225,9 +249,21 @@ class Predictor:
         self.card = ModelCard.read(folder / "model.json")
         check_backbone(self.card.backbone)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        members = [self._member(folder / name) for name in self.card.files]
-        model = Ensemble(members, self.card.size, self.card.tta, self.card.temperature)
-        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
+        self.folder = folder
+        members = self._members()
+        for member in members:
+            fold(member.pairs)
+        self.model = self._together(members)
+
+    def _members(self) -> list[Classifier]:
+        """The networks as they were trained, nothing of them folded."""
+        members = [self._member(self.folder / name) for name in self.card.files]
+        last = torch.channels_last
+        return [member.to(self.device).to(memory_format=last) for member in members]
+
+    def _together(self, members: Sequence[Classifier]) -> Ensemble:
+        card = self.card
+        return Ensemble(members, card.size, card.tta, card.temperature).eval()
 
     def _member(self, file: Path) -> Classifier:
         card = self.card
@@ -245,12 +281,17 @@ class Predictor:
             member.load_state_dict(weights)
         except RuntimeError as error:  # a line for each that is missing
             raise ValueError(f"{file.name}: is not of {card.backbone} ({reason(error)})") from None
-        fold(member.eval().pairs)
-        return member
+        return member.eval()
 
     @torch.inference_mode()
     def predict(
-        self, images: Any, *, batch: int = 128, folder: Path | None = ANYWHERE
+        self,
+        images: Any,
+        *,
+        batch: int = 128,
+        folder: Path | None = ANYWHERE,
+        adapt: str | None = None,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> NDArray[np.float32]:
         """Class probabilities, looked at and tempered as they were scored.
 
@@ -263,25 +304,55 @@ class Predictor:
             Images at a time.
         folder : Path, optional
             Where a table's paths may lie; None: nowhere.
+        adapt : str, optional
+            What is done where the images are unlike training's, see
+            `folds.config.adaptation.check_adapt`; default: as the card says.
+        tell : callable
+            Hears, in a line each, what was asked for and is not done.
 
         Returns
         -------
         ndarray of float32, shape (N, C)
-            Rows sum to 1.
+            Rows sum to 1. With ``bn`` or ``prior`` they depend on all images that are asked about.
 
         Raises
         ------
         ValueError
-            Something else, or an image that cannot be read.
+            Something else, or an image that cannot be read; or the model does not know what its
+            training's images looked like.
         """
-        parts = [np.zeros((0, len(self.card.class_names)), np.float32)]
-        fewer = max(batch // len(self.model.views), 1)  # each image is seen in all views at once
-        card = self.card
+        adapt = self.card.adapt if adapt is None else check_adapt(adapt)
+        look = partial(self._blocks, batch=batch, folder=folder)
+        if adapt == "none":
+            return self._answers(self.model, look(images))
+        appearance = self.card.appearance
+        if appearance is None:
+            raise ValueError(
+                f"--adapt {adapt}: the model does not know what its training's images looked like; "
+                "train it anew, or leave --adapt out"
+            )
+        members = self._members()
+        together, sample = self._together(members), list(look(thinned(images, LOOKED_AT)))
+        given = adapting(members, together.of_inputs, sample, counted(images), appearance, adapt)
+        with given as plan:
+            for line in plan.told:
+                tell(line)
+            blocks = (bring(block, appearance, plan.kinds) for block in look(images))
+            found = self._answers(together, blocks)
+        return shifted(found, np.array(appearance.shares)) if "prior" in plan.kinds else found
+
+    def _blocks(self, images: Any, *, batch: int, folder: Path | None) -> Iterator[Tensor]:
+        """The network's inputs (B, 3, size, size) for what it is asked."""
+        card, fewer = self.card, max(batch // len(self.model.views), 1)  # all views at once
         for block in batches(
             images, size=card.size, batch=fewer, folder=folder, levels=card.levels
         ):
-            parts.append(self.model.of_inputs(self._inputs(block)).cpu().numpy())
-        return np.concatenate(parts)
+            yield self._inputs(block)
+
+    def _answers(self, model: Ensemble, blocks: Iterable[Tensor]) -> NDArray[np.float32]:
+        """Probabilities (N, C) of inputs that come in parts."""
+        none = np.zeros((0, len(self.card.class_names)), np.float32)
+        return np.concatenate([none, *(model.of_inputs(block).cpu().numpy() for block in blocks)])
 
     def _inputs(self, block: Sequence[Pixels]) -> Tensor:
         """Bring images of one size and another to the network's, in their order."""

@@ -74,6 +74,20 @@ def batches(
             yield list(pool.map(lambda row, file: _decoded(row, file, size, levels), rows, files))
 
 
+def counted(asked: Any) -> int:
+    """How many images are asked about."""
+    table = _table(asked)
+    return len(np.asarray(asked) if table is None else table)
+
+
+def thinned(asked: Any, most: int) -> Any:
+    """At most so many of the images, evenly spread over their order."""
+    table = _table(asked)
+    rows = np.arange(counted(asked))
+    rows = rows[:: max(1, -(-len(rows) // most))]
+    return np.asarray(asked)[rows] if table is None else table.iloc[rows]
+
+
 def _table(asked: Any) -> pd.DataFrame | None:
     if isinstance(asked, pd.DataFrame):
         return asked

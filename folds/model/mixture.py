@@ -8,7 +8,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -191,12 +191,19 @@ class MixturePredictor:
         self.model = WeightedMean([part.model for part in self.parts], self.card.weights)
 
     def predict(
-        self, images: Any, *, batch: int = 128, folder: Path | None = ANYWHERE
+        self,
+        images: Any,
+        *,
+        batch: int = 128,
+        folder: Path | None = ANYWHERE,
+        adapt: str | None = None,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> NDArray[np.float32]:
         """Class probabilities (N, C), see `Predictor.predict`."""
+        how: Any = {"batch": batch, "folder": folder, "adapt": adapt, "tell": tell}
         total: NDArray[np.float32] | float = 0.0
         for part, share in zip(self.parts, self.model.shares, strict=True):
-            total = total + np.float32(share) * part.predict(images, batch=batch, folder=folder)
+            total = total + np.float32(share) * part.predict(images, **how)
         return np.asarray(total, np.float32)
 
 

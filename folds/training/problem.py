@@ -70,7 +70,7 @@ class Problem:
         names = self.images.class_names
         return ModelCard(
             self.backbone, names, self.size, network.head, network.tta,
-            levels=self.config.data.levels,
+            levels=self.config.data.levels, adapt=self.config.model.adapt,
         )  # fmt: skip
 
     @property

@@ -6,14 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from folds.adaptation import Appearance
 from folds.arrays import Floats
 from folds.config.stages import StagePosition, stage_position
 from folds.evaluation.metrics import scores, softmax
 from folds.evaluation.shift import corrupted_scores
+from folds.images.external import External
+from folds.training.adapted import adapted_shift, fold_appearance, predict_served
 from folds.training.checkpoint import FoldState, kept_weights
 from folds.training.context import FoldContext
 from folds.training.outcome import FoldOutcome
-from folds.training.predict import features_of, predict, predict_logits
+from folds.training.predict import features_of, predict_logits
 from folds.training.validate import (
     external_scores,
     predict_external,
@@ -32,9 +35,12 @@ class FoldResult(FoldOutcome):
     ----------
     weights : dict of str to Tensor
         The best epoch's model, on the CPU.
+    appearance : Appearance
+        What the training images look like.
     """
 
     weights: dict[str, Tensor]
+    appearance: Appearance
 
     @property
     def outcome(self) -> FoldOutcome:
@@ -54,12 +60,18 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
     other_views = predict_other_views(context, state.model) if len(labels) else {}
     corrupted = predict_shift(context, state.model)
     others = context.problem.externals
-    tta = context.problem.config.model.tta
-    external = {e.name: predict_external(context, state.model, e, tta) for e in others}
+    appearance = fold_appearance(context, probabilities)
+    external = {e.name: _external(context, state, e, appearance) for e in others}
+    if len(labels) and context.problem.config.model.adapt != "none":
+        other_views["adapted"] = predict_served(
+            context, state.model, context.pixels, context.held_out, appearance
+        )
     found = scores(labels, probabilities) if len(labels) else {}
     measured = found | corrupted_scores(everyone, corrupted)
     for other in others:
         measured |= external_scores(other, external[other.name])
+    measured |= adapted_shift(context, state.model, appearance, corrupted)
+    measured |= _unadapted(context, state)
     return FoldResult(
         repeat=context.repeat,
         fold=context.number,
@@ -70,7 +82,8 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
         kept_epoch=state.kept_epoch,
         averaged=state.history[state.kept_epoch].averaged,
         scores=found,
-        holdout=_holdout(context, state, position),
+        appearance=appearance,
+        holdout=_holdout(context, state, position, appearance),
         other_views=other_views,
         other_view_scores={name: scores(labels, seen) for name, seen in other_views.items()},
         corrupted=corrupted,
@@ -81,13 +94,36 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
     )
 
 
-def _holdout(context: FoldContext, state: FoldState, position: StagePosition) -> Floats:
+def _external(
+    context: FoldContext, state: FoldState, external: External, appearance: Appearance
+) -> Floats:
+    """Probabilities (E, C) of external images, as the registered model gives them."""
+    rows = np.arange(len(external.images))
+    pixels = context.externals[external.name]
+    return predict_served(context, state.model, pixels, rows, appearance)
+
+
+def _unadapted(context: FoldContext, state: FoldState) -> dict[str, float]:
+    """What the scores of external images would be without ``--adapt``; empty where it is not."""
+    settings = context.problem.config.model
+    if settings.adapt == "none":
+        return {}
+    found: dict[str, float] = {}
+    for other in context.problem.externals:
+        plain = predict_external(context, state.model, other, settings.tta)
+        found |= external_scores(other, plain)
+    return {f"unadapted.{name}": value for name, value in found.items()}
+
+
+def _holdout(
+    context: FoldContext, state: FoldState, position: StagePosition, appearance: Appearance
+) -> Floats:
     """Probabilities of the test part, once, when nothing is left to choose."""
     if not len(context.holdout):
         return np.zeros((0, len(context.problem.images.class_names)), np.float32)
-    tta = context.problem.config.model.tta
-    if tta != "none":
-        return predict(context, state.model, context.pixels, context.holdout, tta)
+    settings = context.problem.config.model
+    if (settings.tta, settings.adapt) != ("none", "none"):
+        return predict_served(context, state.model, context.pixels, context.holdout, appearance)
     return softmax(predict_logits(context, state, position, context.holdout))
 
 

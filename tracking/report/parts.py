@@ -20,7 +20,11 @@ _MOST_CLASSES = 100  # of a matrix that can be read
 _PAIRS = 6  # confusions that are named
 _WORST = 0.05  # share of a class below which no kind of mistake is shown in the strongest shade
 _STRONGEST = 0.6  # share of a hue that a number can still be read on
-_VIEWS = {"tta": "out of fold, TTA", "augmented": "out of fold, augmented"}
+_VIEWS = {
+    "tta": "out of fold, TTA",
+    "adapted": "out of fold, adapted",
+    "augmented": "out of fold, augmented",
+}
 
 
 def score_scale(scores: Mapping[str, Estimate]) -> Scale:

@@ -1,0 +1,28 @@
+"""``--adapt``: what is done to images, or to the network, where a table is unlike training's."""
+
+from typing import Any
+
+KINDS = ("colour", "framing", "bn", "prior")
+AUTO = "auto"
+
+
+def check_adapt(given: Any) -> str:
+    """Read ``--adapt``: none, auto, or kinds joined by ``+``, which come back in one order.
+
+    Raises
+    ------
+    ValueError
+        It is none of these.
+    """
+    text = str(given).strip()
+    if text in ("none", AUTO):
+        return text
+    asked = {word.strip() for word in text.split("+")}
+    if not asked or not asked <= set(KINDS):
+        raise ValueError(f"use none, auto, or some of {', '.join(KINDS)} joined by +")
+    return "+".join(kind for kind in KINDS if kind in asked)
+
+
+def asked_kinds(adapt: str) -> tuple[str, ...]:
+    """The kinds that a checked ``--adapt`` names."""
+    return {"none": (), AUTO: KINDS}.get(adapt, tuple(adapt.split("+")))
