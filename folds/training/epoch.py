@@ -22,7 +22,7 @@ from folds.training.consistency import disagreement
 from folds.training.context import FoldContext
 from folds.training.divergence import check_losses
 from folds.training.inputs import EpochInputs, training_inputs
-from folds.training.losses import image_losses, triplet_loss
+from folds.training.losses import image_losses, taught_losses, triplet_loss
 from folds.training.mixed_batches import Batch
 from folds.training.optim import update
 from folds.training.sam import steepest
@@ -148,7 +148,10 @@ def _losses(context: FoldContext, logits: Tensor, batch: Batch) -> Tensor:
 
     def weighted(rows: Tensor) -> Tensor:
         labels = context.labels[rows]
-        return image_losses(context.problem.config, logits, labels) * context.weights[labels]
+        losses = image_losses(context.problem.config, logits, labels)
+        if context.taught is not None:
+            losses = taught_losses(losses, logits, context.taught[rows])
+        return losses * context.weights[labels]
 
     losses = weighted(batch.rows)
     if batch.partners is None or batch.shares is None:
