@@ -18,7 +18,7 @@ from folds.model.blocks import layer_groups
 from folds.model.layer_groups import BatchNorm, set_scales, train_mode
 from folds.sampling import model_seed
 from folds.training.checkpoint import FoldState
-from folds.training.consistency import disagreement
+from folds.training.consistency import VIEWS, disagreement
 from folds.training.context import FoldContext
 from folds.training.divergence import check_losses
 from folds.training.inputs import EpochInputs, training_inputs
@@ -131,7 +131,7 @@ def _backward(
         everyone = workers.gather(labels[:, None], config.train.batch_size).squeeze(1)
         loss = loss + config.optim.triplet * triplet_loss(features, labels, workers, everyone)
     if batch.views is not None:
-        apart = disagreement(output[0].view(3, len(batch.rows), -1))
+        apart = disagreement(output[0].view(VIEWS, len(batch.rows), -1))
         if batch.shares is not None:  # two labels in one view are another answer
             apart = apart * (batch.shares == 1)
         loss = loss + config.optim.consistency * apart.sum() / config.train.batch_size
