@@ -23,6 +23,7 @@ from folds.errors import RunError, UserError, disk_full, reason
 from folds.prepare import Prepared
 from folds.runtime.trial import Rates
 from folds.signals import Interruption
+from folds.training.consistency import VIEWS
 from folds.training.parts import at_once, check_parts
 from folds.training.validate import shift_share
 from tracking.recorder import Recorder
@@ -81,6 +82,7 @@ def _work(prepared: Prepared) -> Work:
     train, held_out = problem.splits.parts(*prepared.folds[0], problem.images.ids)
     shift = problem.config.evaluation.shift
     corrupted = shift_share(shift, problem.stages) * len(held_out)
+    optim = problem.config.optim
     return Work(
         images=len(problem.images),
         train_rows=problem.balance(train).images,
@@ -90,6 +92,7 @@ def _work(prepared: Prepared) -> Work:
         shift_views=round(corrupted) * len(suite(shift)),
         shared=problem.config.cluster.cache_budget != 0,
         image_bytes=problem.images.pixels.nbytes,
+        passes=(VIEWS if optim.consistency else 1) * (2 if optim.sam else 1),
     )
 
 

@@ -68,13 +68,18 @@ class Prepared:
             names = [f"fold {fold + 1}" for _, fold in self.folds]
         else:
             names = [f"repeat {repeat + 1} fold {fold + 1}" for repeat, fold in self.folds]
-        return [*names, "refit"] if self.refit else names
+        return [*names, self.whole] if self.refit else names
+
+    @property
+    def whole(self) -> str:
+        """What a model of all images is: a refit, or a student of the folds' models."""
+        return "student" if self.problem.config.tracking.distill else "refit"
 
     @property
     def refit(self) -> bool:
         """Whether a model is trained on all images, once the folds are finished."""
         tracking = self.problem.config.tracking
-        return tracking.refit or tracking.candidate == "refit"
+        return tracking.refit or tracking.distill > 0 or tracking.candidate == "refit"
 
     @property
     def tasks(self) -> list[tuple[int, int]]:

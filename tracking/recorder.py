@@ -159,7 +159,7 @@ class Recorder(ParentRun):
         bundle : Path
             Folder of `folds.model.bundle`.
         kind : str
-            best-fold, ensemble, soup or refit: the model's name within the run.
+            best-fold, ensemble, soup, refit or student: the model's name within the run.
         name : str
             Of the registered model.
         """

@@ -190,7 +190,7 @@ class EpochChoice(Part):
 class CandidateSummary(Part):
     """A model that could be registered."""
 
-    kind: str = Field(description="best-fold, ensemble, soup or refit.")
+    kind: str = Field(description="best-fold, ensemble, soup, refit or student.")
     members: int = Field(description="Networks that it asks.")
     evidence: str = Field(description="What its scores are of.")
     scores: Scores

@@ -55,6 +55,8 @@ class Ledger:
         What is computed once for all folds, before the first of them.
     refit : bool
         Whether the last of the tasks trains on all images; it waits for all others.
+    distill : float
+        Share of what all others teach it; 0: nothing.
     written : int
         Events that the Recorder has seen: fewer in the journal means that its end is lost.
     start : str, optional
@@ -75,6 +77,7 @@ class Ledger:
         pieces: Sequence[Piece] = (),
         *,
         refit: bool = False,
+        distill: float = 0.0,
         written: int = 0,
         start: str | None = None,
     ) -> None:
@@ -95,6 +98,7 @@ class Ledger:
         self._excused: set[int] = set()
         self._trouble: dict[int, str] = {}
         self._refit = len(tasks) - 1 if refit else None
+        self._distill = distill
         self._pieces = Pieces(pieces)
         self._measuring: int | None = None
         self._probing = [0.0, 0.0]
@@ -151,7 +155,7 @@ class Ledger:
         if task != self._refit:
             return Claim(task, *self._tasks[task], attempt=attempt)
         outcomes = [self._space.read_outcome(fold) for fold in range(task)]
-        return Claim(task, *self._tasks[task], RefitPlan.of(outcomes), attempt)
+        return Claim(task, *self._tasks[task], RefitPlan.of(outcomes, self._distill), attempt)
 
     def runtime(self, lane: int | None) -> tuple[dict[str, Any] | None, bool]:
         """How all folds are computed, if that is settled, and whether who asks shall measure it.

@@ -89,6 +89,7 @@ def _start_ledger(run: Run, to_do: set[int]) -> Any:
         run.config.cluster.max_failures,
         _pieces(run, to_do),
         refit=run.prepared.refit,
+        distill=run.config.tracking.distill,
         written=run.recorder.runs.written,
         start=uuid.uuid4().hex,
     )

@@ -29,7 +29,7 @@ class Candidate:
     Parameters
     ----------
     kind : str
-        best-fold, ensemble, soup or refit.
+        best-fold, ensemble, soup, refit or student.
     folders : sequence of Path
         Bundles of its members.
     measured : dict of str to float
@@ -112,7 +112,7 @@ def choose(
     if len(results) > 1:
         candidates["ensemble"] = maker.ensemble()
     if run.refitted:
-        candidates["refit"] = maker.refit()
+        candidates[run.prepared.whole] = maker.whole()
     # A soup is cooked only where something could choose it.
     if len(results) > 1 and (asked == "soup" or (asked == "auto" and select.externals)):
         soup = make_soup(run, results)
@@ -174,11 +174,12 @@ class _CandidateMaker:
         folders = [self._bundle(self.run.there[fold]) for fold in folds]
         return self._made(kind, folders, evidence, measured, external, own)
 
-    def refit(self) -> Candidate:
+    def whole(self) -> Candidate:
         task = len(self.run.prepared.folds)  # it is trained after them, see `Prepared.tasks`
         result = self.run.space.read_outcome(task)
         external = {name: [result.external[name]] for name in self.pooled.external}
-        return self._made("refit", [self._bundle(task)], _OOF, self.oof, external, [result.holdout])
+        kind, folders = self.run.prepared.whole, [self._bundle(task)]
+        return self._made(kind, folders, _OOF, self.oof, external, [result.holdout])
 
     def soup(self, soup: Soup) -> Candidate:
         folder = self.run.space.folder / "soup"

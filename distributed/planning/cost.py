@@ -48,6 +48,8 @@ class Work:
         Bytes of all images in memory.
     shift_views : int
         Corrupted images that each fold's model is scored on.
+    passes : int
+        Of an image through the network and back in an epoch in which the backbone trains.
     """
 
     images: int
@@ -58,6 +60,7 @@ class Work:
     shared: bool
     image_bytes: int
     shift_views: int = 0
+    passes: int = 1
 
     def steps(self, batch_size: int) -> int:
         """Training steps of all folds together, in batches of so many images."""
@@ -163,7 +166,8 @@ def epoch_seconds(work: Work, rates: "Rates") -> tuple[float, ...]:
     return tuple(
         (work.train_rows + work.held_out_rows) * HEAD_S
         if epoch < from_features
-        else work.train_rows * image_seconds(share, rates) + work.held_out_rows / rates.forward
+        else (work.passes if share else 1) * work.train_rows * image_seconds(share, rates)
+        + work.held_out_rows / rates.forward
         for epoch, share in enumerate(shares)
     )
 

@@ -77,6 +77,19 @@ class Config(Section):
             raise ValueError(f"--consistency {weight:g}: needs an --augment other than none")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _trained(self) -> Self:
+        """Check that what shall be registered is what is trained on all images."""
+        asked, share = self.tracking.candidate, self.tracking.distill
+        if asked == "student" and not share:
+            raise ValueError("--candidate student: there is none without --distill, such as 0.7")
+        if asked == "refit" and share:
+            raise ValueError(
+                f"--candidate refit: with --distill {share:g} the model of all images is a "
+                "student; ask for --candidate student, or leave one of them out"
+            )
+        return self
+
     @property
     def science(self) -> dict[str, Any]:
         """The part of the configuration that results depend on, as plain data."""

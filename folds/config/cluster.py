@@ -91,16 +91,24 @@ class TrackingConfig(Section):
         max_length=200,  # the registry's 256, with room for the name of a lock
         description="Registered model that gets a new version.",
     )
-    candidate: Literal["auto", "best-fold", "ensemble", "soup", "refit"] = Field(
+    candidate: Literal["auto", "best-fold", "ensemble", "soup", "refit", "student"] = Field(
         "auto",
         description="What is registered: the best fold's model, the ensemble of all folds, the "
-        "soup (mean of their weights), or a model refitted on all images; auto: the ensemble, or "
-        "what scores best where --select-by names external images.",
+        "soup (mean of their weights), a model refitted on all images, or one of --distill; auto: "
+        "the ensemble, or what scores best where --select-by names external images.",
     )
     refit: bool = Field(
         False,
         description="Also train one model on all images but the hold-out, for as many epochs as "
         "the folds' best ones took in the mean.",
+    )
+    distill: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Make the model of all images (--refit) a student of the folds' models: the "
+        "share of each image's out-of-fold probabilities in its target, the rest being its label. "
+        "0: none; try 0.7.",
     )
     allow_partial: bool = Field(
         False,

@@ -8,6 +8,8 @@ from torch import Tensor
 from folds.arrays import Floats
 from folds.augment import Policy, augment, to_input
 
+VIEWS = 3  # of an image: the one that it is trained on, the plain one, and another augmented one
+
 
 def other_views(pixels: Tensor, numbers: Floats, policy: Policy, size: int) -> Tensor:
     """The views of images beside the one that they are trained on: plain, and augmented again.

@@ -25,6 +25,7 @@ class FoldContext:
     Rows `train` and `held_out` are the fold's training and validation parts; `holdout` is the test
     part that no fold trains on or chooses by. `externals` has the pixels of external images, by
     their sets' names. `refit` says how to train where there is no validation part.
+    `taught` is what teachers say of all images, see `folds.training.losses.taught_losses`.
     `attempt` says in how many parts a batch is computed, and at what share of the learning rates.
     `depths` are what `folds.training.frozen.frozen_depth` gave for stages by their numbers;
     `pieces` computes passes without gradients.
@@ -46,6 +47,7 @@ class FoldContext:
     externals: dict[str, BatchLoader]
     refit: RefitPlan | None = None
     attempt: Attempt = FIRST
+    taught: Tensor | None = None  # (N, C)
     depths: dict[int, int] = field(default_factory=dict)
     pieces: Pieces = field(default_factory=Pieces)
 
@@ -78,7 +80,19 @@ def fold_context(
     balance = problem.balance(train)
     weights = torch.from_numpy(balance.weights).float().to(runtime.device)
     externals = {e.name: loader(e.images) for e in problem.externals}
+    taught = _taught(problem, refit)
     return FoldContext(
         problem, repeat, fold, runtime, workers, pixels, labels, train, held_out, holdout, balance,
         weights, frozen_features, externals, refit, attempt,
+        None if taught is None else taught.to(runtime.device),
     )  # fmt: skip
+
+
+def _taught(problem: Problem, refit: RefitPlan | None) -> Tensor | None:
+    """What teachers say (N, C) of all images, times its share in the target."""
+    if refit is None or refit.teachers is None:
+        return None
+    taught = torch.zeros(len(problem.images), len(problem.images.class_names))
+    teachers = refit.teachers
+    taught[teachers.rows] = teachers.share * torch.from_numpy(teachers.probabilities)
+    return taught

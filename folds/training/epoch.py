@@ -18,11 +18,11 @@ from folds.model.blocks import layer_groups
 from folds.model.layer_groups import BatchNorm, set_scales, train_mode
 from folds.sampling import model_seed
 from folds.training.checkpoint import FoldState
-from folds.training.consistency import disagreement
+from folds.training.consistency import VIEWS, disagreement
 from folds.training.context import FoldContext
 from folds.training.divergence import check_losses
 from folds.training.inputs import EpochInputs, training_inputs
-from folds.training.losses import image_losses, triplet_loss
+from folds.training.losses import image_losses, taught_losses, triplet_loss
 from folds.training.mixed_batches import Batch
 from folds.training.optim import update
 from folds.training.sam import steepest
@@ -131,7 +131,7 @@ def _backward(
         everyone = workers.gather(labels[:, None], config.train.batch_size).squeeze(1)
         loss = loss + config.optim.triplet * triplet_loss(features, labels, workers, everyone)
     if batch.views is not None:
-        apart = disagreement(output[0].view(3, len(batch.rows), -1))
+        apart = disagreement(output[0].view(VIEWS, len(batch.rows), -1))
         if batch.shares is not None:  # two labels in one view are another answer
             apart = apart * (batch.shares == 1)
         loss = loss + config.optim.consistency * apart.sum() / config.train.batch_size
@@ -148,7 +148,10 @@ def _losses(context: FoldContext, logits: Tensor, batch: Batch) -> Tensor:
 
     def weighted(rows: Tensor) -> Tensor:
         labels = context.labels[rows]
-        return image_losses(context.problem.config, logits, labels) * context.weights[labels]
+        losses = image_losses(context.problem.config, logits, labels)
+        if context.taught is not None:
+            losses = taught_losses(losses, logits, context.taught[rows])
+        return losses * context.weights[labels]
 
     losses = weighted(batch.rows)
     if batch.partners is None or batch.shares is None:

@@ -39,6 +39,24 @@ def image_losses(config: Config, logits: Tensor, labels: Tensor) -> Tensor:
     return unsure**config.optim.focal_gamma * losses
 
 
+def taught_losses(losses: Tensor, logits: Tensor, taught: Tensor) -> Tensor:
+    """Give teachers their share in losses (B,) of images, see `folds.training.refit.Teachers`.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (B, C)
+    taught : Tensor of float32, shape (B, C)
+        Their probabilities times their share in the target; 0 where nobody teaches.
+
+    Returns
+    -------
+    Tensor of float32, shape (B,)
+        Where the losses are cross-entropies, that against the blend of both targets.
+    """
+    told = (taught * logits.float().log_softmax(1)).sum(1)
+    return (1 - taught.sum(1)) * losses - told
+
+
 def fresh_factor(config: Config, classes: int) -> float:
     """Loss of a head that knows nothing, as multiple of log(classes)."""
     return 1.0 if config.optim.loss == "ce" else (1 - 1 / classes) ** config.optim.focal_gamma

@@ -16,7 +16,7 @@ from folds.arrays import Floats, Ints
 from folds.augment import augment
 from folds.augment.mixing import Mixing
 from folds.runtime.workers import Workers
-from folds.training.consistency import other_views
+from folds.training.consistency import VIEWS, other_views
 from folds.training.loader import BatchLoader
 from folds.training.problem import Problem
 
@@ -63,7 +63,7 @@ class Batch(NamedTuple):
         """
         if self.views is None or self.draws is None:
             return self.inputs, self.draws
-        return torch.cat([self.inputs, self.views]), self.draws.repeat(3)
+        return torch.cat([self.inputs, self.views]), self.draws.repeat(VIEWS)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ class ExternalEvidence:
     ids : ndarray of str, shape (E,)
         Of the rows of the predictions, which are sorted by id.
     candidates : dict of str to Predictions
-        By kind: best-fold, ensemble, soup, refit.
+        By kind: best-fold, ensemble, soup, refit, student.
     """
 
     ids: NDArray[np.str_]

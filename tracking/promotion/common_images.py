@@ -26,7 +26,7 @@ class Contender:
     version : str
         Its number in the registry.
     kind : str
-        best-fold, ensemble, soup or refit.
+        best-fold, ensemble, soup, refit or student.
     evidence : Evidence
     externals : dict of str to ExternalEvidence
         By the names of ``--external``.
@@ -168,7 +168,7 @@ def _why_not_out_of_fold(candidate: Contender, champion: Contender) -> tuple[str
     if candidate.evidence.run == champion.evidence.run:
         return "both are of one run, whose out-of-fold predictions are those of both", ""
     for kind in (candidate.kind, champion.kind):
-        if kind in ("refit", "soup"):
+        if kind in ("refit", "soup", "student"):
             return f"the out-of-fold predictions are the folds' models', not a {kind}'s", ""
     whys, flags = [], []
     if candidate.kind != champion.kind:

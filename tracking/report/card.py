@@ -29,6 +29,7 @@ _KINDS = {
     "ensemble": "the mean of the probabilities of the folds' models",
     "soup": "one network whose weights are the mean of folds' models",
     "refit": "one model trained on all images",
+    "student": "one model trained on all images, with the folds' models as teachers",
 }
 
 

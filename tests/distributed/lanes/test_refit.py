@@ -85,6 +85,19 @@ def test_interrupted_itself_it_is_given_again_with_its_checkpoint(begin, problem
     assert told == [(Finished, task) for task in (0, 1, 2, REFIT)]
 
 
+def test_a_student_is_taught_by_the_folds_that_have_not_seen_an_image(problem, tmp_path):
+    todo = [(0, 0), (0, 1), (0, 2), (0, REFIT)]
+    book = Ledger(str(tmp_path), todo, 1, refit=True, distill=0.6)
+    for _ in range(3):
+        finish(book, problem, 0, book.claim(0))
+    teachers = book.claim(0).refit.teachers
+    assert teachers.share == 0.6
+    assert teachers.rows.tolist() == list(range(len(problem.images)))
+    for fold in range(3):
+        own = fold_of(problem, 0, fold)
+        np.testing.assert_allclose(teachers.probabilities[own.rows], own.probabilities, atol=1e-6)
+
+
 def test_without_a_refit_the_last_task_is_a_fold(tmp_path):
     book = Ledger(str(tmp_path), [(0, 0), (0, 1)], 1)
     assert [book.claim(lane).refit for lane in range(2)] == [None, None]

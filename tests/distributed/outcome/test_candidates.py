@@ -73,6 +73,14 @@ def test_what_one_fold_cannot_give_is_replaced_with_a_notice(tmp_path, asked):
     assert f"notice: --candidate {asked}: " in run.console.file.getvalue()
 
 
+def test_a_student_takes_the_refits_place(tmp_path):
+    run, _, choice = decided(tmp_path, problem_of(distill=0.7, candidate="student"))
+    assert run.prepared.names[-1] == "student"
+    assert kinds(choice) == ["best-fold", "ensemble", "student"]
+    assert choice.chosen.kind == "student"
+    assert choice.chosen.folders == [run.space.bundle(2)]
+
+
 @pytest.mark.parametrize("asked", ["best-fold", "ensemble", "refit"])
 def test_what_is_asked_for_is_registered(tmp_path, asked):
     problem = problem_of(candidate=asked, externals=("lab2",), select_by="external.lab2.macro_f1")

@@ -111,6 +111,13 @@ def test_corrupted_images_are_passes_of_a_fold_that_its_cores_speed_up(work, vie
         assert more == pytest.approx(passes / lane_speed(plan, task, RATES), abs=1e-6)
 
 
+def test_more_passes_cost_where_the_backbone_trains():
+    once, often = (epoch_seconds(replace(work(shared=False), passes=n), RATES) for n in (1, 6))
+    assert often[:3] == once[:3]
+    for one, six, share in zip(once[3:], often[3:], (0.5, 0.5, 1.0), strict=True):
+        assert six - one == pytest.approx(5 * 800 * image_seconds(share, RATES))
+
+
 def test_only_the_frozen_epochs_at_the_beginning_are_shared():
     stages = (Stage(0.0, 1, 1e-3), Stage(1.0, 1, 1e-3), Stage(0.0, 1, 1e-3))
     first, _, last = epoch_seconds(work(stages=stages), RATES)

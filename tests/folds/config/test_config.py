@@ -156,6 +156,14 @@ class TestFromFlat:
             Config().train.batch_size = 5
 
 
+def test_a_student_and_a_refit_are_asked_for_by_their_own_names():
+    with pytest.raises(UserError, match="--candidate student: there is none without --distill"):
+        flat(candidate="student")
+    with pytest.raises(UserError, match=r"--candidate refit: with --distill 0\.5 the model of all"):
+        flat(candidate="refit", distill=0.5)
+    assert flat(candidate="student", distill=0.5).tracking.distill == 0.5
+
+
 class TestDigest:
     CHANGED = {  # noqa: RUF012
         "data": "x.npz", "limit": 9, "skip_broken": True, "image_size": 32, "folds": 3,
@@ -179,6 +187,7 @@ class TestDigest:
         "sync_bn": True, "compile": "off", "cache_budget": 1.0, "lanes_per_gpu": 2, "stream": "on",
         "stream_dir": "d", "checkpoint_every": 5, "max_failures": 0, "experiment": "e",
         "tracking_uri": "u", "model_name": "m", "output": "o", "candidate": "soup", "refit": True,
+        "distill": 0.5,
         "allow_partial": True,
     }  # fmt: skip
 

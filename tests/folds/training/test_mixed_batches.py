@@ -52,7 +52,9 @@ class TestMixingPlan:
 
 
 class TestBatches:
-    @pytest.mark.parametrize("policy", [MIXED, "mixup", "fourier+within_class", "strong"])
+    @pytest.mark.parametrize(
+        "policy", [MIXED, "mixup", "fourier+within_class", "light+colour_exchange", "strong"]
+    )
     def test_are_the_same_for_any_number_of_workers(self, make_problem, policy):
         problem = make_problem(augment=policy)
         rows = np.array([[5, 9, 1, 30, 22, 17, 40], [2, 3, 4, 6, 7, 8, 10]])

@@ -311,7 +311,13 @@ class TestExternal:
         assert promote("--external", "lab")[0] == 0
 
     @pytest.mark.parametrize(
-        "kinds", [("ensemble", "refit"), ("soup", "soup"), ("best-fold", "ensemble")]
+        "kinds",
+        [
+            ("ensemble", "refit"),
+            ("soup", "soup"),
+            ("ensemble", "student"),
+            ("best-fold", "ensemble"),
+        ],
     )
     def test_folds_predictions_do_not_speak_for_a_model_that_is_not_theirs(
         self, versions, promote, pair, kinds

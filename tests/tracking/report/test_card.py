@@ -112,7 +112,7 @@ def test_names_cannot_become_markup():
     assert "\\|" in card
 
 
-@pytest.mark.parametrize("kind", ["best-fold", "ensemble", "soup", "refit"])
+@pytest.mark.parametrize("kind", ["best-fold", "ensemble", "soup", "refit", "student"])
 def test_each_kind_is_explained(kind):
     registered = plain().registered.model_copy(update={"kind": kind})
     text = model_card(plain(registered=registered), BUNDLE)
