@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from folds.audit import Findings
-from folds.audit.apply import apply_findings, merge_groups, summary
+from folds.audit.apply import apply_findings, summary
 from folds.audit.clusters import disagree, duplicate_clusters
 from folds.audit.store import audited
 from folds.config import Config, SplitConfig
