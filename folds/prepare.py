@@ -13,8 +13,10 @@ from folds.audit.given import with_given_groups
 from folds.audit.overlap import looked_at
 from folds.audit.store import audited
 from folds.config import Config, DataConfig
+from folds.config.selection import SelectBy
 from folds.config.stages import Stage, without_pretraining
 from folds.errors import UserError
+from folds.evaluation.slices import check_columns
 from folds.images import ImageSet, load
 from folds.images.external import load_externals
 from folds.images.groups import merge_groups, named_groups, named_sites
@@ -129,6 +131,8 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     wanted = sized(config.data, backbone)
     loaded = load(wanted, seed=config.split.seed, largest=native_size(backbone))
     named = named_sites(named_groups(loaded, config.data.group_regex), config.data.site_regex)
+    select, slices = SelectBy.parse(config.evaluation.select_by), config.data.slices
+    empty = check_columns(named.columns, select, slices)
     images, audit, aside = _audit(named, config)
     splits = make_splits(images, config.split, aside=aside)
     if config.split.splits is not None:
@@ -143,6 +147,7 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     stages = scheduled(config.train.stages, layers, pretrained=pretrained)
     notices = [
         *images.notices,
+        *empty,
         *split_notices(splits, images),
         *told,
         *([weights.notice] if weights.notice else []),

@@ -21,7 +21,8 @@ class EvaluationConfig(Section):
         description="What picks the best epoch, the best fold and the model that is registered: "
         f"{', '.join(SCORES)}; under corruptions "
         "shift.accuracy, shift.macro_f1, shift.worst, shift.CORRUPTION; elsewhere "
-        "external.NAME.SCORE; or a sum as 0.5*macro_f1+0.5*shift.macro_f1.",
+        "external.NAME.SCORE; at the worst site worst_site.macro_f1 or worst_site.accuracy, of a "
+        "column of --slices slices.NAME.worst; or a sum as 0.5*macro_f1+0.5*shift.macro_f1.",
     )
     choose_epoch: EpochChoice = Field(
         "last",

@@ -19,6 +19,7 @@ from folds.training.validate import (
     predict_external,
     predict_other_views,
     predict_shift,
+    slice_scores,
 )
 
 MAPPED = 1000  # images
@@ -58,6 +59,7 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
     external = {e.name: predict_external(context, state.model, e, tta) for e in others}
     found = scores(labels, probabilities) if len(labels) else {}
     measured = found | corrupted_scores(everyone, corrupted)
+    measured |= slice_scores(context, probabilities.argmax(axis=1))
     for other in others:
         measured |= external_scores(other, external[other.name])
     return FoldResult(
