@@ -148,6 +148,7 @@ def _config(options: Options) -> DataConfig:
 def _audit(options: Options, images: "ImageSet", suspects: "Suspects | None") -> None:
     """Audit images; write the report, the table and, if asked for, the cleaned file."""
     from folds.audit import audit
+    from folds.audit.confounding import confounding
     from folds.audit.overview import overview
     from folds.audit.report import write_report
     from folds.audit.statistics import sizes
@@ -159,7 +160,7 @@ def _audit(options: Options, images: "ImageSet", suspects: "Suspects | None") ->
     own_sizes = sizes(data, images)
     report = options.out / "report.html"
     write_report(report, data.words, images, findings, own_sizes, suspects)
-    _tell(*images.notices, *findings.notices)
+    _tell(*images.notices, *confounding(images), *findings.notices)
     _show(options, overview(images, findings))
     if options.clean_to:
         _clean(options.clean_to, images, findings)

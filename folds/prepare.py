@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folds.audit.apply import apply_findings, drop_beside
+from folds.audit.confounding import confounding
 from folds.audit.findings import AuditedImages
 from folds.audit.given import with_given_groups
 from folds.audit.overlap import looked_at
@@ -148,6 +149,7 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     notices = [
         *images.notices,
         *empty,
+        *confounding(named),
         *split_notices(splits, images),
         *told,
         *([weights.notice] if weights.notice else []),
