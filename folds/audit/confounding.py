@@ -117,7 +117,7 @@ def _told(what: str, within: Sequence[Within]) -> list[str]:
     count = f"{len(within)} classes lie" if len(within) > 1 else "a class lies"
     return [
         f"{count} (nearly) within one {what}: {listed(map(str, within), most=5)}; a model may "
-        f"learn that {what}'s looks in place of the class, and no score here shows whether it does; "
+        f"learn that {what}'s looks in place of the class, and no score here tells; "
         f"add images of other {what}s, or do not trust the scores of these classes elsewhere"
     ]
 

@@ -50,7 +50,12 @@ def check_data(given: object) -> object:
         return words[0]
     if not words:
         raise ValueError("names no images; give a source")
-    return check_unique(tuple(check_named(word) for word in words))
+    for word in words:
+        try:
+            check_named(word)
+        except ValueError as error:
+            raise ValueError(f"of several {word!r} {error}") from None
+    return check_unique(words)
 
 
 def _check_slice(name: str) -> str:
