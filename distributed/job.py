@@ -173,7 +173,7 @@ def _close(recorder: Recorder, console: Console, status: str) -> None:
 def _open(run: Run) -> None:
     prepared = run.prepared
     tags = {
-        "crossfold.dataset": run.config.data.data,
+        "crossfold.dataset": run.config.data.told,
         "crossfold.backbone": run.config.model.backbone,
         "crossfold.workers_per_fold": str(run.plan.workers),
         **{f"crossfold.{name}": value for name, value in prepared.digests.items()},

@@ -24,8 +24,9 @@ from folds.text import one_line, shown
 T = TypeVar("T")
 _TYRO = (tyro.conf.OmitArgPrefixes,)
 _METAVARS = {"stages": "SHARE:EPOCHS:LR", "head_layers": "N,N", "tta": "{none,flips,d4,N}",
-             "external": "NAME=SOURCE"}  # fmt: skip
+             "external": "NAME=SOURCE", "data": "SOURCE", "slices": "NAME,NAME"}  # fmt: skip
 _REPEATED = {"external"}
+_SEVERAL = {"data"}  # one word, or several
 
 
 class Screen(Console):
@@ -185,6 +186,8 @@ def _draft(name: str, model: type[BaseModel], defaults: BaseModel) -> Any:
     fields = []
     for field, info in model.model_fields.items():
         value = getattr(defaults, field)
+        if field in _SEVERAL and isinstance(value, str):
+            value = (value,)
         if isinstance(value, tuple):
             value = tuple(str(part) for part in value)
         if isinstance(value, dict):
@@ -197,7 +200,7 @@ def _draft(name: str, model: type[BaseModel], defaults: BaseModel) -> Any:
 
 def _annotation(field: str, info: FieldInfo) -> Any:
     """The type that tyro shall parse, with its help; bounds are left to pydantic."""
-    kind: Any = _plain(info.annotation)
+    kind: Any = tuple[str, ...] if field in _SEVERAL else _plain(info.annotation)
     about = tyro.conf.arg(help=info.description, metavar=_METAVARS.get(field))
     if kind is bool:
         return Annotated[kind, about, tyro.conf.FlagCreatePairsOff]

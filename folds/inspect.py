@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import folds.early  # noqa: F401  (first: what follows takes a second)
 from folds.cli import Screen, parse, run, tell
-from folds.config import Config
+from folds.config import Config, DataConfig
 from folds.errors import UserError
 from folds.files import check_folder
 
@@ -35,9 +35,8 @@ _ON_SCREEN = 20  # suspect labels
 class Options:
     """Which images, and what to write."""
 
-    data: str | None = None
-    """Images: an .npz file, a folder of class folders, a .csv or .parquet table, 'demo',
-    'demo-lab2' or 'digits'."""
+    data: tuple[str, ...] = ()
+    """Images: what --data of distributed.cv takes."""
     out: Path = Path("inspect")
     """Folder for report.html, findings.csv and suspects.csv; made if it is not there."""
     clean_to: Path | None = None
@@ -56,6 +55,12 @@ class Options:
     """Side in pixels that larger images, and files of mixed sizes, are brought to."""
     levels: float | None = None
     """What --levels of distributed.cv takes."""
+    group_regex: str | None = None
+    """What --group-regex of distributed.cv takes."""
+    site_regex: str | None = None
+    """What --site-regex of distributed.cv takes."""
+    slices: str = ""
+    """What --slices of distributed.cv takes: columns that a cleaned file keeps."""
     skip_broken: bool = False
     """Leave out image files that cannot be read."""
 
@@ -81,9 +86,9 @@ def main() -> None:
 
 def _check(options: Options) -> None:
     """Refuse what cannot work, before anything is read."""
-    if options.data is None and options.oof is None:
+    if not options.data and options.oof is None:
         raise UserError("nothing to look at: give --data SOURCE, or --oof with a run's predictions")
-    if options.data is None and options.clean_to:
+    if not options.data and options.clean_to:
         raise UserError(f"--clean-to {options.clean_to}: name the images too, with --data")
     if options.clean_to:
         _check_clean_to(options.clean_to, options)
@@ -99,7 +104,9 @@ def _check(options: Options) -> None:
 def _check_clean_to(path: Path, options: Options) -> None:
     if path.suffix != ".npz":
         raise UserError(f"--clean-to {path}: name it .npz, so that --data can read it")
-    if path.is_dir() or (options.data and path.resolve() == Path(options.data).resolve()):
+    data = _config(options)
+    given = {Path(source) for source in data.sources.values() or data.words}
+    if path.is_dir() or path.resolve() in {source.resolve() for source in given}:
         raise UserError(f"--clean-to {path}: name a file of its own; --data is never changed")
     if options.limit is not None:
         raise UserError(
@@ -112,35 +119,48 @@ def _check_clean_to(path: Path, options: Options) -> None:
 @contextmanager
 def _images(options: Options) -> Iterator["ImageSet | None"]:
     """The images, if any are named."""
-    if options.data is None:
+    if not options.data:
         yield None
         return
+    from folds.images.groups import named_groups, named_sites
     from folds.images.ondisk import opened
 
-    settings = {
-        "data": options.data, "limit": options.limit, "image_size": options.image_size,
-        "skip_broken": options.skip_broken, "levels": options.levels,
-    }  # fmt: skip
-    data = Config.from_flat(settings).data.model_copy(update={"image_size": "auto"})
+    data = _config(options).model_copy(update={"image_size": "auto"})
     with opened(data, seed=0, largest=options.image_size) as images:
-        yield images
+        yield named_sites(named_groups(images, data.group_regex), data.site_regex)
+
+
+def _config(options: Options) -> DataConfig:
+    """The settings of the images.
+
+    Raises
+    ------
+    UserError
+        One of them is not allowed.
+    """
+    names = (
+        "data", "limit", "image_size", "skip_broken", "levels", "group_regex", "site_regex",
+        "slices",
+    )  # fmt: skip
+    return Config.from_flat({name: getattr(options, name) for name in names}).data
 
 
 def _audit(options: Options, images: "ImageSet", suspects: "Suspects | None") -> None:
     """Audit images; write the report, the table and, if asked for, the cleaned file."""
     from folds.audit import audit
+    from folds.audit.confounding import confounding
     from folds.audit.overview import overview
     from folds.audit.report import write_report
     from folds.audit.statistics import sizes
     from folds.audit.tables import write_findings
 
-    assert options.data
     findings = audit(images, deep=_deep(options, images))
     write_findings(options.out / "findings.csv", images, findings)
-    own_sizes = sizes(options.data, images)
+    data = _config(options)
+    own_sizes = sizes(data, images)
     report = options.out / "report.html"
-    write_report(report, options.data, images, findings, own_sizes, suspects)
-    _tell(*images.notices, *findings.notices)
+    write_report(report, data.words, images, findings, own_sizes, suspects)
+    _tell(*images.notices, *confounding(images), *findings.notices)
     _show(options, overview(images, findings))
     if options.clean_to:
         _clean(options.clean_to, images, findings)
@@ -194,7 +214,6 @@ def _show(options: Options, counts: "Overview") -> None:
     for what, (count, note) in rows.items():
         print(f"{what:11} {count:>7,}  {note}")
     print(f"look        {options.out / 'report.html'}, {options.out / 'findings.csv'}")
-    assert options.data
     for what, command in remedies(options.data, counts).items():
         print(f"to {what}:\n    {command}")
 

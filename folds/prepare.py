@@ -7,17 +7,20 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from folds.audit.apply import apply_findings, drop_beside, merge_groups
+from folds.audit.apply import apply_findings, drop_beside
+from folds.audit.confounding import confounding
 from folds.audit.findings import AuditedImages
 from folds.audit.given import with_given_groups
 from folds.audit.overlap import looked_at
 from folds.audit.store import audited
 from folds.config import Config, DataConfig
+from folds.config.selection import SelectBy
 from folds.config.stages import Stage, without_pretraining
 from folds.errors import UserError
+from folds.evaluation.slices import check_columns
 from folds.images import ImageSet, load
 from folds.images.external import load_externals
-from folds.images.groups import named_groups
+from folds.images.groups import merge_groups, named_groups, named_sites
 from folds.model.backbone import check_size, create_backbone, fixed_input, input_size, native_size
 from folds.model.layer_groups import BatchNorm
 from folds.model.names import resolve
@@ -133,7 +136,10 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     check_optimizer(config.optim.optimizer)
     wanted = sized(config.data, backbone)
     loaded = load(wanted, seed=config.split.seed, largest=native_size(backbone))
-    images, audit, aside = _audit(named_groups(loaded, config.data.group_regex), config)
+    named = named_sites(named_groups(loaded, config.data.group_regex), config.data.site_regex)
+    select, slices = SelectBy.parse(config.evaluation.select_by), config.data.slices
+    empty = check_columns(named.columns, select, slices)
+    images, audit, aside = _audit(named, config)
     splits = make_splits(images, config.split, aside=aside)
     if config.split.splits is not None:
         images = with_given_groups(images, splits, audit)
@@ -147,6 +153,8 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     stages = scheduled(config.train.stages, layers, pretrained=pretrained)
     notices = [
         *images.notices,
+        *empty,
+        *confounding(named),
         *split_notices(splits, images),
         *told,
         *([weights.notice] if weights.notice else []),

@@ -24,7 +24,7 @@ LARGEST = 224  # side in pixels to which larger image files are reduced
 class Options:
     """Which images, which policy, which file."""
 
-    data: str = "demo"
+    data: tuple[str, ...] = ("demo",)
     """Images: what --data of distributed.cv takes."""
     augment: str = "light"
     """Policy: none, light, rand, trivial, augmix, strong, several names joined by +, a .yaml file

@@ -1,7 +1,7 @@
 """Figures as they are written on a page."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from folds.config.scores import TITLES
@@ -70,6 +70,17 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def sources(data: str | Sequence[str]) -> str:
+    """What stands after ``--data``, in one line.
+
+    Examples
+    --------
+    >>> sources("demo"), sources(["ours=images/", "theirs=table.csv"])
+    ('demo', 'ours=images/ theirs=table.csv')
+    """
+    return data if isinstance(data, str) else " ".join(data)
+
+
 def markdown_text(value: str) -> str:
     r"""Text of others as one line that Markdown and HTML take for text.
 
@@ -83,6 +94,6 @@ def markdown_text(value: str) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., str]] = MappingProxyType(
-    {change.__name__: change for change in (title, figure, interval, points, duration)}
+    {change.__name__: change for change in (title, figure, interval, points, duration, sources)}
 )
 """What templates may do with a score, by name."""

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class Options:
     """Which version becomes the champion, and what it must show.
 
-    It must beat the champion by more than noise, be no worse under shift and lose no class: on the
-    out-of-fold predictions of the same splits, or on the same external images. The first champion
-    must reach the floors only.
+    It must beat the champion by more than noise, be no worse under shift and lose no class, site
+    or slice: on the out-of-fold predictions of the same splits, or on the same external images.
+    The first champion must reach the floors only.
     """
 
     model_name: str = "crossfold"
@@ -44,6 +44,9 @@ class Options:
     together never spend more; later ones must be better by far."""
     max_class_drop: float = 0.05
     """By how much the recall of any class may fall, 0 to 1."""
+    max_slice_drop: float = 0.05
+    """By how much the accuracy at any site or in any slice may fall, 0 to 1; of 20 images or more,
+    where both runs know the site (or column of --slices) of the images that are compared."""
     min: Annotated[
         tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="METRIC=VALUE")
     ] = ()
@@ -75,8 +78,8 @@ def main() -> None:
     store.connect(options.tracking_uri)
     name = options.model_name
     asked = gate.Conditions(
-        select, options.confidence, options.max_class_drop, least, options.external,
-        options.alpha_spending,
+        select, options.confidence, options.max_class_drop, options.max_slice_drop, least,
+        options.external, options.alpha_spending,
     )  # fmt: skip
     try:
         move = registry.rollback(name) if options.rollback else _promote(options, asked)
@@ -149,8 +152,9 @@ def _check(options: Options) -> None:
         )
     if not 0.5 < options.confidence < 1:
         raise UserError(f"--confidence {options.confidence}: must be between 0.5 and 1, as 0.95")
-    if not 0 <= options.max_class_drop <= 1:
-        raise UserError(f"--max-class-drop {options.max_class_drop}: must be 0 to 1, as 0.05")
+    for name in ("max_class_drop", "max_slice_drop"):
+        if not 0 <= (drop := getattr(options, name)) <= 1:
+            raise UserError(f"--{name.replace('_', '-')} {drop}: must be 0 to 1, as 0.05")
     if options.force is not None and not options.force.strip():
         raise UserError("--force: needs a reason, which is kept with the version")
 

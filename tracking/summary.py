@@ -26,6 +26,7 @@ from tracking.summary_parts import (
     ScoredOn,
     Scores,
     ShiftSummary,
+    SlicesSummary,
     Software,
     Spread,
 )
@@ -77,6 +78,11 @@ class Summary(Part):
     )
     oof_shift: ShiftSummary | None = Field(
         description="Pooled, of corrupted validation images; null with --shift off."
+    )
+    slices: dict[str, SlicesSummary] = Field(
+        default_factory=dict,
+        description="Out of fold by site, where sites are known, and by the columns of --slices; "
+        "older files lack it.",
     )
     holdout: ScoredOn | None = Field(
         description="On the test part, never used for choosing; null without --holdout."

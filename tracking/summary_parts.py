@@ -157,6 +157,30 @@ class ClassSummary(Part):
     roc_auc: Estimate = Field(description="Against the rest.")
 
 
+class SliceSummary(Part):
+    """Out-of-fold scores of the images of one value of a column."""
+
+    value: str
+    images: int
+    enough: bool = Field(description="Whether there are enough images to be the worst, 20.")
+    accuracy: Estimate
+    macro_f1: Estimate = Field(description="Over the classes that these images have.")
+
+
+class SlicesSummary(Part):
+    """Out-of-fold scores by the values of a column."""
+
+    worst: str | None = Field(
+        description="That of lowest macro-F1 among those of enough images; null: there is none."
+    )
+    values: list[SliceSummary]
+
+    @property
+    def lowest(self) -> SliceSummary | None:
+        """The scores of the worst value."""
+        return next((one for one in self.values if one.value == self.worst), None)
+
+
 class Calibration(Part):
     """What a temperature makes of the probabilities."""
 

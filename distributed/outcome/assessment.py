@@ -9,6 +9,7 @@ from folds.arrays import Floats, Ints
 from folds.evaluation.calibration import out_of_fold_temperature
 from folds.evaluation.intervals import Interval, Intervals, intervals, shift_intervals
 from folds.evaluation.predictions import ShiftPredictions
+from folds.evaluation.slices import Slice, slices_of
 from folds.images import ImageSet
 
 
@@ -30,6 +31,8 @@ class Assessment:
         Out of fold in the view that the registered model has, without and with temperature.
     shift : dict of str to Interval
         shift.accuracy and shift.macro_f1; empty without ``--shift``.
+    slices : dict of str to list of Slice
+        Of each column: the site and ``--slices``.
     best, last, crossfit : float
         Value of ``--select-by`` of each fold's best and last epoch, and of the one that the other
         folds choose; means over folds.
@@ -42,6 +45,7 @@ class Assessment:
     before: Intervals
     after: Intervals
     shift: dict[str, Interval]
+    slices: dict[str, list[Slice]]
     best: float
     last: float
     crossfit: float
@@ -71,6 +75,7 @@ def assess(images: ImageSet, pooled: Pooled, results: Results) -> Assessment:
         before=plain if same_view else intervals(replace(oof, probabilities=pooled.served)),
         after=intervals(replace(oof, probabilities=calibrated)),
         shift=_shift(images, pooled),
+        slices={n: slices_of(oof, pooled.ids, values) for n, values in pooled.columns.items()},
         best=float(np.mean([result.best.score for result in results])),
         last=float(np.mean([result.history[-1].score for result in results])),
         crossfit=float(np.mean(crossfit)),

@@ -85,15 +85,15 @@ def choose(
     run: Run,
     results: Results,
     pooled: Pooled,
-    pooled_shift: dict[str, float],
+    beside: dict[str, float],
     temperature: float,
 ) -> Choice:
     """Make the candidates, with what is known of each, and choose the one that is registered.
 
     Parameters
     ----------
-    pooled_shift : dict of str to float
-        Pooled scores under corruptions, by the names of ``--select-by``.
+    beside : dict of str to float
+        Pooled scores under corruptions and of the worst slices, by the names of ``--select-by``.
     temperature : float
         Of all out-of-fold predictions: of every candidate, unless a hold-out fits its own.
 
@@ -106,7 +106,7 @@ def choose(
     """
     select, asked = run.prepared.problem.select_by, run.config.tracking.candidate
     best = max(range(len(results)), key=lambda fold: select.value(results[fold].measured))
-    oof = scores(pooled.oof.labels, pooled.oof.probabilities) | pooled_shift
+    oof = scores(pooled.oof.labels, pooled.oof.probabilities) | beside
     maker = _CandidateMaker(run, results, pooled, oof, temperature)
     candidates = {"best-fold": maker.best_fold(best)}
     if len(results) > 1:

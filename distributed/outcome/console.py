@@ -7,11 +7,12 @@ from rich.console import Console
 from rich.table import Table
 
 from distributed.run import say
+from folds.evaluation.slices import FEWEST
 from folds.training.outcome import FoldOutcome
 from tracking.mlflow_pages import SHOWN, Pages, figure, table
 from tracking.report.parts import epoch_words
 from tracking.summary import Summary
-from tracking.summary_parts import Estimate, ScoredOn, Scores
+from tracking.summary_parts import Estimate, ScoredOn, Scores, SlicesSummary
 
 _MISSING = ("missing", *["-"] * len(SHOWN))
 
@@ -125,6 +126,7 @@ def _lines(summary: Summary) -> list[str]:
             f"corruptions: accuracy {shift.accuracy:.3f}, macro-F1 {shift.macro_f1:.3f}; worst "
             f"{shift.worst.replace('_', ' ')}, {shift.worst_macro_f1:.3f}"
         )
+    lines += [_worst(column, own) for column, own in summary.slices.items()]
     lines += [f"external  {name}, {_tested(scored)}" for name, scored in summary.external.items()]
     if summary.holdout is not None:
         lines.append(f"hold-out  {_tested(summary.holdout)}; never used for choosing")
@@ -134,6 +136,20 @@ def _lines(summary: Summary) -> list[str]:
         f"{model.kind.replace('-', ' ')}: {model.why}"
     )
     return lines
+
+
+def _worst(column: str, slices: SlicesSummary) -> str:
+    """The worst value of a column."""
+    worst, count = slices.lowest, len(slices.values)
+    if worst is None:
+        return (
+            f"slices    none of {count} values of {column} has {FEWEST} images, so none is judged"
+        )
+    scores = (("macro-F1", worst.macro_f1), ("accuracy", worst.accuracy))
+    figures = ", ".join(f"{name} {figure(one.value)} ({_ends(one)})" for name, one in scores)
+    return (
+        f"slices    {column}: of {count} {worst.value} is worst, {worst.images} images: {figures}"
+    )
 
 
 def _pooled(summary: Summary) -> str:

@@ -11,6 +11,7 @@ from distributed.outcome.visuals import make_visuals
 from distributed.run import Run
 from folds.augment.sheet import sheet
 from folds.evaluation.shift import score_corrupted
+from folds.evaluation.slices import pooled_worst
 from folds.model.bundle import ModelCard
 from tracking.figures import confusion_figure
 from tracking.limits import DESCRIPTION
@@ -27,9 +28,8 @@ def finish(run: Run) -> Summary:
     pooled = pool(prepared, results)
     assessment = assess(images, pooled, results)
     shift = score_corrupted(images.labels, pooled.shift)
-    choice = choose(
-        run, results, pooled, {} if shift is None else shift.flat(), assessment.temperature
-    )
+    beside = ({} if shift is None else shift.flat()) | pooled_worst(assessment.slices)
+    choice = choose(run, results, pooled, beside, assessment.temperature)
     summary = summarise(run, results, pooled, shift, assessment, choice)
     folder, config = output_folder(run), run.config
     size, seed = prepared.problem.size, config.split.seed
@@ -82,6 +82,10 @@ def _metrics(summary: Summary) -> dict[str, float]:
     if (shift := summary.oof_shift) is not None:
         metrics |= {"oof_shift.accuracy": shift.accuracy, "oof_shift.macro_f1": shift.macro_f1}
         metrics["oof_shift.worst"] = shift.worst_macro_f1
+    for column, of in summary.slices.items():
+        if (worst := of.lowest) is not None:
+            metrics[f"oof_slices.{column}.worst"] = worst.macro_f1.value
+            metrics[f"oof_slices.{column}.worst.accuracy"] = worst.accuracy.value
     for name, spread in summary.over_folds.items():
         metrics |= {f"mean_{name}": spread.mean, f"std_{name}": spread.std}
     tests = {f"external.{name}": scored for name, scored in summary.external.items()}

@@ -1,7 +1,7 @@
 """The folds' predictions put together: what can be said of all of them at once."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,12 @@ from folds.arrays import Floats, Ints
 from folds.config.corruptions import suite
 from folds.evaluation.epoch_choice import crossfit_epochs
 from folds.evaluation.metrics import softmax
-from folds.evaluation.predictions import CorruptedPredictions, Predictions, UnseenPredictions
+from folds.evaluation.predictions import (
+    COLUMN,
+    CorruptedPredictions,
+    Predictions,
+    UnseenPredictions,
+)
 from folds.prepare import Prepared
 from folds.training.outcome import FoldOutcome
 
@@ -56,6 +61,8 @@ class Pooled:
         Of the test part.
     external : dict of str to UnseenPredictions
         Of external images, by their sets' names.
+    columns : dict of str to ndarray of str, shape (M,)
+        Sites and slices of the rows of `oof`, see `ImageSet`.
     """
 
     ids: NDArray[np.str_]
@@ -64,6 +71,7 @@ class Pooled:
     shift: PooledShift
     holdout: UnseenPredictions | None
     external: dict[str, UnseenPredictions]
+    columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
 
     @property
     def served(self) -> Floats:
@@ -114,6 +122,7 @@ def pool(prepared: Prepared, results: Results) -> Pooled:
         _shift(prepared, results),
         _holdout(prepared, results),
         external,
+        {name: values[rows] for name, values in images.columns.items()},
     )
 
 
@@ -165,7 +174,8 @@ def _holdout(prepared: Prepared, results: Results) -> UnseenPredictions | None:
 def oof_arrays(pooled: Pooled) -> dict[str, NDArray[Any]]:
     """The arrays of ``oof.npz``."""
     names = ("labels", "fold", "repeat", "probabilities", "groups")
-    return {"ids": pooled.ids} | {name: getattr(pooled.oof, name) for name in names}
+    columns = {f"{COLUMN}{name}": values for name, values in pooled.columns.items()}
+    return {"ids": pooled.ids} | {name: getattr(pooled.oof, name) for name in names} | columns
 
 
 def shift_arrays(prepared: Prepared, shift: PooledShift) -> dict[str, NDArray[Any]]:

@@ -19,6 +19,7 @@ from folds.evaluation.intervals import Interval, intervals
 from folds.evaluation.metrics import macro_f1, scores
 from folds.evaluation.predictions import Predictions, UnseenPredictions
 from folds.evaluation.shift import ShiftScores
+from folds.evaluation.slices import Slice, worst_of
 from folds.training.outcome import EpochReport, FoldOutcome
 from tracking.events import Retried, lost, read_journal
 from tracking.summary import Summary, over_folds
@@ -38,6 +39,8 @@ from tracking.summary_parts import (
     ScoredOn,
     Scores,
     ShiftSummary,
+    SlicesSummary,
+    SliceSummary,
     Software,
     finite,
 )
@@ -108,6 +111,7 @@ def summarise(
         oof_shift=None
         if shift is None
         else _shift(images.labels[pooled.shift.rows], pooled, shift, assessment.shift),
+        slices={name: _slices(own) for name, own in assessment.slices.items()},
         holdout=_holdout(pooled, choice),
         external={
             name: _scored(unseen, {c.kind: c.external[name] for c in choice.candidates})
@@ -200,6 +204,23 @@ def _classes(names: tuple[str, ...], assessment: Assessment) -> list[ClassSummar
         )
         for label, name in enumerate(names)
     ]
+
+
+def _slices(slices: Sequence[Slice]) -> SlicesSummary:
+    worst = worst_of(slices)
+    return SlicesSummary(
+        worst=None if worst is None else worst.value,
+        values=[
+            SliceSummary(
+                value=one.value,
+                images=one.images,
+                enough=one.enough,
+                accuracy=Estimate.of(one.accuracy),
+                macro_f1=Estimate.of(one.macro_f1),
+            )
+            for one in slices
+        ],
+    )
 
 
 def _shift(

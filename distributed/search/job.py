@@ -99,7 +99,7 @@ def _so_far(trials: Trials) -> str:
 
 def _open(search: Search) -> None:
     tags = {
-        "crossfold.dataset": search.asked.data.data,
+        "crossfold.dataset": search.asked.data.told,
         "crossfold.backbone": search.asked.model.backbone,
         **{f"crossfold.{name}": value for name, value in search.digests.items()},
     }

@@ -3,38 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from folds.arrays import Bools
 from folds.audit.clusters import disagree, duplicate_clusters
 from folds.audit.findings import AuditedImages, Findings
 from folds.audit.store import audited
 from folds.errors import UserError
+from folds.images.groups import merge_groups
 from folds.images.imageset import ImageSet
-
-
-def merge_groups(groups: NDArray[np.str_], cluster: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Groups that no cluster of duplicates crosses.
-
-    Parameters
-    ----------
-    groups : ndarray of str, shape (N,)
-        Patients, slides; or each image its own.
-    cluster : ndarray of int64, shape (N,)
-        Row of the first image of each one's cluster.
-
-    Returns
-    -------
-    ndarray of str, shape (N,)
-        Where clusters join groups, the least of their names.
-    """
-    names, group = np.unique(groups, return_inverse=True)
-    linked = coo_array((np.ones(len(group)), (group, group[cluster])), shape=(len(names),) * 2)
-    number = connected_components(linked, directed=False)[1]
-    _, least = np.unique(number, return_index=True)  # names are sorted
-    return names[least[number[group]]]
 
 
 def without(images: ImageSet, gone: Bools) -> ImageSet:

@@ -13,6 +13,7 @@ from folds.audit.clusters import Rows, disagree, duplicate_clusters
 from folds.audit.findings import Findings
 from folds.files import output_file
 from folds.images import ImageSet
+from folds.images.imageset import SITE
 from folds.images.pixelfile import pieces
 
 
@@ -78,8 +79,8 @@ def write_clean(path: Path, images: ImageSet, findings: Findings, selection: Sel
     ----------
     path : Path
         An .npz file that `folds.images.load` reads: ``images`` (K, H, W, 3) uint8, ``labels`` (K,)
-        int64, ``class_names``, the images' ``ids`` and ``groups`` (K,) str, as the source has
-        them, and their ``original_indices`` (K,) int64 in it.
+        int64, ``class_names``, the images' ``ids``, ``groups``, ``sites`` and slices (K,) str, as
+        the source has them, and their ``original_indices`` (K,) int64 in it.
 
     Raises
     ------
@@ -97,10 +98,17 @@ def write_clean(path: Path, images: ImageSet, findings: Findings, selection: Sel
                 "original_indices": rows,
                 "ids": images.ids[rows],
                 "groups": images.groups[rows],
+                **_columns(images, rows),
             }.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)
         _write_manifest(manifest, images, findings, selection)
+
+
+def _columns(images: ImageSet, rows: Rows) -> dict[str, NDArray[np.str_]]:
+    """Sites and slices by the names of their arrays."""
+    columns = {name: values[rows] for name, values in images.columns.items()}
+    return {"sites" if name == SITE else name: values for name, values in columns.items()}
 
 
 def _write_pixels(member: IO[bytes], images: ImageSet, rows: Rows) -> None:

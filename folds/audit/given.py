@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from folds.audit.apply import merge_groups
 from folds.audit.findings import AuditedImages
 from folds.errors import listed
 from folds.images import ImageSet
+from folds.images.groups import merge_groups
 from folds.splits.manifest import SplitManifest
 
 Rows = NDArray[np.int64]

@@ -1,6 +1,7 @@
 """Whether external images are among those of ``--data``, and what is wrong with them."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from folds.config import DataConfig
 from folds.errors import listed
 from folds.images.external import External
 from folds.images.imageset import ImageSet, digests
-from folds.images.source import root_of
+from folds.images.source import files_of
 
 
 def looked_at(
@@ -50,7 +51,8 @@ def looked_at(
             )  # fmt: skip
         notices += [f"--external {other.name}: {line}" for line in there.notices]
         same = np.array([digest in known for digest in digests(there.pixels)], dtype=bool)
-        same |= _same_files(config.data, images.ids, other.source, there.ids)
+        theirs = files_of(config.model_copy(update={"data": other.source}), there.ids)
+        same |= _same_files(files_of(config, images.ids), theirs, len(there))
         notices += _told(other.name, there.ids[same], len(there), "are also among those")
         if config.audit != "off":
             near = near_copies(images, there) & ~same
@@ -68,25 +70,16 @@ def _told(name: str, ids: NDArray[np.str_], of: int, what: str) -> list[str]:
     ]
 
 
-def _same_files(
-    source: str, ids: NDArray[np.str_], other: str, other_ids: NDArray[np.str_]
-) -> Bools:
-    """Which of the other source's files hold the same bytes as one of a source.
+def _same_files(mine: Sequence[Path], theirs: Sequence[Path], count: int) -> Bools:
+    """Which of the other source's `count` images, if they are files, hold the same bytes as one.
 
     Their pixels may differ: files are brought to one size, which depends on all files of a set.
     Files are read only where another has the same length.
     """
-    mine, theirs = _files(source, ids), _files(other, other_ids)
     lengths = {_length(file) for file in mine} & {_length(file) for file in theirs}
     known = {_digest(file) for file in mine if _length(file) in lengths}
     same = [_length(file) in lengths and _digest(file) in known for file in theirs]
-    return np.array(same or [False] * len(other_ids), dtype=bool)
-
-
-def _files(source: str, ids: NDArray[np.str_]) -> list[Path]:
-    """The files of a source; none if its images are no files."""
-    root = root_of(source)
-    return [] if root is None else [root / name for name in ids.tolist()]
+    return np.array(same or [False] * count, dtype=bool)
 
 
 def _length(file: Path) -> int:

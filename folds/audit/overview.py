@@ -1,6 +1,7 @@
 """What was found in a few numbers, and what can be done about it."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from folds.audit.clusters import disagree, duplicate_clusters, junk_clusters
@@ -53,9 +54,9 @@ def overview(images: ImageSet, findings: Findings) -> Overview:
     )
 
 
-def remedies(source: str, counts: Overview) -> dict[str, str]:
+def remedies(sources: Sequence[str], counts: Overview) -> dict[str, str]:
     """What can be done about what was found, each with its command."""
-    data = f"--data {shlex.quote(source)}"
+    data = f"--data {shlex.join(sources)}"
     ways = {}
     if counts.junk or counts.exact:
         ways["train without junk and exact copies"] = (

@@ -59,7 +59,7 @@ class MapChart:
 
 def write_report(
     path: Path,
-    source: str,
+    sources: Sequence[str],
     images: ImageSet,
     findings: Findings,
     sizes: Sizes,
@@ -71,7 +71,7 @@ def write_report(
     ----------
     path : Path
         Replaced if it is there.
-    source : str
+    sources : sequence of str
         Where the images are from, as the user said it.
     sizes : sequence of ((width, height), int)
         The images' own sizes in pixels, and how many have them.
@@ -94,9 +94,9 @@ def write_report(
     measured = statistics(images, ~findings.junk)
     template = environment("folds.audit").get_template("report.html.j2")
     page = template.render(
-        source=source,
+        source=" ".join(sources),
         counts=counts,
-        remedies=remedies(source, counts),
+        remedies=remedies(sources, counts),
         notices=(*images.notices, *findings.notices),
         conflicts=cluster_gallery(images, findings, mixed),
         duplicates=cluster_gallery(images, findings, alike),

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folds.arrays import Floats
+from folds.config import DataConfig
 from folds.images import ImageSet
 from folds.images.decode import header
 from folds.images.pixelfile import pieces
-from folds.images.source import root_of
+from folds.images.source import files_of
 
 
 @dataclass(frozen=True)
@@ -77,18 +78,18 @@ def _pooled(
     return centre, np.sqrt(within + between)
 
 
-def sizes(source: str, images: ImageSet) -> list[tuple[tuple[int, int], int]]:
+def sizes(config: DataConfig, images: ImageSet) -> list[tuple[tuple[int, int], int]]:
     """Width and height of the images, and how many have them; the most frequent first.
 
-    Those of the files, upright, if the source is a folder or table: decoding may have brought its
-    images to one size.
+    Those of the files, upright, if the sources are folders or tables: decoding may have brought
+    their images to one size.
     """
-    root = root_of(source)
-    if root is None:
+    files = files_of(config, images.ids)
+    if len(files) < len(images):  # some of them are in no files
         height, width = images.pixels.shape[1:3]
         return [((width, height), len(images))]
     counts: Counter[tuple[int, int]] = Counter()
-    for name in images.ids.tolist():
-        if found := header(root / name):
+    for file in files:
+        if found := header(file):
             counts[found.size] += 1
     return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))

@@ -68,6 +68,8 @@ class Config(Section):
             raise ValueError(f"--select-by {select_by}: asks for shift; leave out --shift off")
         if missing := sorted(asked.externals - set(self.evaluation.externals)):
             raise ValueError(f"--select-by {select_by}: there is no --external {missing[0]}=SOURCE")
+        if missing := sorted(asked.columns - {"site", *self.data.slices}):
+            raise ValueError(f"--select-by {select_by}: name the column too, --slices {missing[0]}")
         return self
 
     @pydantic.model_validator(mode="after")

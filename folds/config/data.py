@@ -5,11 +5,17 @@ the seed, a hold-out.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from folds.config.named import by_name, check_name, check_named, check_unique, words
 from folds.config.section import Auto, Section
+
+_KNOWN = frozenset(
+    "path label labels group groups id ids images class_names site sites".split()  # noqa: SIM905
+)
 
 
 def check_pattern(pattern: str) -> str:
@@ -25,21 +31,54 @@ def check_pattern(pattern: str) -> str:
     except re.error as error:
         raise ValueError(f"no regular expression ({error}); mend it") from None
     if not groups:
-        raise ValueError("has no parentheses; put them around the part that names the group")
+        raise ValueError("has no parentheses; put them around the part that is the name")
     return pattern
+
+
+def check_data(given: object) -> object:
+    """Give one source back as it is, several if each is ``NAME=SOURCE`` and has its own name.
+
+    Raises
+    ------
+    ValueError
+        One of several has no name, or another's; or there is none.
+    """
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        return given
+    words = tuple(str(word) for word in given)
+    if len(words) == 1:
+        return words[0]
+    if not words:
+        raise ValueError("names no images; give a source")
+    for word in words:
+        try:
+            check_named(word)
+        except ValueError as error:
+            raise ValueError(f"of several {word!r} {error}") from None
+    return check_unique(words)
+
+
+def _check_slice(name: str) -> str:
+    if name in _KNOWN:
+        raise ValueError("has a meaning of its own; sites and classes have their scores anyway")
+    return check_name(name)
 
 
 class DataConfig(Section):
     """Which images."""
 
-    data: str = Field(
+    data: Annotated[str | tuple[str, ...], BeforeValidator(check_data)] = Field(
         "demo",
         description="Images: an .npz file (AN2DL or MedMNIST layout), a folder of class folders, "
-        "a .csv or .parquet table (columns path, label and, if you like, group), 'demo' (rendered "
-        "blood cells), 'demo-lab2' (another laboratory's) or 'digits' (scikit-learn's).",
+        "a .csv or .parquet table (columns path, label and, if you like, group and site), 'demo' "
+        "(rendered blood cells), 'demo-lab2' (another laboratory's) or 'digits' (scikit-learn's). "
+        "Or several as NAME=SOURCE, each a site, whose classes are united by name.",
     )
     limit: int | None = Field(
-        None, ge=1, description="Use a stratified subset of this many images."
+        None,
+        ge=1,
+        description="Use a stratified subset of this many images; of several sources each gives "
+        "its share.",
     )
     skip_broken: bool = Field(
         False, description="Leave out image files that cannot be read, and record them."
@@ -57,6 +96,21 @@ class DataConfig(Section):
         "in its first parentheses, or in (?P<group>...), is the image's group (patient, slide), "
         "which stays in one fold. External images are grouped by it, too.",
     )
+    site_regex: Annotated[str, AfterValidator(check_pattern)] | None = Field(
+        None,
+        description="The same for the image's site (laboratory, scanner), in the first parentheses "
+        "or in (?P<site>...): scores are told for each site, and --split-by site leaves whole "
+        "sites out.",
+    )
+    slices: Annotated[
+        tuple[Annotated[str, AfterValidator(_check_slice)], ...],
+        BeforeValidator(words),
+        AfterValidator(check_unique),
+    ] = Field(
+        (),
+        description="Further columns of a table, or arrays of an .npz file, by whose values scores "
+        "are told, as sex,scanner; an empty value counts in none.",
+    )
     levels: float | None = Field(
         None,
         gt=0,
@@ -71,6 +125,21 @@ class DataConfig(Section):
         "backbone's; where sizes differ, or the backbone takes no other size, the backbone's.",
     )
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """Several sources by the names of their sites; empty where there is one, without a name."""
+        return {} if isinstance(self.data, str) else by_name(self.data)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What stands after ``--data``."""
+        return (self.data,) if isinstance(self.data, str) else self.data
+
+    @property
+    def told(self) -> str:
+        """The same in one line."""
+        return " ".join(self.words)
+
 
 class SplitConfig(Section):
     """How the images are divided."""
@@ -82,6 +151,12 @@ class SplitConfig(Section):
     )
     only_folds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None, min_length=1, description="Train only these of the folds, numbered from 0."
+    )
+    split_by: Literal["group", "site"] = Field(
+        "group",
+        description="What folds and a hold-out never cut. site: each leaves whole sites out, with "
+        "--folds as many as there are sites one site each, so that scores are those of a site that "
+        "no model has seen; groups stay whole within them.",
     )
     splits: str | None = Field(
         None, description="A splits.json of an earlier run, used instead of new splits."

@@ -1,31 +1,16 @@
 """How models are scored and chosen: ``--select-by``, ``--shift``, ``--external``."""
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from folds.config.corruptions import Shift
+from folds.config.named import by_name, check_named, check_unique
 from folds.config.scores import SCORES
 from folds.config.section import Section
 from folds.config.selection import check_select_by
 
 EpochChoice = Literal["last", "best", "crossfit"]
-_NAME = re.compile(r"[A-Za-z]\w*")
-
-
-def _check_external(given: str) -> str:
-    name, _, source = given.partition("=")
-    if not source or not _NAME.fullmatch(name):
-        raise ValueError("must be NAME=SOURCE, the name of letters, digits and _, as lab2=lab2/")
-    return given
-
-
-def _check_unique(given: tuple[str, ...]) -> tuple[str, ...]:
-    names = [text.partition("=")[0] for text in given]
-    if len(set(names)) < len(names):
-        raise ValueError("two of them have one name; give each its own")
-    return given
 
 
 class EvaluationConfig(Section):
@@ -36,7 +21,8 @@ class EvaluationConfig(Section):
         description="What picks the best epoch, the best fold and the model that is registered: "
         f"{', '.join(SCORES)}; under corruptions "
         "shift.accuracy, shift.macro_f1, shift.worst, shift.CORRUPTION; elsewhere "
-        "external.NAME.SCORE; or a sum as 0.5*macro_f1+0.5*shift.macro_f1.",
+        "external.NAME.SCORE; at the worst site worst_site.macro_f1 or worst_site.accuracy, of a "
+        "column of --slices slices.NAME.worst; or a sum as 0.5*macro_f1+0.5*shift.macro_f1.",
     )
     choose_epoch: EpochChoice = Field(
         "last",
@@ -50,7 +36,7 @@ class EvaluationConfig(Section):
         "severity 3 (fast) or 1 to 5 (full).",
     )
     external: Annotated[
-        tuple[Annotated[str, AfterValidator(_check_external)], ...], AfterValidator(_check_unique)
+        tuple[Annotated[str, AfterValidator(check_named)], ...], AfterValidator(check_unique)
     ] = Field(
         (),
         description="Other images with labels, another laboratory's, say: each fold's model and "
@@ -60,4 +46,4 @@ class EvaluationConfig(Section):
     @property
     def externals(self) -> dict[str, str]:
         """Sources of external images by name."""
-        return dict(text.split("=", 1) for text in self.external)
+        return by_name(self.external)

@@ -42,12 +42,6 @@ class HeadShape:
             )
 
 
-def parse_widths(given: Any) -> list[Any]:
-    """Read widths of layers as ``512,128``, or as a list of numbers or such texts."""
-    parts = given if isinstance(given, list | tuple) else [given]
-    return [word for part in parts for word in str(part).split(",") if word.strip()]
-
-
 PLAIN_HEAD = HeadShape()
 
 

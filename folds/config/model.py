@@ -13,14 +13,14 @@ from folds.config.head import (
     Norm,
     Pooling,
     check_tta,
-    parse_widths,
 )
+from folds.config.named import words
 from folds.config.section import Section
 
 Widths = Annotated[
     tuple[Annotated[int, Field(ge=1, le=MOST_WIDTH)], ...],
     Field(max_length=MOST_LAYERS),
-    BeforeValidator(parse_widths),
+    BeforeValidator(words),
 ]
 
 

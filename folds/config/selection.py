@@ -10,7 +10,9 @@ from folds.config.corruptions import CORRUPTIONS
 from folds.config.scores import SCORES, sign
 from folds.errors import nearest
 
+_WORST_SITE = ("worst_site.accuracy", "worst_site.macro_f1")
 _SHIFT = ("accuracy", "macro_f1", "worst", *CORRUPTIONS)
+_SLICED = ("worst_site.macro_f1", "slices.NAME.worst")
 _TERM = re.compile(r"(?:(?P<weight>[0-9.eE+-]+)\s*\*\s*)?(?P<name>[A-Za-z][\w.-]*)")
 
 
@@ -23,7 +25,8 @@ class SelectBy:
     terms : tuple of (float, str)
         Weight, above 0, and name: a score of the model's own validation part, ``shift.accuracy``,
         ``shift.macro_f1``, ``shift.worst`` or ``shift.CORRUPTION`` (macro-F1) under corruptions,
-        or ``external.NAME.SCORE``.
+        ``external.NAME.SCORE``, or the lowest over the values of a column:
+        ``worst_site.macro_f1``, ``worst_site.accuracy``, ``slices.NAME.worst`` (macro-F1).
 
     Notes
     -----
@@ -64,6 +67,12 @@ class SelectBy:
         return tuple(name for name in CORRUPTIONS if name in asked or asked - set(CORRUPTIONS))
 
     @property
+    def columns(self) -> set[str]:
+        """The columns by whose values scores are asked for; ``site`` is one."""
+        asked = {name.split(".")[1] for name in self.names if name.startswith("slices.")}
+        return asked | {"site" for name in self.names if name in _WORST_SITE}
+
+    @property
     def elsewhere(self) -> Self:
         """The part of the sum that is of external images."""
         return type(self)(tuple(term for term in self.terms if term[1].startswith("external.")))
@@ -78,6 +87,14 @@ class SelectBy:
         """
         total = sum(weight * sign(name) * scores[name] for weight, name in self.terms)
         return -math.inf if math.isnan(total) else total
+
+
+def worst_names(column: str, accuracy: float, macro_f1: float) -> dict[str, float]:
+    """The lowest scores over the values of a column, by the names that they have here."""
+    found = {f"slices.{column}.worst": macro_f1}
+    if column == "site":
+        found |= dict(zip(_WORST_SITE, (accuracy, macro_f1), strict=True))
+    return found
 
 
 def check_select_by(text: str) -> str:
@@ -113,8 +130,10 @@ def _check_name(name: str) -> None:
         source, own = rest.split(".")
         own = f"external.{source}.{own}"
         known = [f"external.{source}.{score}" for score in SCORES]
+    elif kind == "slices" and rest.count(".") == 1:
+        known, own = [f"slices.{rest.split('.')[0]}.worst"], name
     else:
-        known, own = [*SCORES, *shift_names], name
+        known, own = [*SCORES, *shift_names, *_WORST_SITE], name
     if own not in known:
-        some = ", ".join([*SCORES, "shift.macro_f1", "external.NAME.macro_f1"])
+        some = ", ".join([*SCORES, "shift.macro_f1", "external.NAME.macro_f1", *_SLICED])
         raise ValueError(f"no score {name!r}{nearest(name, known) or f'; there are: {some}'}")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from folds.config.scores import sign
 from folds.config.selection import SelectBy
@@ -16,6 +17,7 @@ from folds.evaluation.paired import (
 from folds.evaluation.predictions import Predictions, ShiftPredictions
 from folds.evaluation.replicates import tally
 from folds.evaluation.shift_replicates import shift_tally
+from folds.evaluation.slice_differences import worst_difference, worst_fold_differences
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,14 @@ class Rivals:
         Under corruptions.
     external : mapping of str to pair of Predictions
         Of external images, by the sets' names.
+    columns : mapping of str to ndarray of str, shape (M,)
+        Sites and slices of the rows of `pooled`, as both runs know them.
     """
 
     pooled: tuple[Predictions, Predictions]
     shift: tuple[ShiftPredictions, ShiftPredictions] | None = None
     external: Mapping[str, tuple[Predictions, Predictions]] = field(default_factory=dict)
+    columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,8 @@ def gain(rivals: Rivals, select: SelectBy, confidence: float) -> Gain:
 def check_measured(rivals: Rivals, select: SelectBy) -> None:
     """Raise ValueError unless all scores of a sum are there for both."""
     under_shift = () if rivals.shift is None else shift_tally(rivals.shift[0]).observed()
+    for column in select.columns - rivals.columns.keys():
+        raise ValueError(f"{column} is not known of the same images in both")
     for name in select.names:
         if name.startswith("shift.") and name not in under_shift:
             raise ValueError(f"{name} was not measured for both alike")
@@ -111,7 +118,19 @@ def _gain_by(rivals: Rivals, name: str, confidence: float) -> Gain:
     if name.startswith("external."):
         _, source, score = name.split(".")
         return _pooled_gain(*rivals.external[source], score, confidence)
+    if column := SelectBy.parse(name).columns:
+        return _gain_at_worst(rivals, column.pop(), name, confidence)
     return _pooled_gain(*rivals.pooled, name, confidence)
+
+
+def _gain_at_worst(rivals: Rivals, column: str, name: str, confidence: float) -> Gain:
+    values, score = rivals.columns[column], name.rsplit(".", 1)[-1].replace("worst", "macro_f1")
+    found = worst_difference(*rivals.pooled, values, score, confidence=confidence)
+    if found is None:
+        raise ValueError(f"no value of {column} has enough images in common")
+    in_folds = all(own.fold is not None for own in rivals.pooled)
+    folds = worst_fold_differences(*rivals.pooled, column, values, name) if in_folds else ()
+    return Gain(found.before, found.after, found.difference.value, found.difference.lower, folds)
 
 
 def _pooled_gain(

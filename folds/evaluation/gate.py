@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from folds.config.scores import sign
 from folds.config.selection import SelectBy
@@ -12,8 +13,11 @@ from folds.evaluation.paired import shift_difference
 from folds.evaluation.predictions import Predictions, ShiftPredictions
 from folds.evaluation.replicates import tally
 from folds.evaluation.significance import corrected_t
+from folds.evaluation.slice_differences import slice_changes
 
 _MOST_LOST_UNDER_SHIFT = 0.02  # of mean corruption macro-F1, 0 to 1
+_ROUNDING = 1e-9  # a drop of exactly as much is allowed
+NO_SLICE_DROPS = "no slice drops"
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,38 @@ def no_class_drops(
         f"{what}: {class_names[worst]} {before[worst]:.3f} -> {after[worst]:.3f} "
         f"({change[worst]:+.3f}), allowed {-max_class_drop:+.3f}"
     )
-    tolerance = 1e-9  # of rounding: a drop of exactly as much is allowed
-    return Check("no class drops", bool(change[worst] >= -max_class_drop - tolerance), text)
+    return Check("no class drops", bool(change[worst] >= -max_class_drop - _ROUNDING), text)
+
+
+def no_slice_drops(
+    champion: Predictions,
+    candidate: Predictions,
+    columns: Mapping[str, NDArray[np.str_]],
+    max_slice_drop: float,
+) -> Check:
+    """Whether no site or slice loses more of its accuracy than is allowed, noise or not.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of str, shape (M,)
+        Of the rows of the predictions, which are the same in both.
+    max_slice_drop : float
+        Of an accuracy, 0 to 1.
+
+    Notes
+    -----
+    Only values of enough images count, see `folds.evaluation.slices.FEWEST`.
+    """
+    changes = slice_changes(champion, candidate, columns)
+    if not changes:
+        return Check(NO_SLICE_DROPS, None, f"no value of {', '.join(columns)} has enough images")
+    worst = min(changes, key=lambda one: one.change)
+    what = "greatest loss of accuracy" if worst.change < 0 else "no accuracy falls; least gain"
+    text = (
+        f"{what}: {worst.column} {worst.value} {worst.before:.3f} -> {worst.after:.3f} "
+        f"({worst.change:+.3f}), allowed {-max_slice_drop:+.3f}"
+    )
+    return Check(NO_SLICE_DROPS, worst.change >= -max_slice_drop - _ROUNDING, text)
 
 
 def floors(scores: Mapping[str, float], least: Mapping[str, float]) -> Check:

@@ -76,7 +76,7 @@ def bootstrap_difference(
     draws_b = tally_b.bootstrap(replicates, seed if paired else seed + 1)
     value_a, value_b = tally_a.observed(), tally_b.observed()
     pooled = {
-        name: _difference(
+        name: difference(
             float(value_b.pooled[name][0] - value_a.pooled[name][0]),
             draws_b.pooled[name] - draws_a.pooled[name],
             min(tally_a.clusters, tally_b.clusters),
@@ -88,7 +88,7 @@ def bootstrap_difference(
     counts = [min(pair) for pair in both]
     per_class = {
         name: [
-            _difference(
+            difference(
                 float(value_b.per_class[name][c, 0] - value_a.per_class[name][c, 0]),
                 draws_b.per_class[name][c] - draws_a.per_class[name][c],
                 count,
@@ -120,7 +120,7 @@ def shift_difference(
     value_a, value_b = tally_a.observed(), tally_b.observed()
     clusters = min(tally_a.clusters, tally_b.clusters)
     return {
-        name: _difference(
+        name: difference(
             value_b[name] - value_a[name], draws_b[name] - draws_a[name], clusters, confidence
         )
         for name in value_a
@@ -174,7 +174,7 @@ def check_same_rows(a: Predictions | ShiftPredictions, b: Predictions | ShiftPre
         raise ValueError("the two sets of predictions are not of the same rows")
 
 
-def _difference(
+def difference(
     value: float,
     draws: Doubles,
     clusters: int,

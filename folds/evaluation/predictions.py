@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from folds.arrays import AnyFloats, Doubles, Floats, Ints
 from folds.config.corruptions import Case
 
+COLUMN = "column."  # before the names of sites and slices in a file of predictions
+
 
 @dataclass(frozen=True)
 class Predictions:

@@ -1,6 +1,7 @@
 """What images were like, kept as a small file, and how others differ from them."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,15 @@ from folds.images.imageset import ImageSet
 
 
 def write_manifest(path: Path, images: ImageSet) -> None:
-    """Keep ids, classes and digests of images: some 50 bytes an image."""
+    """Keep ids, classes, sites, slices and digests of images: some 50 bytes an image."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, ids=images.ids, classes=_classes(images), digests=_prints(images))
+    np.savez_compressed(
+        buffer,
+        ids=images.ids,
+        classes=_classes(images),
+        columns=_columns(images),
+        digests=_prints(images),
+    )
     write_sealed(path, buffer.getvalue())
 
 
@@ -34,12 +41,14 @@ def changes(path: Path, images: ImageSet) -> str:
     """
     arrays = read_arrays(io.BytesIO(read_sealed(path)))
     before, classes, prints = (arrays[name] for name in ("ids", "classes", "digests"))
+    columns = arrays.get("columns", np.full(len(before), ""))
     _, old, new = np.intersect1d(before, images.ids, assume_unique=True, return_indices=True)
     kinds = {
         "added": np.setdiff1d(images.ids, before),
         "removed": np.setdiff1d(before, images.ids),
         "changed": before[old][prints[old] != _prints(images)[new]],
         "of another class": before[old][classes[old] != _classes(images)[new]],
+        "of another site or slice": before[old][columns[old] != _columns(images)[new]],
     }
     return ", ".join(
         f"{counted(len(ids), 'image')} {kind} ({listed(ids.tolist())})"
@@ -50,6 +59,13 @@ def changes(path: Path, images: ImageSet) -> str:
 
 def _classes(images: ImageSet) -> np.ndarray:
     return np.array(images.class_names)[images.labels]
+
+
+def _columns(images: ImageSet) -> np.ndarray:
+    """All that the columns say of each image, as one text; empty where there are none."""
+    values = (images.columns[name].tolist() for name in sorted(images.columns))
+    rows = [json.dumps(row) for row in zip(*values, strict=True)]
+    return np.array(rows or [""] * len(images))
 
 
 def _prints(images: ImageSet) -> np.ndarray:

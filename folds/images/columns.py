@@ -1,15 +1,15 @@
-"""What an .npz file says of each image beside its pixels: label, id and group."""
+"""What an .npz file says of each image beside its pixels: label, id, group, site and slices."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from folds.errors import UserError, listed
+from folds.errors import UserError, listed, nearest
 from folds.images.class_names import check_names
-from folds.images.imageset import singletons
+from folds.images.imageset import SITE, singletons
 
 Arrays = Mapping[str, NDArray]
 Text = NDArray[np.str_]
@@ -28,6 +28,8 @@ class Columns:
     ids, groups : ndarray of str, shape (N,)
     notices : tuple of str
         Of classes whose names look alike.
+    others : mapping of str to ndarray of str, shape (N,)
+        Sites and slices, see `ImageSet.columns`.
     """
 
     labels: NDArray[np.int64]
@@ -35,10 +37,13 @@ class Columns:
     ids: Text
     groups: Text
     notices: tuple[str, ...]
+    others: Mapping[str, Text]
 
 
-def read_columns(path: Path, arrays: Arrays, blocks: Sequence[str]) -> Columns:
-    """Read the arrays ``labels``, ``class_names``, ``ids`` and ``groups`` that belong to images.
+def read_columns(
+    path: Path, arrays: Arrays, blocks: Sequence[str], slices: Sequence[str] = ()
+) -> Columns:
+    """Read ``labels``, ``class_names``, ``ids``, ``groups`` and ``sites`` that belong to images.
 
     Parameters
     ----------
@@ -48,11 +53,13 @@ def read_columns(path: Path, arrays: Arrays, blocks: Sequence[str]) -> Columns:
     blocks : sequence of str
         Names of the arrays of images: ``images``, or ``train_images``, ``val_images``, whose
         columns are then ``train_labels``, ``train_ids``, ....
+    slices : sequence of str
+        Names of further arrays to be read.
 
     Raises
     ------
     UserError
-        Another dtype or shape; columns that only some parts have.
+        Another dtype or shape; columns that only some parts have; a slice that is not there.
     """
     labels, names = _labels(path, _label_column(path, arrays, blocks), arrays.get("class_names"))
     count = sum(len(arrays[block]) for block in blocks)
@@ -63,7 +70,31 @@ def read_columns(path: Path, arrays: Arrays, blocks: Sequence[str]) -> Columns:
     ids = read_ids(path, arrays, blocks)
     groups = _texts(path, arrays, blocks, "groups")
     groups = singletons(ids) if groups is None else groups
-    return Columns(labels, names, ids, groups, check_names(path, names, ids.tolist()))
+    notices = check_names(path, names, ids.tolist())
+    return Columns(labels, names, ids, groups, notices, _others(path, arrays, blocks, slices))
+
+
+def _others(
+    path: Path, arrays: Arrays, blocks: Sequence[str], slices: Sequence[str]
+) -> dict[str, Text]:
+    """The sites, if there are some, and the slices."""
+    sites = _texts(path, arrays, blocks, "sites")
+    others = {} if sites is None else {SITE: sites}
+    for name in slices:
+        values = _texts(path, arrays, blocks, name, gaps=True)
+        if values is None:
+            raise UserError(no_column(path, name, arrays))
+        others[name] = values
+    return others
+
+
+def no_column(source: object, name: str, known: Iterable[str]) -> str:
+    """What a user is told who asks for a slice that a source has not got."""
+    known = [str(one) for one in known]
+    return (
+        f"--slices {name}: --data {source} has no such column among {listed(known, most=8)}"
+        f"{nearest(name, known)}"
+    )
 
 
 def read_ids(path: Path, arrays: Arrays, blocks: Sequence[str]) -> Text:
@@ -85,8 +116,13 @@ def _row_names(block: str, count: int) -> Text:
     return np.array([f"{prefix}{row:07d}" for row in range(count)], dtype=np.str_)
 
 
-def _texts(path: Path, arrays: Arrays, blocks: Sequence[str], column: str) -> Text | None:
-    """A column of text or integers, one for each image; None if the file has none."""
+def _texts(
+    path: Path, arrays: Arrays, blocks: Sequence[str], column: str, *, gaps: bool = False
+) -> Text | None:
+    """A column of text or integers, one for each image; None if the file has none.
+
+    With `gaps` a text may be empty.
+    """
     names = [block.removesuffix("images") + column for block in blocks]
     missing = [name for name in names if name not in arrays]
     if len(missing) == len(names) and column not in arrays:
@@ -98,13 +134,13 @@ def _texts(path: Path, arrays: Arrays, blocks: Sequence[str], column: str) -> Te
         )
     return np.concatenate(
         [
-            _text(path, name, arrays[name], len(arrays[block]))
+            _text(path, name, arrays[name], len(arrays[block]), gaps=gaps)
             for name, block in zip(names, blocks, strict=True)
         ]
     )
 
 
-def _text(path: Path, name: str, array: NDArray, count: int) -> Text:
+def _text(path: Path, name: str, array: NDArray, count: int, *, gaps: bool) -> Text:
     flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if flat.shape != (count,) or flat.dtype.kind not in "iuUS":
         raise UserError(
@@ -112,7 +148,7 @@ def _text(path: Path, name: str, array: NDArray, count: int) -> Text:
             f"integer or string for each of the {count} images"
         )
     text = decoded(path, name, flat).astype(np.str_)
-    if (text == "").any():
+    if not gaps and (text == "").any():
         raise UserError(
             f"--data {path}: {int((text == '').sum())} of {count} {name} are empty; fill them, or "
             "leave the array out"

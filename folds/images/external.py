@@ -60,7 +60,8 @@ def load_externals(
     """
     externals = []
     for name, source in sources.items():
-        settings = config.model_copy(update={"data": source, "limit": None, "image_size": size})
+        only = {"data": source, "limit": None, "image_size": size, "slices": ()}
+        settings = config.model_copy(update=only)
         try:
             images = load(settings, seed=0, largest=size)
         except UserError as error:

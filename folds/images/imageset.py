@@ -1,6 +1,7 @@
 """The image set: what every later step is given."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from folds.errors import UserError
 from folds.images.pixelfile import PixelFile, Pixels, pieces
+
+SITE = "site"  # the column that says where an image was taken
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,18 @@ class ImageSet:
         image is its own group.
     notices : tuple of str
         What was left out or changed while reading; told to the user and kept with the run.
+    columns : mapping of str to ndarray of str, shape (N,)
+        What else is known of each image, by name: ``site``, where it was taken, and the columns of
+        ``--slices``. An empty text: not known.
 
     Raises
     ------
     UserError
         The parts do not fit together.
+
+    Notes
+    -----
+    Images keep their columns wherever they keep their groups.
     """
 
     pixels: Pixels
@@ -43,12 +53,18 @@ class ImageSet:
     ids: NDArray[np.str_]
     groups: NDArray[np.str_]
     notices: tuple[str, ...] = field(default=())
+    columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         size = len(self.pixels)
         for name in ("labels", "ids", "groups"):
             if (count := len(getattr(self, name))) != size:
                 raise UserError(f"{count} {name} for {size} images: give one for each image")
+        for name, values in self.columns.items():
+            if len(values) != size:
+                raise UserError(
+                    f"{len(values)} values of {name} for {size} images: give one for each image"
+                )
         if len(self.class_names) < 2:
             raise UserError(
                 f"only one class ({', '.join(self.class_names)}); classification needs at least "
@@ -61,6 +77,11 @@ class ImageSet:
         return len(self.pixels)
 
     @property
+    def sites(self) -> NDArray[np.str_] | None:
+        """Where each image was taken (N,), if that is known."""
+        return self.columns.get(SITE)
+
+    @property
     def counts(self) -> dict[str, int]:
         """Images of each class."""
         number = np.bincount(self.labels, minlength=len(self.class_names))
@@ -70,7 +91,8 @@ class ImageSet:
     def digest(self) -> str:
         """SHA-256 over ids, labels, class names and pixels, first 16 hexadecimal digits.
 
-        It tells neither where the pixels are nor in which order the images come.
+        It tells neither where the pixels are nor in which order the images come, nor what groups
+        and columns they have.
         """
         order = np.argsort(self.ids, kind="stable")
         hasher = hashlib.sha256()
@@ -103,6 +125,7 @@ class ImageSet:
             labels=self.labels[rows],
             ids=self.ids[rows],
             groups=self.groups[rows],
+            columns={name: values[rows] for name, values in self.columns.items()},
         )
 
     def limited(self, size: int | None, *, seed: int) -> "ImageSet":

@@ -1,9 +1,9 @@
 """Image files that a folder or a table names: listed first, then decoded."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +14,7 @@ from folds.arrays import Bools
 from folds.errors import UserError, counted, listed
 from folds.images.decode import KINDS, UndecidedError, UnreadableError, decode
 from folds.images.imageset import ImageSet
-from folds.images.pixelfile import Pixels, PixelWriter, pieces
+from folds.images.pixelfile import Pixels, PixelWriter, Shape, pieces
 from folds.images.resize import cover
 from folds.images.survey import Target, surveyed
 
@@ -59,6 +59,8 @@ class Listing:
         See `Target`.
     notices : tuple of str
         What was passed over.
+    columns : mapping of str to ndarray of str, shape (N,)
+        See `ImageSet`.
     """
 
     source: Path
@@ -70,9 +72,10 @@ class Listing:
     side: int
     levels: float | None
     notices: tuple[str, ...]
+    columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
+    def shape(self) -> Shape:
         """Of the decoded pixels, if all files are readable."""
         return len(self.ids), self.side, self.side, 3
 
@@ -112,8 +115,9 @@ class Listing:
             Which were readable.
         """
         ids, notices = self.ids[good], (*self.notices, *_left_out(self.ids, good))
+        columns = {name: values[good] for name, values in self.columns.items()}
         return ImageSet(
-            pixels, self.labels[good], self.class_names, ids, self.groups[good], notices
+            pixels, self.labels[good], self.class_names, ids, self.groups[good], notices, columns
         )
 
 
@@ -161,9 +165,14 @@ class FileSource:
     decoder: Decoder = decode_in_threads
 
     @property
+    def shape(self) -> Shape:
+        """Of the decoded pixels, if all files are readable."""
+        return self.listing.shape
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the decoded pixels, if all files are readable."""
-        return math.prod(self.listing.shape)
+        return math.prod(self.shape)
 
     def decode(self) -> ImageSet:
         """Decode into memory."""
@@ -189,11 +198,14 @@ def listing(
     class_names: tuple[str, ...],
     target: Target,
     notices: Sequence[str] = (),
+    columns: Mapping[str, NDArray[np.str_]] | None = None,
 ) -> Listing:
     """Make a `Listing` of files whose headers say what side they are decoded to."""
     side, told = surveyed(_paths(root, ids), target)
     every = (*notices, *told)
-    return Listing(source, root, ids, labels, groups, class_names, side, target.levels, every)
+    return Listing(
+        source, root, ids, labels, groups, class_names, side, target.levels, every, columns or {}
+    )
 
 
 def decode_unlabelled(

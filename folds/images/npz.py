@@ -1,7 +1,7 @@
 """Reading .npz files in the layouts of the AN2DL challenge and of MedMNIST."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,11 @@ from folds.errors import UserError, listed, reason
 from folds.images.columns import read_columns, read_ids
 from folds.images.imageset import ImageSet, stratified
 from folds.images.listing import Unlabelled
-from folds.images.pixelfile import PixelWriter, pieces
+from folds.images.pixelfile import PixelWriter, Shape, pieces
 from folds.images.resize import own_side, shrink
 
 _PARTS = ("train", "val")  # MedMNIST's test part stays a test part
-_COLUMNS = ("images", "labels", "ids", "groups")  # ends of the names that have a meaning
+_COLUMNS = ("images", "labels", "ids", "groups", "sites")  # ends of the names that have a meaning
 _LAYOUTS = "'images' and 'labels' (AN2DL), or 'train_images', 'train_labels', ... (MedMNIST)"
 
 
@@ -28,8 +28,8 @@ class NpzSource:
 
     MedMNIST's train and validation parts are pooled; its test part is left out, with a notice.
     Class names come from an array ``class_names`` where there is one, else they are the numbers;
-    ids and groups from arrays ``ids`` and ``groups`` beside ``images``, or ``train_ids`` and
-    ``train_groups`` beside ``train_images``.
+    ids, groups and sites from arrays ``ids``, ``groups`` and ``sites`` beside ``images``, or
+    ``train_ids``, ... beside ``train_images``.
 
     Parameters
     ----------
@@ -40,6 +40,8 @@ class NpzSource:
         It shall be the images' own, see `folds.images.resize.own_side`.
     limit, seed : int
         No more images than this, a stratified choice.
+    slices : tuple of str
+        Names of further arrays to be kept, see `ImageSet.columns`.
 
     Raises
     ------
@@ -53,31 +55,39 @@ class NpzSource:
     auto: bool
     limit: int | None
     seed: int
+    slices: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        """Of all decoded pixels, told by the arrays' headers alone; `limit` is left aside."""
+        arrays = _read(self.path, images=False)
+        blocks, _ = _blocks(self.path, arrays)
+        side = self._side(arrays[blocks[0]])
+        return sum(len(arrays[block]) for block in blocks), side, side, 3
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all decoded pixels, told by the arrays' headers alone; `limit` is left aside."""
-        arrays = _read(self.path, images=False)
-        blocks, _ = _blocks(self.path, arrays)
-        count = sum(len(arrays[block]) for block in blocks)
-        return count * self._side(arrays[blocks[0]]) ** 2 * 3
+        """Bytes of all decoded pixels; `limit` is left aside."""
+        return math.prod(self.shape)
 
     def decode(self) -> ImageSet:
         """Read the images into memory."""
-        arrays = _read(self.path)
+        arrays = _read(self.path, others=self.slices)
         blocks, notices = _blocks(self.path, arrays)
-        told = read_columns(self.path, arrays, blocks)
+        told = read_columns(self.path, arrays, blocks, self.slices)
         notices = (*notices, *told.notices)
         side = self._side(arrays[blocks[0]])
         pixels = shrink(np.concatenate([_rgb(arrays[block]) for block in blocks]), side)
-        images = ImageSet(pixels, told.labels, told.class_names, told.ids, told.groups, notices)
+        images = ImageSet(
+            pixels, told.labels, told.class_names, told.ids, told.groups, notices, told.others
+        )
         return images.limited(self.limit, seed=self.seed)
 
     def decode_to(self, target: Path) -> ImageSet:
         """Read the images into a new `PixelFile`; those in Fortran order are refused."""
-        arrays = _read(self.path, images=False)
+        arrays = _read(self.path, images=False, others=self.slices)
         blocks, notices = _blocks(self.path, arrays)
-        told = read_columns(self.path, arrays, blocks)
+        told = read_columns(self.path, arrays, blocks, self.slices)
         notices = (*notices, *told.notices)
         rows = stratified(told.labels, told.class_names, self.limit, seed=self.seed)
         side = self._side(arrays[blocks[0]])
@@ -92,9 +102,9 @@ class NpzSource:
                         writer.write(target_rows, shrink(chosen, side))
                     first += len(piece)
             pixels = writer.finish()
-        return ImageSet(
-            pixels, told.labels[rows], told.class_names, told.ids[rows], told.groups[rows], notices
-        )
+        columns = {name: values[rows] for name, values in told.others.items()}
+        ids, groups = told.ids[rows], told.groups[rows]
+        return ImageSet(pixels, told.labels[rows], told.class_names, ids, groups, notices, columns)
 
     def _side(self, array: NDArray) -> int:
         """Side in pixels that images are kept at."""
@@ -110,16 +120,18 @@ def load_unlabelled(path: Path) -> Unlabelled:
     return Unlabelled(pixels, read_ids(path, arrays, blocks))
 
 
-def _read(path: Path, *, images: bool = True) -> dict[str, NDArray]:
+def _read(path: Path, *, images: bool = True, others: Sequence[str] = ()) -> dict[str, NDArray]:
     """Read the arrays that have a meaning; those of images may be stand-ins of their shape.
 
-    Of all others the names alone are there, so that messages can tell them.
+    The `others` are read where they are asked for; of all else the names alone are there, so that
+    messages can tell them.
     """
     arrays = {}
     with _naming(path):
         for name in names(path):
             kind = name.split("_")[-1]
-            if name != "class_names" and kind not in _COLUMNS:
+            asked = name.endswith(tuple(others)) if others else False
+            if name != "class_names" and kind not in _COLUMNS and not asked:
                 arrays[name] = np.empty(0)
             elif kind == "images" and not images:
                 arrays[name] = _stand_in(path, name)

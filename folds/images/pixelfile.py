@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _PIECE = 4 * 2**20  # bytes that are held at a time
+Shape = tuple[int, int, int, int]
 
 
 class PixelFile:
@@ -45,7 +46,7 @@ class PixelFile:
             self._offset = file.tell()
         if len(shape) != 4 or shape[3] != 3 or dtype != self.dtype or fortran:
             raise ValueError(f"{path}: {dtype} {shape} is not uint8 (N, H, W, 3) in C order")
-        self.shape: tuple[int, int, int, int] = shape
+        self.shape: Shape = shape
 
     @property
     def nbytes(self) -> int:
@@ -143,7 +144,7 @@ class PixelWriter:
         The disk is full or cannot be written to.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int, int, int]) -> None:
+    def __init__(self, path: Path, shape: Shape) -> None:
         self._path, self._shape = path, shape
         self._stride, self._header = math.prod(shape[1:]), _header(shape)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from folds.config import DataConfig
 from folds.errors import UserError, nearest
@@ -14,8 +15,9 @@ from folds.images.class_names import check_ids, check_names, writable
 from folds.images.imageset import ImageSet
 from folds.images.listing import Decoder, FileSource, Unlabelled, decode_in_threads
 from folds.images.npz import NpzSource
-from folds.images.pixelfile import write_pixels
+from folds.images.pixelfile import Shape, write_pixels
 from folds.images.resize import shrink
+from folds.images.sites import SitesSource, of_site, shared
 from folds.images.survey import Target
 from folds.text import shortened
 
@@ -33,6 +35,11 @@ class BuiltIn:
     images: ImageSet
 
     @property
+    def shape(self) -> Shape:
+        """Of the pixels."""
+        return self.images.pixels.shape
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the pixels."""
         return self.images.pixels.nbytes
@@ -48,12 +55,13 @@ class BuiltIn:
 
 
 # Labelled images before they are decoded. All kinds have
+# - shape: of the decoded pixels, if all are readable
 # - nbytes: what the decoded pixels take at most; soon told, as nothing is decoded for it
 # - decode(): into memory
 # - decode_to(target): into a new `PixelFile`, with little memory; its disk may be full
 # Both ways give the same images, whatever the order in which a file system lists files, and raise
 # `UserError` where the source is damaged or not in a known layout.
-Source = BuiltIn | FileSource | NpzSource
+Source = BuiltIn | FileSource | NpzSource | SitesSource
 
 
 def open_source(
@@ -64,7 +72,7 @@ def open_source(
     Parameters
     ----------
     config : DataConfig
-        Source, limit, image size, levels and whether broken files are skipped.
+        Source, limit, slices, image size, levels and whether broken files are skipped.
     seed : int
         Seed of the stratified subset.
     largest : int
@@ -83,22 +91,80 @@ def open_source(
     UserError
         There is no such source, or a folder or table names no usable files.
     """
-    path = _path_of(config.data)
+    if config.sources:
+        return _open_sites(config, seed=seed, largest=largest, decoder=decoder)
+    path = _path_of(config.told)
     size = largest if config.image_size == "auto" else config.image_size
     target = Target(size, auto=config.image_size == "auto", levels=config.levels)
     if path is None:
-        images = _BUILT_IN[config.data]()
+        _refuse_slices(config)
+        images = _BUILT_IN[config.told]()
         images = replace(images, pixels=shrink(images.pixels[:], target.size))
         return BuiltIn(images.limited(config.limit, seed=seed))
     if path.is_dir():
+        _refuse_slices(config)
         listing = folder.survey(path, target, limit=config.limit, seed=seed)
     elif path.suffix.lower() in table.SUFFIXES:
-        listing = table.survey(path, target, limit=config.limit, seed=seed)
+        listing = table.survey(path, target, limit=config.limit, seed=seed, slices=config.slices)
     else:
-        return NpzSource(path, target.size, target.auto, config.limit, seed)
+        return NpzSource(path, target.size, target.auto, config.limit, seed, config.slices)
     notices = check_names(path, listing.class_names, listing.ids.tolist())
     listing = replace(listing, notices=(*listing.notices, *notices))
     return FileSource(listing, config.skip_broken, decoder)
+
+
+def _open_sites(config: DataConfig, *, seed: int, largest: int, decoder: Decoder) -> SitesSource:
+    """Find the images of several sources; those of each site get its share of the limit.
+
+    Where the sites' images have several sizes they are brought to one, as mixed sizes of one
+    source are.
+    """
+    settings = {
+        name: config.model_copy(update={"data": source, "limit": None})
+        for name, source in config.sources.items()
+    }
+
+    def opened() -> dict[str, Source]:
+        return {
+            name: _at_site(name, own, seed=seed, largest=largest, decoder=decoder)
+            for name, own in settings.items()
+        }
+
+    sources = opened()
+    mixed = len({source.shape[1] for source in sources.values()}) > 1
+    if mixed and config.image_size == "auto":
+        settings = {n: s.model_copy(update={"image_size": largest}) for n, s in settings.items()}
+        sources = opened()
+    if config.limit is not None:
+        counts = {name: source.shape[0] for name, source in sources.items()}
+        for name, limit in shared(config.limit, counts).items():
+            settings[name] = settings[name].model_copy(update={"limit": limit})
+        sources = opened()
+    size = largest if config.image_size == "auto" else config.image_size
+    return SitesSource(sources, size)
+
+
+def _at_site(name: str, config: DataConfig, *, seed: int, largest: int, decoder: Decoder) -> Source:
+    """Find the images of one of several sources.
+
+    Raises
+    ------
+    UserError
+        As `open_source`; it names the site.
+    """
+    try:
+        return open_source(config, seed=seed, largest=largest, decoder=decoder)
+    except UserError as error:
+        raise of_site(error, name, config.told) from None
+
+
+def _refuse_slices(config: DataConfig) -> None:
+    """Refuse slices where nothing can tell them."""
+    if config.slices:
+        raise UserError(
+            f"--slices {','.join(config.slices)}: --data {config.told} has no columns; give a "
+            "table or an .npz file that has them"
+        )
 
 
 def load(config: DataConfig, *, seed: int, largest: int) -> ImageSet:
@@ -161,6 +227,16 @@ def load_unlabelled(
         images = npz.load_unlabelled(path)
     check_ids(path, images.ids.tolist())
     return images
+
+
+def files_of(config: DataConfig, ids: NDArray[np.str_]) -> list[Path]:
+    """The files of the images of these ids; those of images that are no files are left out."""
+    if not config.sources:
+        root = root_of(config.told)
+        return [] if root is None else [root / name for name in ids.tolist()]
+    roots = {name: root_of(source) for name, source in config.sources.items()}
+    parts = (name.partition("/") for name in ids.tolist())
+    return [root / own for site, _, own in parts if (root := roots[site]) is not None]
 
 
 def root_of(source: str) -> Path | None:

@@ -1,6 +1,7 @@
-"""Reading a CSV or Parquet table of image files, their labels and groups."""
+"""Reading a CSV or Parquet table of image files, their labels, groups, sites and slices."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 
 from folds.errors import UserError, listed, nearest, reason
 from folds.files import is_file
-from folds.images.imageset import singletons, stratified
+from folds.images.columns import no_column
+from folds.images.imageset import SITE, singletons, stratified
 from folds.images.listing import Listing, Unlabelled, decode_unlabelled, listing
 from folds.images.survey import Target
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = (".csv", ".parquet")
-_COLUMNS = ("path", "label", "group")
+_COLUMNS = ("path", "label", "group", SITE)
 _MOST_BYTES = (
     2**29
 )  # of a table's file, and of its cells; each array of them has four times as much
@@ -27,8 +29,15 @@ _ROWS = 256  # of a Parquet file that are counted at a time
 Text = NDArray[np.str_]
 
 
-def survey(path: Path, target: Target, *, limit: int | None = None, seed: int = 0) -> Listing:
-    """List the image files of a table with columns ``path``, ``label`` and optionally ``group``.
+def survey(
+    path: Path,
+    target: Target,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    slices: Sequence[str] = (),
+) -> Listing:
+    """List the image files of a table of columns ``path``, ``label``; also ``group`` and ``site``.
 
     Paths are relative to the table's folder, or absolute. Cells are text: ``NA`` and ``01`` are
     names of classes as good as others. The classes are in the order of their names, the files in
@@ -42,6 +51,8 @@ def survey(path: Path, target: Target, *, limit: int | None = None, seed: int = 
         What the files are decoded to.
     limit, seed : int
         List no more files than this, a stratified choice. Broken files count.
+    slices : sequence of str
+        Further columns to be kept, whose cells may be empty.
 
     Raises
     ------
@@ -49,7 +60,7 @@ def survey(path: Path, target: Target, *, limit: int | None = None, seed: int = 
         The table is damaged or empty, a column or cell is missing, a file is not there or stands
         in it twice.
     """
-    frame = _frame(path)
+    frame = _frame(path, slices)
     label = _cells(path, frame, "label")
     root, ids = _files(path, frame)
     order = np.argsort(ids, kind="stable")
@@ -58,7 +69,9 @@ def survey(path: Path, target: Target, *, limit: int | None = None, seed: int = 
     groups = _cells(path, frame, "group")[order] if "group" in frame else singletons(ids)
     classes = tuple(names.tolist())
     rows = stratified(labels, classes, limit, seed=seed)
-    return listing(path, root, ids[rows], labels[rows], groups[rows], classes, target)
+    others = {name: values[order][rows] for name, values in _others(path, frame, slices).items()}
+    facts = ids[rows], labels[rows], groups[rows], classes
+    return listing(path, root, *facts, target, columns=others)
 
 
 def load_unlabelled(path: Path, target: Target, *, skip_broken: bool) -> Unlabelled:
@@ -72,7 +85,7 @@ def root_of(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute().parent))
 
 
-def _frame(path: Path) -> "pd.DataFrame":
+def _frame(path: Path, slices: Sequence[str] = ()) -> "pd.DataFrame":
     """The whole table; a CSV's cells as text."""
     import pandas as pd  # half a second that other sources need not wait
 
@@ -84,7 +97,7 @@ def _frame(path: Path) -> "pd.DataFrame":
             if not isinstance(frame.index, pd.RangeIndex):
                 raise ValueError("rows have more cells than the header")
         else:
-            frame = _parquet(path)
+            frame = _parquet(path, (*_COLUMNS, *slices))
     except Exception as error:  # of a damaged Parquet file Arrow raises dozens of types
         raise _damaged(path, error) from None
     frame.columns = pd.Index([str(name).strip() for name in frame.columns])
@@ -99,8 +112,8 @@ def _damaged(path: Path, error: Exception) -> UserError:
     )
 
 
-def _parquet(path: Path) -> "pd.DataFrame":
-    """A Parquet file's columns that have a meaning; the others are empty.
+def _parquet(path: Path, columns: Sequence[str]) -> "pd.DataFrame":
+    """A Parquet file's columns of these names; the others are empty.
 
     In it a few bytes may stand for billions of cells: they are counted, some at a time, before they
     are read at once.
@@ -110,7 +123,7 @@ def _parquet(path: Path) -> "pd.DataFrame":
 
     with pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
-        wanted = [name for name in names if name.strip() in _COLUMNS]
+        wanted = [name for name in names if name.strip() in columns]
         size = 0
         for batch in file.iter_batches(_ROWS, columns=wanted):
             size += batch.nbytes + _CELL * batch.num_rows
@@ -120,14 +133,24 @@ def _parquet(path: Path) -> "pd.DataFrame":
     return frame.assign(**{name: "" for name in names if name not in wanted})
 
 
-def _cells(path: Path, frame: "pd.DataFrame", name: str) -> Text:
-    """A column as text without spaces around it."""
+def _others(path: Path, frame: "pd.DataFrame", slices: Sequence[str]) -> dict[str, Text]:
+    """The sites, if there are some, and the slices."""
+    others = {SITE: _cells(path, frame, SITE)} if SITE in frame else {}
+    for name in slices:
+        if name not in frame:
+            raise UserError(no_column(path, name, frame.columns))
+        others[name] = _cells(path, frame, name, gaps=True)
+    return others
+
+
+def _cells(path: Path, frame: "pd.DataFrame", name: str, *, gaps: bool = False) -> Text:
+    """A column as text without spaces around it; with `gaps` cells may be empty."""
     if name not in frame:
         columns = [str(column) for column in frame.columns]
         near = nearest(name, columns)
         raise UserError(
             f"--data {path}: no column {name!r} among {listed(columns, most=8)}{near}; "
-            "the columns are path, label and, if you like, group"
+            "the columns are path, label and, if you like, group and site"
         )
     column = frame[name]
     try:
@@ -142,7 +165,7 @@ def _cells(path: Path, frame: "pd.DataFrame", name: str) -> Text:
         )
     text = cells.astype(np.str_)
     empty = np.flatnonzero(text == "")
-    if len(empty):
+    if len(empty) and not gaps:
         raise UserError(
             f"--data {path}: {len(empty)} cells of column {name!r} are empty, the first in row "
             f"{empty[0] + 1} below the header; fill them, or remove the rows"

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from folds.images import ImageSet
 from folds.splits.manifest import SplitManifest
+from folds.splits.sites import site_notices
 
 FAR = 0.2  # of a class's ideal count: a deviation that is named
 
@@ -40,10 +41,12 @@ def split_notices(manifest: SplitManifest, images: ImageSet) -> list[str]:
         absent = [n for n, count in zip(images.class_names, counts[0, 0], strict=True) if not count]
         lacks = f"; it has none of {', '.join(absent)}" if absent else ""
         notices.append(f"{held_out} of {len(images)} images are the hold-out{lacks}")
-    if len(np.unique(manifest.groups)) < len(manifest.groups):
+    if manifest.sites is not None or len(np.unique(manifest.groups)) < len(manifest.groups):
         worst = np.abs(counts - ideal).max()
         far = _farthest(manifest, images, counts, ideal)
         notices.append(f"folds are even to within {worst:.1f} images of each class{far}")
+    if manifest.sites is not None and images.sites is not None:
+        notices += site_notices(images, manifest.of(images.ids))
     return notices
 
 

@@ -35,6 +35,7 @@ def grouped_split(
     Notes
     -----
     - no group is in two parts;
+    - no part is empty where there are as many groups of several images;
     - where each image is its own group and there are two parts, or equal ones, each class's count
       in a part is within one image of its ideal.
     """
@@ -57,7 +58,7 @@ def _place(counts: NDArray[np.int64], ideal: Table, rng: np.random.Generator) ->
     for group in np.argsort(-rough, kind="stable")[: int((sizes > 1).sum())].tolist():
         # what the group adds to the sum of (have - ideal)^2 / ideal, as in a chi-square test
         added = (counts[group] * (2 * (have - ideal) + counts[group]) / ideal).sum(axis=1)
-        part[group] = added.argmin()
+        part[group] = np.lexsort((have.sum(axis=1), added))[0]  # the emptiest of equal ones
         have[part[group]] += counts[group]
     _fill(part, counts, have, ideal, rng)
     return part

@@ -12,6 +12,7 @@ from folds.errors import UserError, listed
 from folds.images import ImageSet
 from folds.splits.grouped import TRIES, grouped_split
 from folds.splits.manifest import HOLDOUT, SplitManifest, fingerprint
+from folds.splits.sites import check_sites, known_sites, units
 
 
 def held_out(images: ImageSet, config: SplitConfig) -> NDArray[np.bool_]:
@@ -27,7 +28,7 @@ def held_out(images: ImageSet, config: SplitConfig) -> NDArray[np.bool_]:
         return np.isin(images.ids, manifest.ids[manifest.fold[0] == HOLDOUT])
     order = np.argsort(images.ids, kind="stable")
     aside = np.empty(len(order), dtype=bool)
-    aside[order] = _set_aside(images.labels[order], images.groups[order], config)
+    aside[order] = _set_aside(images.labels[order], units(images, config)[order], config)
     return aside
 
 
@@ -47,13 +48,14 @@ def make_splits(
     -------
     SplitManifest
         scikit-learn's StratifiedKFold where every image is its own group, else `grouped_split`,
-        which does what its StratifiedGroupKFold does; repeat r is shuffled with seed + r. The
-        hold-out is set aside before, by `grouped_split`.
+        which does what its StratifiedGroupKFold does, with groups or whole sites; repeat r is
+        shuffled with seed + r. The hold-out is set aside before, by `grouped_split`.
 
     Raises
     ------
     UserError
-        A class has fewer images (or groups) than folds, or the file does not match.
+        A class has fewer images (or groups) than folds, there are fewer sites than folds that
+        leave sites out, or the file does not match.
 
     Notes
     -----
@@ -63,19 +65,32 @@ def make_splits(
     if config.splits is not None:
         return _matching(SplitManifest.read(config.splits), images, config)
     order = np.argsort(images.ids, kind="stable")  # the folds do not depend on that of the images
-    ids, groups, labels = images.ids[order], images.groups[order], images.labels[order]
-    grouped = len(np.unique(groups)) < len(groups)
-    settled = _set_aside(labels, groups, config) if aside is None else np.isin(ids, aside)
+    ids, labels, whole = images.ids[order], images.labels[order], units(images, config)[order]
+    settled = _set_aside(labels, whole, config) if aside is None else np.isin(ids, aside)
     rest = np.flatnonzero(~settled)
-    _check_counts(images, labels[rest], groups[rest], config)
+    by_site = config.split_by == "site"
+    if by_site:
+        check_sites(images, order[rest], config)
+    else:
+        _check_counts(images, labels[rest], whole[rest], config)
+    grouped = by_site or len(np.unique(whole)) < len(whole)
     fold = np.full((config.repeats, len(ids)), HOLDOUT)
     for repeat in range(config.repeats):
-        seed, among = config.seed + repeat, groups[rest] if grouped else None
+        seed, among = config.seed + repeat, whole[rest] if grouped else None
         fold[repeat, rest] = _folds(labels[rest], among, config.folds, seed=seed)
-    how = f"stratified groups, most even of {TRIES} orders" if grouped else "StratifiedKFold"
+    sites = known_sites(images)[order] if by_site else None
+    method, data = _method(config, grouped=grouped), fingerprint(images)
+    return SplitManifest(ids, images.groups[order], fold, config.folds, method, data, sites)
+
+
+def _method(config: SplitConfig, *, grouped: bool) -> str:
+    """How the folds are made, in words."""
+    even = (
+        f"{'whole sites' if config.split_by == 'site' else 'groups'}, most even of {TRIES} orders"
+    )
+    how = f"stratified {even}" if grouped else "StratifiedKFold"
     test_part = f"; hold-out {config.holdout:g}" if config.holdout else ""
-    method = f"{how} (shuffle, seed {config.seed}){test_part}"
-    return SplitManifest(ids, groups, fold, config.folds, method, fingerprint(images))
+    return f"{how} (shuffle, seed {config.seed}){test_part}"
 
 
 def tasks(manifest: SplitManifest) -> Iterator[tuple[int, int]]:
@@ -91,8 +106,8 @@ def _set_aside(labels: NDArray, groups: NDArray, config: SplitConfig) -> NDArray
     aside = grouped_split(labels, groups, shares, seed=config.seed) == 0
     if not aside.any():
         raise UserError(
-            f"--holdout {config.holdout:g}: less than one group of the images; raise it, or leave "
-            "it out"
+            f"--holdout {config.holdout:g}: less than one {config.split_by} of the images; raise "
+            "it, or leave it out"
         )
     return aside
 
@@ -160,3 +175,6 @@ def _check_images(manifest: SplitManifest, images: ImageSet, config: SplitConfig
     place = {name: row for row, name in enumerate(images.ids.tolist())}
     groups = images.groups[[place[name] for name in manifest.ids.tolist()]]
     replace(manifest, groups=groups)  # refuses folds that cut a group of the images
+    if config.split_by == "site":
+        sites = known_sites(images)[[place[name] for name in manifest.ids.tolist()]]
+        replace(manifest, sites=sites)  # or a site

@@ -35,6 +35,8 @@ class SplitManifest:
         How the folds were made.
     data : dict of str to str
         Digests of what they were made of, see `fingerprint`.
+    sites : ndarray of str, shape (N,), optional
+        Where the images were taken, if each fold leaves whole sites out.
 
     Raises
     ------
@@ -46,6 +48,7 @@ class SplitManifest:
     - each image is validated exactly once a repeat, but for those of the hold-out, which no fold
       trains on or validates: they are the same in all repeats;
     - no group is in two folds of one repeat, or in the hold-out and a fold;
+    - nor is a site, if there are any;
     - no fold is empty;
     - the manifest does not depend on the order of the images it was made from.
     """
@@ -56,6 +59,7 @@ class SplitManifest:
     folds: int
     method: str
     data: dict[str, str]
+    sites: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
         if self.fold.ndim != 2 or not 2 <= self.folds <= max(len(self.ids), 2):
@@ -73,14 +77,12 @@ class SplitManifest:
                 raise UserError(
                     f"splits: the folds are not 0 to {self.folds - 1}, all of them used"
                 )
-            pairs = {
-                (group, f) for group, f in zip(self.groups.tolist(), number.tolist(), strict=True)
-            }
-            if len(pairs) != len(set(self.groups.tolist())):
-                raise UserError(
-                    "splits: a group stands in two folds, or in the hold-out and a fold; keep "
-                    "each group in one"
-                )
+            for what, names in (("group", self.groups), ("site", self.sites)):
+                if names is not None and _cuts(number, names):
+                    raise UserError(
+                        f"splits: a {what} stands in two folds, or in the hold-out and a fold; "
+                        f"keep each {what} in one"
+                    )
 
     @property
     def repeats(self) -> int:
@@ -143,6 +145,7 @@ class SplitManifest:
                 int(content["folds"]),
                 str(content["method"]),
                 {str(name): str(digest) for name, digest in content["data"].items()},
+                _texts([row["site"] for row in rows]) if rows and "site" in rows[0] else None,
             )
             stored = content["digest"]
         except OSError as error:
@@ -159,8 +162,16 @@ class SplitManifest:
         return manifest
 
     def _assignments(self) -> list[dict[str, Any]]:
-        columns = zip(self.ids.tolist(), self.groups.tolist(), self.fold.T.tolist(), strict=True)
-        return [{"id": i, "group": g, "fold": f} for i, g, f in columns]
+        columns = {"id": self.ids, "group": self.groups}
+        columns |= {} if self.sites is None else {"site": self.sites}
+        values = zip(*(own.tolist() for own in (*columns.values(), self.fold.T)), strict=True)
+        return [dict(zip((*columns, "fold"), row, strict=True)) for row in values]
+
+
+def _cuts(fold: NDArray[np.int64], names: NDArray[np.str_]) -> bool:
+    """Whether images of one name are in several parts."""
+    pairs = set(zip(names.tolist(), fold.tolist(), strict=True))
+    return len(pairs) != len(set(names.tolist()))
 
 
 def _texts(values: list[Any]) -> NDArray[np.str_]:
@@ -172,10 +183,10 @@ def _texts(values: list[Any]) -> NDArray[np.str_]:
         One is none, or so long that the array would not fit into memory.
     """
     if not all(isinstance(value, str) for value in values):
-        raise ValueError("an id or group is no text")
+        raise ValueError("an id, group or site is no text")
     longest = max(map(len, values), default=0)
     if longest * len(values) > _MOST_LETTERS:
-        raise ValueError(f"an id or group has {longest:,} characters")
+        raise ValueError(f"an id, group or site has {longest:,} characters")
     return np.array(values, dtype=np.str_)
 
 

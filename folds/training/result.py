@@ -22,6 +22,7 @@ from folds.training.validate import (
     predict_external,
     predict_other_views,
     predict_shift,
+    slice_scores,
 )
 
 MAPPED = 1000  # images
@@ -68,6 +69,7 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
         )
     found = scores(labels, probabilities) if len(labels) else {}
     measured = found | corrupted_scores(everyone, corrupted)
+    measured |= slice_scores(context, probabilities.argmax(axis=1))
     for other in others:
         measured |= external_scores(other, external[other.name])
     measured |= adapted_shift(context, state.model, appearance, corrupted)

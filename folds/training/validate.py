@@ -19,6 +19,7 @@ from folds.corruptions import corrupt, keys_of
 from folds.evaluation.metrics import quick_scores, scores, softmax
 from folds.evaluation.predictions import CorruptedPredictions
 from folds.evaluation.shift import corrupted_scores
+from folds.evaluation.slices import worst_scores
 from folds.images.external import External
 from folds.model.backbone import Classifier
 from folds.model.folding import predicting
@@ -50,10 +51,22 @@ def selection_score(context: FoldContext, model: Classifier, logits: Floats) -> 
     if select.corruptions:
         cases = [case for case in suite("fast") if case[0] in select.corruptions]
         measured |= corrupted_scores(labels, predict_corrupted(context, model, cases, EACH_EPOCH))
+    if select.columns:
+        measured |= slice_scores(context, logits.argmax(axis=1))
     for external in problem.externals:
         if external.name in select.externals:
             measured |= external_scores(external, predict_external(context, model, external))
     return select.value(measured)
+
+
+def slice_scores(context: FoldContext, predicted: Ints) -> dict[str, float]:
+    """Scores of the worst site and slices, of classes (V,) predicted for the validation part.
+
+    By the names of ``--select-by``.
+    """
+    images, rows = context.problem.images, context.held_out
+    columns = {name: values[rows] for name, values in images.columns.items()}
+    return worst_scores(columns, images.labels[rows], predicted, len(rows) / len(images))
 
 
 def predict_shift(context: FoldContext, model: Classifier) -> CorruptedPredictions:

@@ -241,7 +241,7 @@ class TestTables:
         text = json.dumps({"format": "crossfold-splits/2", "images": images, "folds": 2,
                            "method": "x", "data": {}, "digest": ""})  # fmt: skip
         (here / "s.json").write_text(text)
-        with pytest.raises(UserError, match="an id or group has 10,000 characters"):
+        with pytest.raises(UserError, match="an id, group or site has 10,000 characters"):
             SplitManifest.read(str(here / "s.json"))
 
 

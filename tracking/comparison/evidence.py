@@ -19,7 +19,8 @@ from folds.archives import read_arrays
 from folds.arrays import Ints
 from folds.config import Config
 from folds.errors import UserError, reason
-from folds.evaluation.predictions import Predictions, ShiftPredictions, clusters
+from folds.evaluation.predictions import COLUMN, Predictions, ShiftPredictions, clusters
+from tracking.formatting import sources
 from tracking.places import check_there
 from tracking.summary import Summary
 from tracking.summary_file import read_summary
@@ -63,6 +64,8 @@ class Evidence:
         By flag name, those that results depend on.
     partial : str
         What is missing of the run, see `Summary.partial`; empty where nothing is.
+    columns : mapping of str to ndarray of str, shape (M,)
+        Sites and slices of the rows of the predictions; older runs did not write them.
     """
 
     run: str
@@ -79,6 +82,7 @@ class Evidence:
     shift: ShiftPredictions | None
     settings: Mapping[str, Any] = field(default_factory=dict)
     partial: str = ""
+    columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
     @property
     def images(self) -> list[int]:
@@ -214,7 +218,8 @@ def _sorted(path: Path) -> Arrays:
     """Arrays of a file, their rows in the order of repeat and id, so that two runs' rows match."""
     arrays = _load(path)
     order = np.lexsort((arrays["ids"], arrays["repeat"]))
-    in_order = {n: v[order] for n, v in arrays.items() if n in _BY_ROW}
+    rows = {n: v for n, v in arrays.items() if n in _BY_ROW or n.startswith(COLUMN)}
+    in_order = {name: values[order] for name, values in rows.items()}
     in_order.setdefault("groups", in_order["ids"])  # older runs did not write groups
     if "predicted" in arrays:
         in_order["predicted"] = arrays["predicted"][:, order]
@@ -228,7 +233,7 @@ def _evidence(run: Run, summary: Summary, oof: Arrays, shift: Arrays | None) -> 
     return Evidence(
         run.info.run_id,
         str(run.info.run_name),
-        " on ".join(str(config[key]) for key in ("backbone", "data") if key in config),
+        " on ".join(sources(config[key]) for key in ("backbone", "data") if key in config),
         summary.splits_digest,
         str(config.get("select_by", "macro_f1")),
         summary.epoch_choice.rule,
@@ -247,6 +252,7 @@ def _evidence(run: Run, summary: Summary, oof: Arrays, shift: Arrays | None) -> 
         None if shift is None else _shift(shift, len(names)),
         {name: value for name, value in config.items() if name in _SETTINGS},
         summary.partial,
+        {n.removeprefix(COLUMN): v for n, v in oof.items() if n.startswith(COLUMN)},
     )
 
 

@@ -18,6 +18,7 @@ from tracking.ensembling.library import KIND
 from tracking.ensembling.shift import NOTICE, vote
 from tracking.ensembling.summarise import digest, settings, summarise
 from tracking.figures import confusion_figure
+from tracking.formatting import sources
 from tracking.limits import DESCRIPTION
 from tracking.promotion.registry import VersionNotes
 from tracking.recorder import Recorder
@@ -102,7 +103,7 @@ def _open(recorder: Recorder, choice: Choice, notices: tuple[str, ...]) -> None:
     config = settings(choice)
     tags = {
         KIND: choice.words,
-        "crossfold.dataset": str(config["data"]),
+        "crossfold.dataset": sources(config["data"]),
         "crossfold.backbone": str(config["backbone"]),
         "crossfold.data_digest": main.summary.data_digest,
         "crossfold.splits_digest": main.summary.splits_digest,

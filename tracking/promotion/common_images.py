@@ -1,8 +1,8 @@
 """What two versions can be compared on: predictions of both for the same images."""
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,12 +88,15 @@ class PairedPredictions:
         Name of the external set or `HOLDOUT`; empty where they are the folds' own images.
     champion, candidate : Predictions
         The same rows, with the same groups.
+    columns : mapping of str to ndarray of str, shape (M,)
+        Sites and slices of the rows, as both runs know them.
     """
 
     text: str
     unseen: str
     champion: Predictions
     candidate: Predictions
+    columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
 
 class MissingEvidenceError(Exception):
@@ -147,7 +150,7 @@ def _validated_by_both(candidate: Contender, champion: Contender) -> tuple[Conte
     if not len(rows[0]):
         return candidate, champion
     a, b = (
-        replace(run, ids=run.ids[own], oof=run.oof.take(own))
+        replace(run, ids=run.ids[own], oof=run.oof.take(own), columns=_taken(run.columns, own))
         for run, own in zip((a, b), rows, strict=True)
     )
     return replace(candidate, evidence=a), replace(champion, evidence=b)
@@ -160,7 +163,14 @@ def _out_of_fold(candidate: Contender, champion: Contender) -> PairedPredictions
         text += ", those that both have validated"
     if champion.evidence.epoch_rule == "best":
         text += ", which chose the champion's epochs: it is flattered, the candidate is not"
-    return PairedPredictions(text, "", *same_groups(champion.evidence.oof, candidate.evidence.oof))
+    before, after = champion.evidence.columns, candidate.evidence.columns
+    same = {n: v for n, v in after.items() if n in before and np.array_equal(v, before[n])}
+    both = same_groups(champion.evidence.oof, candidate.evidence.oof)
+    return PairedPredictions(text, "", *both, same)
+
+
+def _taken(columns: Mapping[str, NDArray[np.str_]], rows: NDArray) -> dict[str, NDArray[np.str_]]:
+    return {name: values[rows] for name, values in columns.items()}
 
 
 def _why_not_out_of_fold(candidate: Contender, champion: Contender) -> tuple[str, str]:

@@ -11,7 +11,15 @@ from mlflow.exceptions import MlflowException
 from folds.config.selection import SelectBy
 from folds.errors import UserError, listed, reason
 from folds.evaluation.gains import Rivals, check_measured
-from folds.evaluation.gate import Check, beats, floors, no_class_drops, no_worse_under_shift
+from folds.evaluation.gate import (
+    NO_SLICE_DROPS,
+    Check,
+    beats,
+    floors,
+    no_class_drops,
+    no_slice_drops,
+    no_worse_under_shift,
+)
 from folds.evaluation.spending import Spending, spent
 from tracking.comparison.evidence import HOLDOUT, read_evidence, read_externals
 from tracking.comparison.runs import find_run
@@ -46,6 +54,8 @@ class Conditions:
         0.5 to 1, exclusive.
     max_class_drop : float
         Of a recall, 0 to 1.
+    max_slice_drop : float
+        Of a site's or slice's accuracy, 0 to 1.
     least : mapping of str to float
         Floors, by the names of ``--select-by``.
     external : str, optional
@@ -57,6 +67,7 @@ class Conditions:
     select_by: SelectBy | None = None
     confidence: float = 0.95
     max_class_drop: float = 0.05
+    max_slice_drop: float = 0.05
     least: Mapping[str, float] = field(default_factory=dict)
     external: str | None = None
     alpha_spending: Spending = "none"
@@ -151,6 +162,7 @@ def judge(
         no_class_drops(
             pair.champion, pair.candidate, candidate.evidence.class_names, asked.max_class_drop
         ),
+        *_slices(pair, candidate, champion, asked.max_slice_drop),
     ]
     if asked.least:
         checks.append(floors(candidate.scores, asked.least))
@@ -182,7 +194,19 @@ def _rivals(pair: PairedPredictions, candidate: Contender, champion: Contender) 
         (pair.champion, pair.candidate),
         corrupted_by_both(champion.evidence, candidate.evidence),
         {name: (pair.champion, pair.candidate) for name, pair in external.items()},
+        pair.columns,
     )
+
+
+def _slices(
+    pair: PairedPredictions, candidate: Contender, champion: Contender, max_slice_drop: float
+) -> list[Check]:
+    """The check of sites and slices, where either run knows some."""
+    if pair.columns:
+        return [no_slice_drops(pair.champion, pair.candidate, pair.columns, max_slice_drop)]
+    if candidate.evidence.columns or champion.evidence.columns:
+        return [Check(NO_SLICE_DROPS, None, "not known of the same images in both runs")]
+    return []
 
 
 def _check_terms(rivals: Rivals, select: SelectBy, candidate: Contender) -> None:

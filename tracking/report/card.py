@@ -8,10 +8,11 @@ import jinja2
 from markupsafe import Markup
 
 from folds.config.scores import TITLES
+from folds.evaluation.slices import FEWEST
 from folds.model.bundle import ModelCard
 from folds.model.licence import licence_of
 from folds.model.mixture import MixtureCard
-from tracking.formatting import markdown_text
+from tracking.formatting import markdown_text, sources
 from tracking.report import parts
 from tracking.summary import Summary
 from tracking.summary_parts import Estimate
@@ -60,7 +61,9 @@ def model_card(summary: Summary, bundle: ModelCard | MixtureCard) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"estimate": _estimate, "json": _json, "shell": _shell}
+    environment.filters |= {
+        "estimate": _estimate, "json": _json, "shell": _shell, "sources": sources,
+    }  # fmt: skip
     counts = summary.class_images or {}
     cases = summary.oof_shift.cases if summary.oof_shift is not None else ()
     return environment.get_template("card.md.j2").render(
@@ -68,7 +71,7 @@ def model_card(summary: Summary, bundle: ModelCard | MixtureCard) -> str:
         licence=_licence(bundle, summary.weights),
         rare=[name for name, count in counts.items() if count < FEW],
         worst=min(cases, key=lambda case: case.accuracy, default=None),
-        names=_NAMES, kinds=_KINDS, few=FEW,
+        names=_NAMES, kinds=_KINDS, few=FEW, few_images=FEWEST,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import jinja2
 from PIL import Image
 
 from folds.config.scores import TITLES
+from folds.evaluation.slices import FEWEST
 from folds.files import output_file
 from folds.pages.scale import Scale, scale
 from folds.pages.svg import palette
@@ -64,6 +65,7 @@ def write_report(path: Path, summary: Summary, visuals: Visuals) -> None:
             visuals.trained, visuals.tempered, summary.calibration.temperature
         ),
         classes=parts.weakest_first(summary.classes),
+        few_images=FEWEST,
         shift=parts.shift_table(shift.cases, shift.clean.macro_f1)
         if shift is not None and shift.clean is not None
         else None,

@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from folds.audit import Findings
-from folds.audit.apply import apply_findings, merge_groups, summary
+from folds.audit.apply import apply_findings, summary
 from folds.audit.clusters import disagree, duplicate_clusters
 from folds.audit.store import audited
 from folds.config import Config, SplitConfig
 from folds.errors import UserError
+from folds.images.groups import merge_groups
 from folds.images.pixelfile import PixelFile, PixelWriter
 from folds.prepare import prepare
 from folds.splits.make import make_splits

@@ -35,7 +35,7 @@ def page(images, findings, tmp_path_factory):
         read_predictions(save_opinions(folder / "oof.npz", images, flipped=[5, 9]))
     )
     path = folder / "report.html"
-    write_report(path, "cells & more", images, findings, sizes("demo", images), suspects)
+    write_report(path, ["cells & more"], images, findings, sizes(DataConfig(), images), suspects)
     return path
 
 
@@ -85,13 +85,15 @@ class TestPage:
     def test_the_same_findings_make_the_same_page(self, page, images, findings, tmp_path):
         again = [tmp_path / "a.html", tmp_path / "b.html"]
         for path in again:
-            write_report(path, "cells", images, findings, sizes("demo", images))
+            write_report(path, ["cells"], images, findings, sizes(DataConfig(), images))
         assert again[0].read_bytes() == again[1].read_bytes()
         assert 'id="suspects"' not in again[0].read_text(encoding="utf-8")
 
     def test_clean_images_have_no_galleries(self, images, tmp_path):
         clean = images.take(np.arange(36))
-        write_report(tmp_path / "x.html", "x", clean, brute_force(clean), sizes("demo", clean))
+        write_report(
+            tmp_path / "x.html", ["x"], clean, brute_force(clean), sizes(DataConfig(), clean)
+        )
         assert Reader((tmp_path / "x.html").read_text(encoding="utf-8")).tiles == {"means": 3}
 
     def test_a_browser_shows_it(self, page, tmp_path):
@@ -135,15 +137,15 @@ class TestSizes:
             path.parent.mkdir(exist_ok=True)
             Image.new("RGB", shape).save(path)
         images = load(DataConfig(data=str(tmp_path)), seed=0, largest=16)
-        assert sizes(str(tmp_path), images) == [((40, 30), 2), ((9, 50), 1)]
+        assert sizes(DataConfig(data=str(tmp_path)), images) == [((40, 30), 2), ((9, 50), 1)]
         table = tmp_path / "a" / "table.csv"
         rows = ["1.png,x", f"{tmp_path}/a/2.png,x", "../b/3.png,y"]
         table.write_text("\n".join(["path,label", *rows]))
         images = load(DataConfig(data=str(table)), seed=0, largest=16)
-        assert sizes(str(table), images) == [((40, 30), 2), ((9, 50), 1)]
+        assert sizes(DataConfig(data=str(table)), images) == [((40, 30), 2), ((9, 50), 1)]
 
     def test_of_the_pixels_else(self, images):
-        assert sizes("demo", images) == [((32, 32), 46)]
+        assert sizes(DataConfig(), images) == [((32, 32), 46)]
 
 
 class TestFigures:

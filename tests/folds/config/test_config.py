@@ -87,7 +87,7 @@ class TestFromFlat:
             ("holdout", 0.6, "less than or equal to 0.5"),
             ("holdout", -0.1, "greater than or equal to 0"),
             ("group_regex", "(", "no regular expression"),
-            ("group_regex", "abc", "put them around the part that names the group"),
+            ("group_regex", "abc", "put them around the part that is the name"),
         ],
     )
     def test_bad_value_gives_one_line_with_flag_value_remedy(self, name, value, remedy):
@@ -168,7 +168,8 @@ class TestDigest:
     CHANGED = {  # noqa: RUF012
         "data": "x.npz", "limit": 9, "skip_broken": True, "image_size": 32, "folds": 3,
         "repeats": 2, "seed": 1, "splits": "s.json", "only_folds": [1],
-        "holdout": 0.1, "group_regex": "(a)", "audit": "drop",
+        "split_by": "site", "holdout": 0.1, "audit": "drop",
+        "group_regex": "(a)", "site_regex": "(a)", "slices": "sex",
         "backbone": "resnet18", "weights": "none", "dropout": 0.2, "batch_size": 16,
         "stages": ["1:1:1e-3"], "weight_decay": 0.0, "label_smoothing": 0.0,
         "balance": "hybrid", "class_weights": "a=2",

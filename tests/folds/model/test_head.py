@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from folds.config.head import HeadShape, parse_widths
+from folds.config.head import HeadShape
+from folds.config.named import words
 from folds.model.backbone import build
 from folds.model.head import AttentionPool, Pool, dropout_mask
 from folds.runtime.device import Runtime
@@ -137,7 +138,7 @@ class TestDropout:
     ],
 )  # fmt: skip
 def test_widths_are_read_from_texts_and_lists(given_, expected):
-    assert parse_widths(given_) == expected
+    assert words(given_) == expected
 
 
 class TestKeep:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from folds.cli import run
+from folds.config.selection import SelectBy
 from folds.evaluation.predictions import Predictions, ShiftPredictions
 from tests.folds.evaluation.synthetic import rivals
 from tests.tracking.conftest import FORMAT_1
@@ -14,6 +15,7 @@ from tests.tracking.test_compare import NAMES, Runs
 from tracking import promote as command
 from tracking import store as tracking_store
 from tracking.comparison.evidence import Evidence, ExternalEvidence
+from tracking.promotion.common_images import MissingEvidenceError
 from tracking.promotion.gate import Conditions, Contender, judge
 from tracking.summary_file import read_summary
 
@@ -221,6 +223,47 @@ class TestSameSplits:
         _, out, _ = promote("--select-by", "roc_auc")
         assert "FAIL no class drops greatest loss of recall: immature granulocyte 0." in out
         assert "pass no class drops" in promote("--max-class-drop", "1")[1]
+
+    def test_no_site_may_drop(self, pair):
+        rows = np.arange(len(pair[0].labels))
+        sites = np.where(rows % 10 == 0, "a", "b")
+        wrong = np.roll(np.eye(4)[pair[1].labels], 1, axis=1)
+        spoilt = np.where((sites == "a")[:, None], wrong, pair[1].probabilities)
+        champion, candidate = (
+            with_sites(side(one), sites)
+            for one in (pair[0], replace(pair[1], probabilities=spoilt))
+        )
+        found = {c.name: c for c in judge(candidate, champion, Conditions()).checks}
+        assert found["no slice drops"].passed is False
+        assert "greatest loss of accuracy: site a" in found["no slice drops"].text
+        allowed = judge(candidate, champion, Conditions(max_slice_drop=1)).checks
+        assert next(c for c in allowed if c.name == "no slice drops").passed
+        better = judge(with_sites(side(pair[1]), sites), champion, Conditions()).checks
+        assert next(c for c in better if c.name == "no slice drops").passed
+
+    def test_sites_of_other_images_or_of_one_run_alone_are_not_compared(self, pair):
+        sites = np.repeat(["a", "b"], len(pair[0].labels) // 2)
+        champion, candidate = side(pair[0]), side(pair[1])
+        for before, after in (
+            (champion, with_sites(candidate, sites)),
+            (with_sites(champion, sites[::-1]), with_sites(candidate, sites)),
+        ):
+            checks = judge(after, before, Conditions()).checks
+            (found,) = (check for check in checks if check.name == "no slice drops")
+            assert found.passed is None
+        checks = judge(candidate, champion, Conditions()).checks
+        assert "no slice drops" not in {check.name for check in checks}
+
+    def test_may_be_chosen_by_the_worst_site(self, pair):
+        sites = np.where(np.arange(len(pair[0].labels)) % 3 == 0, "a", "b")
+        champion, candidate = (with_sites(side(one), sites) for one in pair)
+        asked = Conditions(select_by=SelectBy.parse("worst_site.macro_f1"))
+        beats = judge(candidate, champion, asked).checks[0]
+        assert beats.passed
+        assert "worst_site.macro_f1 0." in beats.text
+        assert not judge(champion, candidate, asked).checks[0].passed
+        with pytest.raises(MissingEvidenceError, match="site is not known of the same images"):
+            judge(candidate, side(pair[0]), asked)
 
     def test_floors_hold_beside_the_champion(self, versions, promote, pair):
         versions.add(pair[0]), promote(), versions.add(pair[1])
@@ -601,6 +644,10 @@ def side(predictions, *, external=False):
     )
     lab = {"lab": ExternalEvidence(ids, {"ensemble": rows})}
     return Contender("1", "ensemble", evidence, lab)
+
+
+def with_sites(one, sites):
+    return replace(one, evidence=replace(one.evidence, columns={"site": sites}))
 
 
 def shifted(one, rows, *, spoilt=0.0, seed=0):

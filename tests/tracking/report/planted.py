@@ -23,6 +23,8 @@ from tracking.summary_parts import (
     ScoredOn,
     Scores,
     ShiftSummary,
+    SlicesSummary,
+    SliceSummary,
     Software,
     Spread,
 )
@@ -226,3 +228,18 @@ def planted(classes=8, count=400, *, names=None, ids=None, severities=(3,),
         augmentation=sheet(),
         map=FeatureMap(places(labels, rng), labels, probabilities.argmax(axis=1) != labels),
     )
+
+
+def slices(*values, worst=None):
+    """Scores of a column's values, the first the best, of 40 images each but the last."""
+    rows = [
+        SliceSummary(
+            value=value,
+            images=40 if number < len(values) - 1 else 3,
+            enough=number < len(values) - 1,
+            accuracy=near(0.9 - number / 20),
+            macro_f1=near(0.8 - number / 20),
+        )
+        for number, value in enumerate(values)
+    ]
+    return SlicesSummary(worst=worst, values=rows)

@@ -6,7 +6,7 @@ import yaml
 
 from folds.model.bundle import ModelCard
 from folds.model.licence import licence_of
-from tests.tracking.report.planted import UNKNOWN, near, scores, shift, told
+from tests.tracking.report.planted import UNKNOWN, near, scores, shift, slices, told
 from tracking.limits import DESCRIPTION
 from tracking.report.card import FILE, description, model_card
 from tracking.summary_parts import CandidateSummary, Missing, ScoredOn
@@ -148,3 +148,11 @@ def test_a_partial_run_is_told_before_all_else_also_in_the_description():
     assert "fold 2: its loss &lt;b&gt;is&lt;/b&gt; nan" in text.replace("\\", "")
     assert words in description(card, DESCRIPTION)
     assert "Partial" not in model_card(plain(), BUNDLE)
+
+
+def test_slices_are_tables_whose_worst_is_named():
+    text = model_card(plain(slices={"site": slices("a|b", "c", "d", worst="c")}), BUNDLE)
+    assert "By site, of which c is the worst" in text
+    assert "| a\\|b | 40 | 0.900 (0.893 to 0.906) | 0.800 (0.793 to 0.806) |" in text
+    assert text.index("| d | 3 |") < text.index("| c | 40 |")
+    assert "By site" not in model_card(plain(), BUNDLE)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from folds.errors import RunError
-from tests.tracking.report.planted import SCORES, UNKNOWN, fold, planted, shift
+from tests.tracking.report.planted import SCORES, UNKNOWN, fold, planted, shift, slices
 from tests.tracking.report.reader import Reader
 from tracking.report import write_report
 from tracking.report.gallery import Gallery
@@ -42,6 +42,18 @@ class TestParts:
         assert found.sections["mistakes"] == min(24, full[1].mistakes.total)
         assert found.sections["unsure"] == 24
         assert found.text.count("95.1%") >= 2
+
+    def test_slices_come_with_the_worst_first_and_few_images_are_marked(self, full, written):
+        summary, visuals = full
+        columns = {"site": slices(EVIL, "b", "c", worst="b"), "sex": slices("m", "f")}
+        text = written(summary.model_copy(update={"slices": columns}), visuals)
+        found = Reader(text)
+        assert list(found.sections) == [*PARTS[:7], "slices", *PARTS[7:]]
+        assert EVIL not in text
+        told = text[text.index('id="slices"') : text.index('id="shift"')]
+        assert told.index(">c <") < told.index(">b <") < told.index(html.escape(EVIL)[:9])
+        assert told.count("(worst)") == 1
+        assert told.count("(few)") == 2
 
     @pytest.mark.parametrize(
         ("absent", "section"),
