@@ -43,7 +43,7 @@ def _read(path: str) -> Any:
     try:
         return read_yaml_file(Path(path))
     except OSError as error:
-        raise ValueError(f"cannot be read ({reason(error)}); give a YAML file") from None
+        raise ValueError(f"cannot be read ({error.strerror}); give a YAML file") from None
     except DocumentError as error:
         raise ValueError(f"is not YAML: {reason(error)}") from None
 
