@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from folds.documents import DocumentError, read_yaml_file
+from folds.documents import DocumentError, read_json, read_yaml_file
 from folds.errors import reason
 from folds.text import one_line, shortened
 
@@ -29,7 +29,7 @@ def canonical(value: Any) -> str:
     if value is None or value == "":
         return ""
     if isinstance(value, str):
-        value = json.loads(value) if value.startswith("{") else _read(value)
+        value = read_json(value) if value.startswith("{") else _read(value)
     if not isinstance(value, Mapping) or not all(isinstance(v, Mapping) for v in value.values()):
         raise ValueError("must say {true class: {predicted class: cost}}, as 'ig: {basophil: 5}'")
     rows = {

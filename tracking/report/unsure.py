@@ -28,7 +28,7 @@ def unsure_words(summary: Summary) -> list[str]:
         worst = min(decision.shift, key=lambda name: decision.shift[name].coverage)
         mean = float(np.mean([one.coverage for one in decision.shift.values()]))
         lines.append(
-            f"under corruptions sets hold it in {mean:.1%}, under {worst.replace('_', ' ')} in "
+            f"under corruptions sets hold it in {mean:.1%}; worst {worst.replace('_', ' ')}, "
             f"{decision.shift[worst].coverage:.1%}"
         )
     lines += [

@@ -14,7 +14,7 @@ def test_words_tell_all_that_is_known():
     text = "\n".join(unsure_words(summary.model_copy(update={"decision": decision})))
     assert "90.0% asked for" in text
     assert "too few images for a threshold of its own: class 0" in text
-    assert "under glass blur in 40.0%" in text
+    assert "worst glass blur, 40.0%" in text
     assert "on lab2 sets hold it in 25.0%, 2.50 classes a set" in text
     assert "--abstain 0.98 answers" in text
     assert "cost 0.200 an image, the most probable 0.500" in text
