@@ -13,42 +13,71 @@ from typing import Any
 
 import pandas as pd
 
+from folds.arrays import Floats
+from folds.evaluation.costs import least_cost
 from folds.model.bundle import Predictor
+from folds.model.decision import Decision, joined
 from folds.model.inputs import ANYWHERE
 from folds.model.mixture import MixturePredictor, open_bundle
 from folds.runtime.cpu import keep_memory
 
+PREDICTED, SET = "predicted_class", "prediction_set"
 _logger = logging.getLogger(__name__)
 
 
 class Scorer:
-    """What MLflow wraps: a bundle that takes images and gives a table."""
+    """What MLflow wraps: a bundle that takes images and gives a table.
 
-    def __init__(self, predictor: Predictor | MixturePredictor) -> None:
-        self._predictor = predictor
+    Parameters
+    ----------
+    predictor : Predictor or MixturePredictor
+    decision : Decision, optional
+        How it decides where it is unsure; without one it answers the most probable class.
+    """
 
-    def predict(
-        self,
-        images: Any,
-        *,
-        adapt: str | None = None,
-        tell: Callable[[str], None] = _logger.warning,
-    ) -> pd.DataFrame:
-        """Column ``predicted_class``, then the probability (float32) of each class by its name.
+    def __init__(
+        self, predictor: Predictor | MixturePredictor, decision: Decision | None = None
+    ) -> None:
+        self._predictor, self.decision = predictor, decision
+
+    def predict(self, images: Any) -> pd.DataFrame:
+        """What the model says of images, a row each.
 
         Parameters
         ----------
         images : array, DataFrame, dict or list of dicts
             See `folds.model.inputs.batches`.
-        adapt, tell
-            See `folds.model.bundle.Predictor.predict`.
+
+        Returns
+        -------
+        DataFrame
+            Column ``predicted_class``, the probability (float32) of each class by its name, and
+            with a decision ``prediction_set``: names of classes, see `folds.model.decision.joined`.
         """
-        names = self._predictor.card.class_names
-        probabilities = self._predictor.predict(images, folder=_readable(), adapt=adapt, tell=tell)
+        return self.table(self.probabilities(images))
+
+    def probabilities(
+        self,
+        images: Any,
+        *,
+        adapt: str | None = None,
+        tell: Callable[[str], None] = _logger.warning,
+    ) -> Floats:
+        """Probabilities (N, C) of images, see `folds.model.bundle.Predictor.predict`."""
+        return self._predictor.predict(images, folder=_readable(), adapt=adapt, tell=tell)
+
+    def table(self, probabilities: Floats) -> pd.DataFrame:
+        """The table that `predict` gives, from probabilities (N, C)."""
+        names, decision = self._predictor.card.class_names, self.decision
         table = pd.DataFrame(probabilities, columns=pd.Index(names))
-        predicted = [names[number] for number in probabilities.argmax(axis=1)]
+        answers = least_cost(probabilities, None if decision is None else decision.cost_matrix)
         # a class of images may itself be called predicted_class
-        table.insert(0, "predicted_class", predicted, allow_duplicates=True)
+        table.insert(0, PREDICTED, [names[n] for n in answers], allow_duplicates=True)
+        if decision is not None:
+            sets = [
+                joined([names[n] for n in row.nonzero()[0]]) for row in decision.sets(probabilities)
+            ]
+            table.insert(len(table.columns), SET, sets, allow_duplicates=True)
         return table
 
 
@@ -64,8 +93,9 @@ def _serving() -> bool:
 
 
 def load_scorer(bundle: Path) -> Scorer:
-    """Open a bundle; raises what `open_bundle` raises."""
-    return Scorer(open_bundle(bundle))
+    """Open a bundle; raises what `open_bundle` and `Decision.read` raise."""
+    predictor = open_bundle(bundle)
+    return Scorer(predictor, Decision.read(bundle, predictor.card.class_names))
 
 
 def _load_pyfunc(path: str) -> Scorer:

@@ -11,21 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Run
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.types import ColSpec, DataType, Schema
-from numpy.typing import NDArray
 
 import folds
 import tracking
 from folds.documents import read_json_file, read_yaml_file
 from folds.errors import UserError, reason
-from tracking.flavor import Scorer, load_scorer
+from folds.model.decision import FILE
+from tracking.flavor import PREDICTED, SET, Scorer, load_scorer
 from tracking.places import lost
 
 _LOADER = "tracking.flavor"
@@ -90,7 +88,8 @@ def _save(bundle: Path, folder: Path, model: LoggedModel) -> None:
     """Write a bundle as MLflow wants a model's files."""
     card = json.loads((bundle / "model.json").read_text(encoding="utf-8"))
     probabilities = [ColSpec(DataType.float, name) for name in card["class_names"]]
-    outputs = Schema([ColSpec(DataType.string, "predicted_class"), *probabilities])
+    sets = [ColSpec(DataType.string, SET)] if (bundle / FILE).exists() else []
+    outputs = Schema([ColSpec(DataType.string, PREDICTED), *probabilities, *sets])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*input example", UserWarning)
         mlflow.pyfunc.save_model(
@@ -191,11 +190,6 @@ def _named(uri: str) -> Iterator[None]:
             if why is None
             else f"--model {uri}: cannot be loaded: {why}"
         ) from None
-
-
-def probabilities(output: pd.DataFrame | NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities (N, C) of what a model returned; of an older bundle it is just these."""
-    return output.iloc[:, 1:].to_numpy() if isinstance(output, pd.DataFrame) else output
 
 
 def _version(package: str) -> str:

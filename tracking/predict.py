@@ -4,13 +4,20 @@ import csv
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import folds.early  # noqa: F401  (first: what follows takes a second)
 from folds.cli import parse, run, tell
 from folds.config.adaptation import check_adapt
 from folds.errors import UserError
 from folds.files import check_folder, output_file
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from folds.arrays import Doubles, Floats
+    from folds.evaluation.selective import Point
+    from folds.model.decision import Decision
 
 
 @dataclass
@@ -23,10 +30,17 @@ class Options:
     model: str = "models:/crossfold@champion"
     """Model: models:/NAME@ALIAS, models:/NAME/VERSION or models:/ID."""
     out: Path = Path("predictions.csv")
-    """CSV file to write: id, predicted_class, then the probability of each class."""
+    """CSV file to write: id, predicted_class, the probability of each class, and prediction_set:
+    the classes, between semicolons, that the true one is among as often as --coverage said."""
     adapt: str | None = None
     """Where the images are unlike training's: none, auto, or some of colour, framing, bn, prior,
     joined by +, see --adapt of distributed.cv; default: as the model was trained to."""
+    abstain: float | None = None
+    """Accuracy wanted of what is answered, as 0.99: images of which the model is not sure enough
+    have an empty predicted_class."""
+    costs: Path | None = None
+    """YAML file of what mistakes cost, {true class: {predicted class: cost}}, 1 where it says
+    nothing: predicted_class is then the class of least expected cost."""
     skip_broken: bool = False
     """Leave out image files that cannot be read."""
     tracking_uri: str | None = None
@@ -39,17 +53,17 @@ def main() -> None:
     if not options.out.resolve().parent.is_dir():
         raise UserError(f"--out {options.out}: no folder {options.out.resolve().parent}; make it")
     check_folder(f"--out {options.out}", options.out.absolute().parent)
-    if options.adapt is not None:
-        _check_adapt(options.adapt)
+    _check(options)
     from folds.images import load_unlabelled
     from folds.images.source import root_of
     from folds.runtime.cpu import keep_memory
     from tracking import store
-    from tracking.models import load_model, probabilities
+    from tracking.models import load_model
 
     keep_memory()
     store.connect(options.tracking_uri)
     model, card = load_model(options.model)
+    chosen = _chosen(options, model.decision, tuple(card["class_names"]))
     images = load_unlabelled(
         options.data,
         size=card["size"],
@@ -63,19 +77,100 @@ def main() -> None:
         # runs of different sizes: each decodes the files to its own, as its training did
         asked = {"path": [str(root / name) for name in images.ids.tolist()]}
     try:
-        rows = probabilities(model.predict(asked, adapt=options.adapt, tell=_notice))
+        rows = model.probabilities(asked, adapt=options.adapt, tell=_notice)
     except ValueError as error:
         raise UserError(str(error)) from None
-    classes = card["class_names"]
+    table = chosen.table(model.table(rows), rows)
     with (
         output_file(options.out) as scratch,
         scratch.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(["id", "predicted_class", *classes])
-        for name, row in zip(images.ids, rows, strict=True):
-            writer.writerow([name, classes[row.argmax()], *(f"{p:.6f}" for p in row)])
+        writer.writerow(["id", *table.columns])
+        for name, row in zip(images.ids, table.itertuples(index=False, name=None), strict=True):
+            writer.writerow([name, *(f"{v:.6f}" if isinstance(v, float) else v for v in row)])
     print(f"{len(images.ids)} predictions of {options.model} are in {options.out}")
+    if chosen.point is not None:
+        empty = int((table.iloc[:, 0] == "").sum())
+        print(f"abstained from {empty} of {len(table)}: {_promise(chosen.point)}")
+
+
+def _check(options: Options) -> None:
+    if options.adapt is not None:
+        _check_adapt(options.adapt)
+    if options.abstain is not None and not 0 < options.abstain < 1:
+        raise UserError(f"--abstain {options.abstain}: must be between 0 and 1, as 0.99")
+    if options.abstain is not None and options.costs is not None:
+        raise UserError(
+            "--abstain and --costs: the accuracy of answers by other costs than the model's is not "
+            "known; give one of the two"
+        )
+
+
+@dataclass
+class _Chosen:
+    """How answers are chosen here, beside what the model itself decides.
+
+    Parameters
+    ----------
+    costs : ndarray of float64, shape (C, C), optional
+        Instead of the model's own.
+    point : Point, optional
+        From which confidence on images are answered.
+    """
+
+    costs: "Doubles | None" = None
+    point: "Point | None" = None
+
+    def table(self, table: "DataFrame", rows: "Floats") -> "DataFrame":
+        """A model's table with these answers; `rows` are the probabilities (N, C)."""
+        names, answers = table.columns[1 : rows.shape[1] + 1], table.iloc[:, 0].to_list()
+        if self.costs is not None:
+            from folds.evaluation.costs import least_cost
+
+            answers = [names[number] for number in least_cost(rows, self.costs)]
+        if self.point is not None:
+            number = {name: place for place, name in enumerate(names)}
+            confidence = [row[number[name]] for row, name in zip(rows, answers, strict=True)]
+            sure = [value >= self.point.threshold for value in confidence]
+            answers = [name if kept else "" for name, kept in zip(answers, sure, strict=True)]
+        table.isetitem(0, answers)
+        return table
+
+
+def _chosen(options: Options, decision: "Decision | None", names: tuple[str, ...]) -> _Chosen:
+    from folds.config.costs import canonical
+    from folds.evaluation.costs import cost_matrix
+    from folds.evaluation.selective import sure_enough
+
+    if options.costs is not None:
+        try:
+            return _Chosen(costs=cost_matrix(canonical(str(options.costs)), names))
+        except ValueError as error:
+            raise UserError(f"--costs {options.costs}: {error}") from None
+    if options.abstain is None:
+        return _Chosen()
+    if decision is None or not decision.curve:
+        raise UserError(
+            f"--abstain {options.abstain}: {options.model} does not know how often it is right; "
+            "train and register it with this version of crossfold"
+        )
+    point = sure_enough(decision.curve, options.abstain)
+    if point is None:
+        best = max(decision.curve, key=lambda point: point.low)
+        raise UserError(
+            f"--abstain {options.abstain}: no threshold is sure to reach it, the best is "
+            f"{_promise(best)}; ask for {int(best.low * 1000) / 1000:g} or less, or train on more "
+            "images"
+        )
+    return _Chosen(point=point)
+
+
+def _promise(point: "Point") -> str:
+    return (
+        f"{point.accuracy:.3f} right (at least {point.low:.3f}) where {point.answered:.0%} are "
+        f"answered, those of probability {point.threshold:.3f} or more"
+    )
 
 
 def _check_adapt(adapt: str) -> None:

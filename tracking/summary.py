@@ -11,6 +11,7 @@ from pydantic import Field
 
 from folds.errors import listed
 from folds.evaluation.metrics import mean_and_std
+from tracking.decisions import DecisionSummary
 from tracking.summary_parts import (
     Calibration,
     CandidateSummary,
@@ -72,6 +73,9 @@ class Summary(Part):
     )
     classes: list[ClassSummary]
     calibration: Calibration
+    decision: DecisionSummary | None = Field(
+        None, description="What the model does where it is unsure; older files lack it."
+    )
     epoch_choice: EpochChoice
     oof_other_views: dict[str, Scores] = Field(
         description="The same in other views: tta with --tta, augmented with --val-augment."

@@ -19,7 +19,7 @@ from folds.training.validate import external_scores
 
 _OOF = "each image by the one model that had not seen it"
 _ENOUGH = 200  # images of a hold-out that may fit a temperature
-_PARTS = 5  # of a hold-out, each tempered by what fits the others
+HOLDOUT_PARTS = 5  # of a hold-out, each tempered by what fits the others
 
 
 @dataclass(frozen=True)
@@ -221,5 +221,5 @@ class _CandidateMaker:
             return None, self.temperature
         if not self._enough:
             return served(members, self.temperature), self.temperature
-        part = np.unique(unseen.groups, return_inverse=True)[1] % _PARTS
+        part = np.unique(unseen.groups, return_inverse=True)[1] % HOLDOUT_PARTS
         return out_of_fold_temperature(unseen.labels, members, part, unseen.ids)

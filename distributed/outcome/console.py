@@ -11,6 +11,7 @@ from folds.evaluation.slices import FEWEST
 from folds.training.outcome import FoldOutcome
 from tracking.mlflow_pages import SHOWN, Pages, figure, table
 from tracking.report.parts import epoch_words
+from tracking.report.unsure import unsure_words
 from tracking.summary import Summary
 from tracking.summary_parts import Estimate, ScoredOn, Scores, SlicesSummary
 
@@ -119,6 +120,7 @@ def _lines(summary: Summary) -> list[str]:
         f"trust     calibration error {raw:.3f}, {mended:.3f} with temperature; the model's is "
         f"{calibration.temperature:.2f}{fitted}",
         f"epochs    {epoch_words(summary)}",
+        *(f"unsure    {line}" for line in unsure_words(summary)),
     ]
     if (shift := summary.oof_shift) is not None:
         lines.append(

@@ -4,6 +4,7 @@ from distributed.lanes.recording import patiently
 from distributed.outcome.assessment import assess
 from distributed.outcome.candidates import Candidate, choose
 from distributed.outcome.console import markdown, print_summary
+from distributed.outcome.deciding import decide
 from distributed.outcome.files import output_folder, write_files
 from distributed.outcome.pooling import pool
 from distributed.outcome.summarise import summarise
@@ -13,6 +14,7 @@ from folds.augment.sheet import sheet
 from folds.evaluation.shift import score_corrupted
 from folds.evaluation.slices import pooled_worst
 from folds.model.bundle import ModelCard
+from folds.model.decision import Decision
 from tracking.figures import confusion_figure
 from tracking.limits import DESCRIPTION
 from tracking.promotion.registry import VersionNotes
@@ -30,14 +32,15 @@ def finish(run: Run) -> Summary:
     shift = score_corrupted(images.labels, pooled.shift)
     beside = ({} if shift is None else shift.flat()) | pooled_worst(assessment.slices)
     choice = choose(run, results, pooled, beside, assessment.temperature)
-    summary = summarise(run, results, pooled, shift, assessment, choice)
+    decision, decided = decide(run, pooled, assessment, choice.chosen)
+    summary = summarise(run, results, pooled, shift, assessment, choice, decided)
     folder, config = output_folder(run), run.config
     size, seed = prepared.problem.size, config.split.seed
     augmentation = sheet(images, config.train.augment, size=size, seed=seed)
     augmentation.save(folder / "augmentation.png")
     # Before the model is registered, so that no version is left of a run that fails here.
     visuals = make_visuals(images, results, pooled, assessment, choice.best, augmentation)
-    version = _register(run, choice.chosen, summary)
+    version = _register(run, choice.chosen, decision, summary)
     summary = summary.of_version(version)
     files = write_files(run, folder, summary, pooled, choice.candidates)
     write_report(folder / "report.html", summary, visuals)
@@ -53,10 +56,11 @@ def finish(run: Run) -> Summary:
     return summary
 
 
-def _register(run: Run, chosen: Candidate, summary: Summary) -> str:
+def _register(run: Run, chosen: Candidate, decision: Decision, summary: Summary) -> str:
     """Write the chosen model and its card as one bundle, and register it as a new version."""
     folder = run.space.folder / "model"
     chosen.write(folder)
+    decision.write(folder)
     text = model_card(summary, ModelCard.read(folder / "model.json"))
     (folder / FILE).write_text(text, encoding="utf-8")
     tags = {
@@ -79,6 +83,12 @@ def _metrics(summary: Summary) -> dict[str, float]:
     for name, after in summary.calibration.scores.items():
         metrics[f"oof_calibrated_{name}"] = after.value
     metrics["temperature"] = summary.calibration.temperature
+    if (decision := summary.decision) is not None:
+        metrics |= {
+            "oof_sets.coverage": decision.sets.coverage,
+            "oof_sets.size": decision.sets.size,
+        }
+        metrics["oof_aurc"] = decision.aurc
     if (shift := summary.oof_shift) is not None:
         metrics |= {"oof_shift.accuracy": shift.accuracy, "oof_shift.macro_f1": shift.macro_f1}
         metrics["oof_shift.worst"] = shift.worst_macro_f1

@@ -154,10 +154,14 @@ def _where(results: Results, parts: list[Ints]) -> tuple[Ints, Ints, Ints]:
 def _shift(prepared: Prepared, results: Results) -> PooledShift:
     rows, fold, repeat = _where(results, [result.corrupted.rows for result in results])
     predicted = np.concatenate([result.corrupted.predicted for result in results], axis=1)
+    kept = [result.corrupted.probabilities for result in results]
     cases = tuple(suite(prepared.problem.config.evaluation.shift))
     clean = [r.probabilities[np.searchsorted(r.rows, r.corrupted.rows)] for r in results]
     seen = np.concatenate(clean).argmax(axis=1)
-    return PooledShift(rows, cases, predicted, seen, fold, repeat)
+    if not all(part.size for part in kept):  # one fold has more images than another
+        return PooledShift(rows, cases, predicted, seen, fold, repeat)
+    chances = np.concatenate(kept, axis=1)
+    return PooledShift(rows, cases, predicted, seen, fold, repeat, probabilities=chances)
 
 
 def _holdout(prepared: Prepared, results: Results) -> UnseenPredictions | None:

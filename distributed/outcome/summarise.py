@@ -21,6 +21,7 @@ from folds.evaluation.predictions import Predictions, UnseenPredictions
 from folds.evaluation.shift import ShiftScores
 from folds.evaluation.slices import Slice, worst_of
 from folds.training.outcome import EpochReport, FoldOutcome
+from tracking.decisions import DecisionSummary
 from tracking.events import Retried, lost, read_journal
 from tracking.summary import Summary, over_folds
 from tracking.summary_parts import (
@@ -55,6 +56,7 @@ def summarise(
     shift: ShiftScores | None,
     assessment: Assessment,
     choice: Choice,
+    decision: DecisionSummary,
 ) -> Summary:
     """Describe a finished run, all but the version of its model, which is not registered yet.
 
@@ -98,6 +100,7 @@ def summarise(
             before=_estimates(assessment.before.pooled),
             scores=_estimates(assessment.after.pooled),
         ),
+        decision=decision,
         epoch_choice=EpochChoice(
             rule=run.config.evaluation.choose_epoch,
             best=assessment.best,

@@ -1,15 +1,17 @@
-"""How models are scored and chosen: ``--select-by``, ``--shift``, ``--external``."""
+"""How models are scored, chosen, and decide where they are unsure."""
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from folds.config.corruptions import Shift
+from folds.config.costs import canonical
 from folds.config.named import by_name, check_named, check_unique
 from folds.config.scores import SCORES
 from folds.config.section import Section
 from folds.config.selection import check_select_by
 
+COVERAGE = 0.9
 EpochChoice = Literal["last", "best", "crossfit"]
 
 
@@ -41,6 +43,19 @@ class EvaluationConfig(Section):
         (),
         description="Other images with labels, another laboratory's, say: each fold's model and "
         "each candidate is scored on them, and nothing trains on them.",
+    )
+    coverage: float = Field(
+        COVERAGE,
+        gt=0,
+        lt=1,
+        description="How often the prediction set of an image holds its true class, for each class "
+        "(conformal prediction by out-of-fold scores); the registered model gives the set as "
+        "prediction_set.",
+    )
+    costs: Annotated[str, BeforeValidator(canonical)] = Field(
+        "",
+        description="YAML file of what mistakes cost, {true class: {predicted class: cost}}, 1 "
+        "where it says nothing: the model answers the class of least expected cost.",
     )
 
     @property

@@ -1,6 +1,6 @@
 """Predictions to be judged, as arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,11 +152,16 @@ class CorruptedPredictions:
         K corruptions and severities.
     predicted : ndarray of int64, shape (K, S)
         Classes.
+    probabilities : ndarray of float16, shape (K, S, C) or (0, 0, 0)
+        Of all classes; none where they would be too many to be kept.
     """
 
     rows: Ints
     cases: tuple[Case, ...]
     predicted: Ints
+    probabilities: NDArray[np.float16] = field(
+        kw_only=True, default_factory=lambda: np.zeros((0, 0, 0), np.float16)
+    )
 
 
 @dataclass(frozen=True)

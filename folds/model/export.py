@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from folds.errors import RunError, UserError, reason
 from folds.files import output_file
 from folds.model.bundle import Predictor
+from folds.model.decision import Decision
 from folds.model.mixture import MixturePredictor, open_bundle
 
 Target = Literal["onnx", "pt2"]
@@ -76,14 +78,17 @@ def export(bundle: Path, target: Target, path: Path) -> float:
     -----
     The file takes uint8 images (N, size, size, 3), any N, and gives float32 probabilities (N, C);
     normalisation, views, members and temperature are in it. What is in ``model.json`` goes with it:
-    in ONNX as metadata, all but texts as JSON; in pt2 as the extra file ``model.json``. Beside it
-    stands `PREPROCESSING`, which says how a file becomes such an image.
+    in ONNX as metadata, all but texts as JSON; in pt2 as the extra file ``model.json``; so does a
+    bundle's `Decision`, as ``decision``. Beside it stands `PREPROCESSING`, which says how a file
+    becomes such an image.
     """
     check_target(target)
     predictor = open_bundle(bundle, "cpu")
     _check_one_input(predictor, target)
     card = json.loads((bundle / "model.json").read_text(encoding="utf-8"))
-    about = json.dumps({**card, "preprocessing": PREPROCESSING}, indent=2)
+    decision = Decision.read(bundle, predictor.card.class_names)
+    told = {} if decision is None else {"decision": asdict(decision)}
+    about = json.dumps({**card, **told, "preprocessing": PREPROCESSING}, indent=2)
     rng, size = np.random.default_rng(0), predictor.card.size
     images = rng.integers(0, 256, (3, size, size, 3), dtype=np.uint8)
     content, run = (_onnx if target == "onnx" else _pt2)(_program(predictor), about)

@@ -22,7 +22,7 @@ ARRAYS, VALUES = "result.npz", "result.json"  # the second is written last
 
 _ARRAYS = ("rows", "probabilities", "holdout", "features", "epoch_logits")
 _ARRAYS_BY_NAME = ("other_views", "external")
-_CORRUPTED = ("rows", "predicted")
+_CORRUPTED = ("rows", "predicted", "probabilities")
 _VALUES = ("repeat", "fold", "kept_epoch", "averaged", "scores", "other_view_scores", "measured")
 
 

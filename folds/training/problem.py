@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from folds.arrays import Ints
+from folds.arrays import Doubles, Ints
 from folds.augment import Policy, make_policy
 from folds.config import Config
 from folds.config.selection import SelectBy
 from folds.config.stages import Stage
 from folds.errors import UserError
+from folds.evaluation.costs import cost_matrix
 from folds.images import ImageSet
 from folds.images.external import External
 from folds.model.bundle import ModelCard
@@ -45,8 +46,8 @@ class Problem:
     ------
     UserError
         The batch is larger than what an epoch takes of the smallest training part, it has fewer
-        images than parts, a class that was given a weight is unknown, or there is no trained head
-        to keep weights of (``--wise-ft``).
+        images than parts, a class that was given a weight or a cost is unknown, or there is no
+        trained head to keep weights of (``--wise-ft``).
     """
 
     config: Config
@@ -77,6 +78,17 @@ class Problem:
     def select_by(self) -> SelectBy:
         """What models are chosen by."""
         return SelectBy.parse(self.config.evaluation.select_by)
+
+    @property
+    def costs(self) -> Doubles | None:
+        """What mistakes cost, (C, C), rows being true classes; None where ``--costs`` is not given.
+
+        Raises
+        ------
+        UserError
+            It names a class that there is not.
+        """
+        return cost_matrix(self.config.evaluation.costs, self.images.class_names)
 
     @property
     def policy(self) -> Policy:
@@ -110,6 +122,7 @@ class Problem:
         return balanced(labels, names, settings.balance, settings.class_weights)
 
     def __post_init__(self) -> None:
+        _ = self.costs
         numbers = self.splits.of(self.images.ids)
         trains = (
             np.flatnonzero((number != fold) & (number != HOLDOUT))

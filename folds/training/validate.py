@@ -30,6 +30,7 @@ from folds.training.predict import all_gather, as_logits, eval_batches, predict
 ENOUGH = 8  # epochs of training beside which the fast suite may see every validation image
 EACH_EPOCH = 0.2  # share of them that it sees after an epoch, where models are chosen by it
 FEWEST = 100  # images
+MOST_KEPT = 2**24  # probabilities of a fold's corrupted images, 32 MB of them
 _AUGMENTED_EPOCH = 2**31  # of the table that augments validation images: no training epoch has it
 
 
@@ -72,7 +73,8 @@ def slice_scores(context: FoldContext, predicted: Ints) -> dict[str, float]:
 def predict_shift(context: FoldContext, model: Classifier) -> CorruptedPredictions:
     """Predictions of a finished fold for the suite of ``--shift``."""
     kind = context.problem.config.evaluation.shift
-    return predict_corrupted(context, model, suite(kind), shift_share(kind, context.problem.stages))
+    share = shift_share(kind, context.problem.stages)
+    return predict_corrupted(context, model, suite(kind), share, keep=True)
 
 
 def shift_share(kind: Shift, stages: Sequence[Stage]) -> float:
@@ -88,9 +90,19 @@ def shift_share(kind: Shift, stages: Sequence[Stage]) -> float:
 
 
 def predict_corrupted(
-    context: FoldContext, model: Classifier, cases: Sequence[Case], share: float
+    context: FoldContext,
+    model: Classifier,
+    cases: Sequence[Case],
+    share: float,
+    *,
+    keep: bool = False,
 ) -> CorruptedPredictions:
     """Predict the classes of some images of the validation part under each corruption.
+
+    Parameters
+    ----------
+    keep : bool
+        Keep the probabilities too, if they are at most `MOST_KEPT`.
 
     Notes
     -----
@@ -101,19 +113,27 @@ def predict_corrupted(
     logits = as_logits(context, model)
     parts = eval_batches(context, rows)
     outputs = []
+    classes = len(problem.images.class_names)
+    keep = keep and 0 < len(cases) * len(rows) * classes <= MOST_KEPT
 
     def predicted_of(pixels: Tensor, ids: NDArray[np.str_], part: slice) -> Tensor:
         images, keys = to_input(pixels[part], problem.size), keys_of(ids[part])
-        views = (corrupt(images, keys, *case) for case in cases)
-        return torch.stack([logits(view).argmax(dim=1) for view in views], dim=1)
+        each = [logits(corrupt(images, keys, *case)).float() for case in cases]
+        if keep:
+            return torch.cat([one.softmax(dim=1) for one in each], dim=1)
+        return torch.stack([one.argmax(dim=1) for one in each], dim=1)
 
     with predicting(model):
         for part, (_, pixels) in zip(parts, context.pixels.batches(parts), strict=True):
             of = partial(predicted_of, pixels, problem.images.ids[part])
             outputs.append(context.pieces(len(pixels), of))
-        predicted = all_gather(context, outputs, len(rows), max(len(cases), 1))
+        width = max(len(cases), 1) * (classes if keep else 1)
+        found = all_gather(context, outputs, len(rows), width).numpy()
+    if not keep:
+        return CorruptedPredictions(rows, tuple(cases), found.astype(np.int64).T[: len(cases)])
+    chances = found.reshape(len(rows), -1, classes)[:, : len(cases)].swapaxes(0, 1)
     return CorruptedPredictions(
-        rows, tuple(cases), predicted.to(torch.int64).numpy().T[: len(cases)]
+        rows, tuple(cases), chances.argmax(axis=2), probabilities=chances.astype(np.float16)
     )
 
 

@@ -132,8 +132,8 @@ def test_the_registered_ensemble_predicts_the_mean_of_its_folds(done, client, su
     assert np.abs(members[0] - members[1]).max() > 1e-4
     connect(f"sqlite:///{folder}/mlflow.db")
     found = mlflow.pyfunc.load_model("models:/crossfold/1").predict(elsewhere())
-    assert list(found) == ["predicted_class", *"0123456789"]
-    np.testing.assert_allclose(found.iloc[:, 1:], np.mean(members, axis=0), atol=1e-6)
+    assert list(found) == ["predicted_class", *"0123456789", "prediction_set"]
+    np.testing.assert_allclose(found.iloc[:, 1:-1], np.mean(members, axis=0), atol=1e-6)
     assert temperature != pytest.approx(1)
 
 
@@ -207,7 +207,7 @@ def test_the_model_is_promoted_and_predicts(done, client):
     ran = python(folder, "tracking.predict", "--data", "digits", "--out", "preds.csv")
     assert ran.returncode == 0, ran.stderr
     rows = list(csv.DictReader((folder / "preds.csv").open()))
-    assert list(rows[0]) == ["id", "predicted_class", *"0123456789"]
+    assert list(rows[0]) == ["id", "predicted_class", *"0123456789", "prediction_set"]
     assert len(rows) == 1797
     for row in rows[:20]:
         chances = [float(row[name]) for name in "0123456789"]

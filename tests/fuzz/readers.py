@@ -299,7 +299,13 @@ class Trap:
 def _model_readers():
     card = ModelCard("test_resnet", ("a", "b"), 32, tta="flips")
     made = build("test_resnet", classes=2, size=32, dropout=0.0, pretrained=None, seed=1)
-    bundle = bundle_files(card, made.state_dict())
+    decision = {
+        "format": "crossfold-decision/1", "class_names": ["a", "b"], "evidence": "holdout",
+        "coverage": 0.9, "thresholds": [0.5, 0.25], "marginal": [False, True],
+        "curve": [{"threshold": 0.5, "answered": 1.0, "accuracy": 0.9, "low": 0.8}],
+        "costs": [[0, 1], [5, 0]],
+    }  # fmt: skip
+    bundle = bundle_files(card, made.state_dict()) | {"decision.json": _json(decision)}
     about = {
         "flavors": {"python_function": {
             "loader_module": "tracking.flavor", "data": "data/b", "code": "code", "env": "e.yaml",
@@ -330,6 +336,7 @@ def _model_readers():
         ("MLmodel", "m/MLmodel", files, mutations.yaml_of(about), fetched, ()),
         ("model.json", "m/data/b/model.json", files,
          mutations.json_of(json.loads(bundle["model.json"])), read, ()),
+        ("decision.json", "m/data/b/decision.json", files, mutations.json_of(decision), read, ()),
         ("model.safetensors", "m/data/b/model.safetensors", files,
          mutations.safetensors_of(bundle["model.safetensors"]), read, ()),
         ("model.json of an ensemble", "m/data/b/model.json", mixed, mutations.json_of(mixture),

@@ -14,7 +14,7 @@ from PIL import Image
 from folds.errors import UserError, masked
 from folds.model.bundle import Predictor, ensemble
 from tracking.flavor import _load_pyfunc
-from tracking.models import load_model, log_model, probabilities
+from tracking.models import load_model, log_model
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_logged_model_predicts_as_its_bundle_on_images_of_any_size(model_id, b
         assert list(found.columns) == ["predicted_class", "dark", "bright"]
         assert list(found.dtypes[1:]) == [np.float32, np.float32]
         expected = Predictor(bundle, "cpu").predict(batch)
-        np.testing.assert_allclose(probabilities(found), expected, atol=1e-6)
+        np.testing.assert_allclose(found.iloc[:, 1:], expected, atol=1e-6)
         chosen = np.array(["dark", "bright"])[expected.argmax(axis=1)]
         assert (found["predicted_class"] == chosen).all()
 
@@ -50,7 +50,7 @@ def test_it_takes_tables_too(model_id, bundle, images, tmp_path):
         {"image": encoded},
         [{"image": file.read_bytes()} for file in files],
     ):
-        np.testing.assert_allclose(probabilities(model.predict(asked)), expected, atol=1e-6)
+        np.testing.assert_allclose(model.predict(asked).iloc[:, 1:], expected, atol=1e-6)
 
 
 def test_an_ensemble_is_a_model_like_any_other(store, bundle, images, tmp_path):
@@ -59,18 +59,13 @@ def test_an_ensemble_is_a_model_like_any_other(store, bundle, images, tmp_path):
         model, card = load_model(f"models:/{log_model(tmp_path / 'all', name='ensemble')}")
     assert (card["members"], card["temperature"]) == (2, 2.0)
     expected = Predictor(tmp_path / "all", "cpu").predict(images)
-    np.testing.assert_allclose(probabilities(model.predict(images)), expected, atol=1e-6)
+    np.testing.assert_allclose(model.probabilities(images), expected, atol=1e-6)
 
 
 def test_fractions_are_refused(model_id, images):
     model, _ = load_model(f"models:/{model_id}")
     with pytest.raises(ValueError, match=r"float32.*whole numbers"):
         model.predict(images.astype(np.float32))
-
-
-def test_what_versions_before_returned_is_understood(images):
-    found = np.full((3, 2), 0.5, np.float32)
-    assert probabilities(found) is found
 
 
 class TestPathsInAServer:

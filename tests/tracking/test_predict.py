@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from folds import cli
+from folds.evaluation.selective import Point
 from folds.model.backbone import build
 from folds.model.bundle import ModelCard, Predictor, write_bundle
+from folds.model.decision import Decision
 from tests.folds.images.encodings import marked, png16, turned
 from tracking import predict
 from tracking.models import log_model
@@ -84,3 +86,70 @@ def test_values_below_0_are_told_with_a_remedy(model, folder, tmp_path, monkeypa
     Image.new("F", (9, 9), -50.0).save(folder / "f.tif")
     assert run(monkeypatch, "--model", model, "--data", str(folder)) == 2
     assert "f.tif has values below 0 (-50); save them with values from 0" in capsys.readouterr().err
+
+
+@pytest.fixture
+def unsure_model(store, tmp_path):
+    """A model that knows when it is unsure: from 0.5 on, or nearly never, is right."""
+    bundle = tmp_path / "unsure"
+    card = ModelCard("test_resnet", ("dark", "bright"), 32)
+    network = build("test_resnet", classes=2, size=32, dropout=0.0, pretrained=None, seed=1)
+    write_bundle(bundle, card, network.state_dict())
+    curve = (Point(1.0, 0.1, 1.0, 0.99), Point(0.0, 1.0, 0.9, 0.85))
+    Decision(("dark", "bright"), "out-of-fold", 0.9, (0.0, 1.0), (False, False), curve).write(
+        bundle
+    )
+    with mlflow.start_run(experiment_id=mlflow.create_experiment("u", store.artifact_root)):
+        return f"models:/{log_model(bundle, name='u')}"
+
+
+def rows_of(out):
+    with out.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_model_that_knows_when_it_is_unsure_says_so(
+    unsure_model, folder, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "found.csv"
+    asked = ("--model", unsure_model, "--data", str(folder), "--out", str(out))
+    assert run(monkeypatch, *asked) == 0
+    plain = rows_of(out)
+    assert {row["prediction_set"] for row in plain} == {"dark"}
+    assert run(monkeypatch, *asked, "--abstain", "0.8") == 0
+    assert rows_of(out) == plain
+    assert "abstained from 0 of 3: 0.900 right (at least 0.850)" in capsys.readouterr().out
+    assert run(monkeypatch, *asked, "--abstain", "0.95") == 0
+    assert rows_of(out) == [row | {"predicted_class": ""} for row in plain]
+
+
+def test_an_accuracy_out_of_reach_is_refused_with_the_best(
+    unsure_model, folder, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "found.csv"
+    asked = ("--model", unsure_model, "--data", str(folder), "--out", str(out))
+    assert run(monkeypatch, *asked, "--abstain", "0.995") == 2
+    line = capsys.readouterr().err
+    assert "no threshold is sure to reach it" in line
+    assert "ask for 0.99 or less" in line
+    assert not out.exists()
+
+
+def test_a_model_without_evidence_cannot_abstain(model, folder, tmp_path, monkeypatch, capsys):
+    asked = ("--model", model, "--data", str(folder), "--out", str(tmp_path / "x.csv"))
+    assert run(monkeypatch, *asked, "--abstain", "0.9") == 2
+    assert "does not know how often it is right" in capsys.readouterr().err
+
+
+def test_costs_choose_another_answer(model, folder, tmp_path, monkeypatch, capsys):
+    out, costs = tmp_path / "found.csv", tmp_path / "costs.yaml"
+    asked = ("--model", model, "--data", str(folder), "--out", str(out), "--costs", str(costs))
+    costs.write_text("dark: {bright: 1000000}")
+    assert run(monkeypatch, *asked) == 0
+    assert {row["predicted_class"] for row in rows_of(out)} == {"dark"}
+    costs.write_text("bright: {dark: 1000000}")
+    assert run(monkeypatch, *asked) == 0
+    assert {row["predicted_class"] for row in rows_of(out)} == {"bright"}
+    costs.write_text("black: {dark: 2}")
+    assert run(monkeypatch, *asked) == 2
+    assert "there is no class 'black'" in capsys.readouterr().err

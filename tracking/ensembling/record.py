@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from folds.evaluation.metrics import confusion
 from tracking.ensembling.bundles import write_ensemble
 from tracking.ensembling.choice import Choice, calibrate
+from tracking.ensembling.deciding import decide
 from tracking.ensembling.library import KIND
 from tracking.ensembling.shift import NOTICE, vote
 from tracking.ensembling.summarise import digest, settings, summarise
@@ -73,6 +74,8 @@ def register_ensemble(
         folder = Path(scratch)
         calibrated, temperature = calibrate(choice)
         card = write_ensemble(choice, temperature, folder / "model")
+        decision, decided = decide(choice, calibrated, card.class_names)
+        decision.write(folder / "model")
         recorder = Recorder(store, folder / "memory.json", class_names=card.class_names, names=())
         _open(recorder, choice, notices)
         status = "FAILED"
@@ -84,7 +87,7 @@ def register_ensemble(
             )
             summary = summarise(
                 choice, card, calibrated, temperature, mlflow=ids, model_name=model_name,
-                notices=notices,
+                notices=notices, decision=decided,
             )  # fmt: skip
             text = model_card(summary, card)
             (folder / "model" / FILE).write_text(text, encoding="utf-8")

@@ -12,6 +12,7 @@ from folds.evaluation.intervals import Interval, intervals
 from folds.evaluation.metrics import scores
 from folds.evaluation.predictions import Predictions
 from folds.model.mixture import MixtureCard
+from tracking.decisions import DecisionSummary
 from tracking.ensembling.choice import Choice
 from tracking.summary import Summary, over_folds
 from tracking.summary_parts import (
@@ -40,6 +41,7 @@ def summarise(
     mlflow: MlflowIds,
     model_name: str,
     notices: Iterable[str],
+    decision: DecisionSummary,
 ) -> Summary:
     """Describe an ensemble, all but the version of its model.
 
@@ -77,6 +79,7 @@ def summarise(
                 before=around,
                 scores=_estimates(oof, calibrated),
             ),
+            "decision": decision,
             "epoch_choice": _epochs(choice),
             "oof_other_views": {},
             "oof_shift": None,

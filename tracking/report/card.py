@@ -14,6 +14,7 @@ from folds.model.licence import licence_of
 from folds.model.mixture import MixtureCard
 from tracking.formatting import markdown_text, sources
 from tracking.report import parts
+from tracking.report.unsure import unsure_words
 from tracking.summary import Summary
 from tracking.summary_parts import Estimate
 
@@ -21,8 +22,8 @@ FILE = "MODEL_CARD.md"
 FEW = 30  # images of a class, below which its scores say little
 _LINE, _ROWS = 300, 14  # letters of a line and rows of a table in a description
 _IMPORTANT = (
-    "", "Intended use and limits", "Scores", "Calibration", "How to use it", "Candidates", "Data",
-    "Corrupted images", "Licence", "How it came about",
+    "", "Intended use and limits", "Scores", "When it is unsure", "Calibration", "How to use it",
+    "Candidates", "Data", "Corrupted images", "Licence", "How it came about",
 )  # fmt: skip
 _NAMES = {**TITLES, "ece": "calibration error (ECE)"}
 _KINDS = {
@@ -71,7 +72,7 @@ def model_card(summary: Summary, bundle: ModelCard | MixtureCard) -> str:
         licence=_licence(bundle, summary.weights),
         rare=[name for name, count in counts.items() if count < FEW],
         worst=min(cases, key=lambda case: case.accuracy, default=None),
-        names=_NAMES, kinds=_KINDS, few=FEW, few_images=FEWEST,
+        unsure=unsure_words(summary), names=_NAMES, kinds=_KINDS, few=FEW, few_images=FEWEST,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Figures of a run's page: learning curves, reliability, map of the features."""
+"""Figures of a run's page: learning curves, reliability, risk and coverage, map of features."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from folds.evaluation.calibration import Reliability
 from folds.pages.svg import INK, PAPER, embed, palette, style
 from folds.training.outcome import EpochReport
+from tracking.decisions import AnswerPoint
 from tracking.formatting import title
 from tracking.report.visuals import FeatureMap
 from tracking.summary_parts import FoldSummary
@@ -128,6 +129,25 @@ def reliability_figure(trained: Reliability, tempered: Reliability, temperature:
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         return embed(figure, "reliability", "Accuracy over confidence, and how often each occurs")
+
+
+def risk_coverage_figure(points: Sequence[AnswerPoint]) -> Markup:
+    """Draw the accuracy of the surest answers over their share, and what of it is sure."""
+    shares = [point.answered for point in points]
+    with style():
+        figure = Figure(figsize=(5.2, 3.5), layout="constrained")
+        axes = figure.subplots()
+        accuracy, low = [point.accuracy for point in points], [point.low for point in points]
+        axes.fill_between(shares, low, accuracy, color=_AFTER, alpha=0.15, lw=0)
+        axes.plot(shares, accuracy, color=_AFTER, marker="o", ms=3.5, label="accuracy")
+        axes.plot(shares, low, color=_AFTER, lw=0.9, ls=(0, (4, 2)), label="at least")
+        axes.set(xlabel="images answered", ylabel="accuracy of them", xlim=(0, 1.02))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.grid(color=INK, alpha=0.08, lw=0.7)
+        axes.spines["left"].set_visible(False)
+        axes.legend(loc="lower left", fontsize=9)
+        return embed(figure, "risk-coverage", "Accuracy of the surest answers over their share")
 
 
 def _draw_bins(axes: Axes, bins: Reliability, colour: str, label: str) -> None:

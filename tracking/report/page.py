@@ -16,8 +16,14 @@ from folds.pages.svg import palette
 from folds.pages.templates import environment
 from tracking import formatting
 from tracking.report import parts
-from tracking.report.figures import curves_figure, map_figure, reliability_figure
+from tracking.report.figures import (
+    curves_figure,
+    map_figure,
+    reliability_figure,
+    risk_coverage_figure,
+)
 from tracking.report.origin import computed_on, reproduce
+from tracking.report.unsure import other_sets, unsure_words
 from tracking.report.visuals import Visuals
 from tracking.summary import Summary
 from tracking.summary_parts import CandidateSummary
@@ -47,6 +53,7 @@ def write_report(path: Path, summary: Summary, visuals: Visuals) -> None:
     The page loads nothing, from the network or from the disk; its one script scrolls to a section
     where links within a page lead nowhere. The same run makes the same bytes.
     """
+    decision = summary.decision
     names, shift, chosen = summary.class_names, summary.oof_shift, _chosen(summary)
     page = _template().render(
         summary=summary,
@@ -64,6 +71,9 @@ def write_report(path: Path, summary: Summary, visuals: Visuals) -> None:
         reliability=reliability_figure(
             visuals.trained, visuals.tempered, summary.calibration.temperature
         ),
+        risk_coverage=risk_coverage_figure(decision.curve) if decision else None,
+        unsure=unsure_words(summary),
+        other_sets=other_sets(summary),
         classes=parts.weakest_first(summary.classes),
         few_images=FEWEST,
         shift=parts.shift_table(shift.cases, shift.clean.macro_f1)

@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 from distributed.outcome import candidates as candidates_module
 from distributed.outcome.assessment import assess
 from distributed.outcome.candidates import choose
+from distributed.outcome.deciding import decide
 from distributed.outcome.pooling import pool
 from distributed.outcome.soup import Soup
 from distributed.outcome.summarise import summarise
@@ -224,7 +225,8 @@ def test_a_summary_names_every_candidate_with_its_own_scores(tmp_path, soup):
     pooled = pool(run.prepared, results)
     choice = choose(run, results, pooled, {}, 1.5)
     said = assess(problem.images, pooled, results)
-    summary = summarise(run, results, pooled, None, said, choice)
+    decided = decide(run, pooled, said, choice.chosen)[1]
+    summary = summarise(run, results, pooled, None, said, choice, decided)
     names = ["best-fold", "ensemble", "refit", "soup"]
     assert [found.kind for found in summary.candidates] == names
     assert [found.members for found in summary.candidates] == [1, 2, 1, 1]

@@ -7,6 +7,7 @@ from rich.console import Console
 from distributed.outcome.assessment import assess
 from distributed.outcome.candidates import choose
 from distributed.outcome.console import markdown, print_summary
+from distributed.outcome.deciding import decide
 from distributed.outcome.pooling import pool
 from distributed.outcome.summarise import summarise
 from folds.evaluation.shift import score_corrupted
@@ -22,7 +23,8 @@ def told(folder, **settings):
     shift = score_corrupted(problem.images.labels, pooled.shift)
     choice = choose(run, results, pooled, {} if shift is None else shift.flat(), 1.5)
     said = assess(problem.images, pooled, results)
-    summary = summarise(run, results, pooled, shift, said, choice).of_version("7")
+    decided = decide(run, pooled, said, choice.chosen)[1]
+    summary = summarise(run, results, pooled, shift, said, choice, decided).of_version("7")
     return summary, screen(summary), markdown(summary)
 
 

@@ -12,6 +12,7 @@ import pytest
 from distributed.lanes import watch
 from distributed.outcome.assessment import assess
 from distributed.outcome.candidates import choose
+from distributed.outcome.deciding import decide
 from distributed.outcome.finish import finish
 from distributed.outcome.partial import take_what_is_there
 from distributed.outcome.pooling import pool
@@ -115,7 +116,9 @@ def summary_of(run):
     shift = score_corrupted(images.labels, pooled.shift)
     choice = choose(run, results, pooled, {} if shift is None else shift.flat(), 1.5)
     run.recorder.runs.folds = {str(task): f"run{task}" for task in run.there}
-    return summarise(run, results, pooled, shift, assess(images, pooled, results), choice)
+    said = assess(images, pooled, results)
+    decided = decide(run, pooled, said, choice.chosen)[1]
+    return summarise(run, results, pooled, shift, said, choice, decided)
 
 
 EVERYTHING = {

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from distributed import cv
 from distributed.outcome.assessment import assess
 from distributed.outcome.candidates import choose
+from distributed.outcome.deciding import decide
 from distributed.outcome.pooling import pool
 from distributed.outcome.summarise import summarise
 from distributed.outcome.visuals import make_visuals
@@ -120,7 +121,8 @@ def told(folder, problem, **kind):
     images, pooled = problem.images, pool(run.prepared, results)
     said, shift = assess(images, pooled, results), score_corrupted(images.labels, pooled.shift)
     choice = choose(run, results, pooled, {} if shift is None else shift.flat(), 1.5)
-    summary = summarise(run, results, pooled, shift, said, choice)
+    decided = decide(run, pooled, said, choice.chosen)[1]
+    summary = summarise(run, results, pooled, shift, said, choice, decided)
     picture = sheet(images, "none", size=32, columns=1)
     visuals = make_visuals(images, results, pooled, said, choice.best, picture)
     write_report(folder / "report.html", summary, visuals)

@@ -182,6 +182,7 @@ class TestDigest:
         "schedule": "plateau", "restart_epochs": 2, "plateau_patience": 3, "plateau_factor": 0.5,
         "clip_grad": 1.0, "accumulate": 2, "ema": 0.9, "wise_ft": 0.5, "sam": 0.05,
         "precision": "fp32", "val_augment": "light", "augment": [{"op": "rotate", "max": 1e-5}],
+        "coverage": 0.8, "costs": {"a": {"b": 2}},
     }  # fmt: skip
     SAME = {  # noqa: RUF012
         "address": "auto", "device": "cpu", "workers_per_fold": 3, "concurrent_folds": 2,

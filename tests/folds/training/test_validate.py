@@ -46,6 +46,18 @@ class TestShift:
                 expected = model(corrupt(images, keys, *case)).argmax(dim=1).numpy()
             found = result.corrupted.predicted[result.corrupted.cases.index(case)]
             assert (found == expected).mean() > 0.95
+        kept = result.corrupted.probabilities
+        assert kept.shape == (*result.corrupted.predicted.shape, 3)
+        np.testing.assert_allclose(kept.astype(np.float32).sum(axis=2), 1, atol=0.002)
+        chosen = np.take_along_axis(kept, result.corrupted.predicted[..., None], axis=2)[..., 0]
+        np.testing.assert_array_equal(chosen, kept.max(axis=2))
+
+    def test_probabilities_that_are_too_many_are_not_kept(self, make_problem, monkeypatch):
+        whole = train(make_problem(shift="fast")).corrupted
+        monkeypatch.setattr(validate, "MOST_KEPT", 100)
+        alone = train(make_problem(shift="fast")).corrupted
+        assert alone.probabilities.size == 0
+        np.testing.assert_array_equal(alone.predicted, whole.predicted)
 
     def test_does_not_touch_the_training(self, make_problem):
         plain, other = train(make_problem()), train(make_problem(shift="fast"))

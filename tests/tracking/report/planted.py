@@ -5,8 +5,10 @@ from PIL import Image
 
 from folds.evaluation.calibration import reliability, tempered
 from folds.evaluation.metrics import confusion
+from folds.model.decision import decision_of
 from folds.training.outcome import EpochReport
 from tests.tracking.conftest import FORMAT_1
+from tracking.decisions import SetScores, describe_decision
 from tracking.report.gallery import average_by_image, confident_mistakes, least_certain
 from tracking.report.visuals import FeatureMap, Visuals
 from tracking.summary_file import read_summary
@@ -154,6 +156,18 @@ SCORES = {
 }
 
 
+def decision(names, labels, probabilities):
+    """What is known of its answers, and nothing of other images."""
+    rows = np.arange(len(labels))
+    made = decision_of(
+        names, labels, probabilities, rows, coverage=0.9, costs=None, evidence="out-of-fold"
+    )
+    return describe_decision(
+        made, labels, probabilities, rows, rows % 5, elsewhere={},
+        shift={"glass_blur": SetScores(images=400, coverage=0.4, size=1.2, single=0.5, empty=0.1)},
+    )  # fmt: skip
+
+
 def told(names=("a", "b"), **changed):
     """A summary of a run of classes with these names."""
     plain = read_summary(FORMAT_1)
@@ -216,7 +230,7 @@ def planted(classes=8, count=400, *, names=None, ids=None, severities=(3,),
         folds=[fold(number, reports, rng) for number, reports in enumerate(histories)],
         classes=classes_of(counts, names),
         oof_shift=shift(corruptions, severities),
-        **changed,
+        **{"decision": decision(names, labels, probabilities)} | changed,
     )
     return summary, Visuals(
         histories=histories,

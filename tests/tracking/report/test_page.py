@@ -15,8 +15,8 @@ from tracking.report.gallery import Gallery
 from tracking.summary_parts import Missing
 
 PARTS = [
-    "scores", "candidates", "folds", "curves", "confusion", "calibration", "classes", "shift",
-    "mistakes", "unsure", "augmentation", "map", "origin",
+    "scores", "candidates", "folds", "curves", "confusion", "calibration", "decision", "classes",
+    "shift", "mistakes", "unsure", "augmentation", "map", "origin",
 ]  # fmt: skip
 EVIL = "<script>alert('1')</script>\"&"
 
@@ -215,7 +215,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(tmp_path, written, classes,
     )
     (title,) = re.findall("<title>([^<]*)</title>", shown(tmp_path / "host.html", tmp_path / "b"))
     inner, width, sections, figures = map(int, title.split())
-    assert (sections, figures) == (len(PARTS), 4)
+    assert (sections, figures) == (len(PARTS), 5)
     assert inner <= 390
     assert width <= inner
 
