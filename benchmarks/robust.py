@@ -1,18 +1,26 @@
-"""Compare policies of augmentation on clean and on corrupted images.
+"""Compare configurations on clean images, on corrupted ones and on another laboratory's.
 
 Run: python -m benchmarks.robust --data images/ --weights mobilenetv2_100.safetensors
+     --external lab2=other/ --configurations light strong "strong ema=0.99" --adapt none auto
 
-Each fold's model is scored on its own validation part, as it is and under the corruptions of
-`folds.corruptions`; the folds are pooled. A policy trains on some of the corruptions itself: those
-are marked, and the last mean is over the corruptions that none of the compared policies contains.
+A configuration is a policy of augmentation and, if you like, settings by flag name. Each fold's
+model is scored on its own validation part, as it is and under the corruptions of
+`folds.corruptions`; the folds are pooled. External images are classified by the ensemble of the
+folds' models, as the registered model would. A policy trains on some of the corruptions itself:
+those are marked, and a mean is over the corruptions that none of the compared policies contains.
 """
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
+from scipy.stats import spearmanr
 
 from folds import cli
 from folds.augment.draws import AUG_MIX, RAND, TRIVIAL
@@ -22,12 +30,37 @@ from folds.config.policies import canonical, entries
 from folds.corruptions.corrupt import TABLE
 from folds.errors import UserError
 from folds.evaluation.shift import ShiftScores, shift_scores
+from folds.model.bundle import Predictor, ensemble, write_bundle
 from folds.prepare import Prepared, prepare
 from folds.runtime.device import Runtime
 from folds.training.fit import fit_fold
+from folds.training.problem import Problem
+from folds.training.result import FoldResult
 
-Row = tuple[float, ShiftScores]  # accuracy of clean images, and what corruptions make of it
 _CHAINS = {"rand_augment": RAND, "trivial_augment": TRIVIAL, "aug_mix": AUG_MIX}
+_FEW = 4  # configurations, of which no rank says anything
+
+
+@dataclass(frozen=True)
+class Row:
+    """Accuracies of a configuration.
+
+    Parameters
+    ----------
+    clean : float
+        Out of fold.
+    shift : ShiftScores
+        Of corrupted images.
+    adapted : dict of str to float
+        With ``--adapt auto``: of clean and of corrupted images, means over folds.
+    external : dict of (str, str) to float
+        Of the ensemble, by name of the images and ``--adapt``.
+    """
+
+    clean: float
+    shift: ShiftScores
+    adapted: dict[str, float]
+    external: dict[tuple[str, str], float]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,9 +69,14 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.robust", description=(__doc__ or "").splitlines()[0]
     )
     made.add_argument("--data", required=True, help="images, as for distributed.cv")
+    made.add_argument("--external", nargs="+", default=[], help="NAME=SOURCE, another laboratory's")
+    made.add_argument("--adapt", nargs="+", default=["none", "auto"], help="for external images")
     made.add_argument("--weights", default="auto", help="as for distributed.cv")
     made.add_argument("--backbone", default="mobilenetv2_100")
-    made.add_argument("--policies", nargs="+", default=["light", "strong"])
+    made.add_argument(
+        "--configurations", nargs="+", default=["light", "strong"],
+        help="a policy each, or 'POLICY setting=value ...'",
+    )  # fmt: skip
     made.add_argument("--images", type=int, default=2000, help="a stratified subset of so many")
     made.add_argument("--stages", nargs="+", default=["0:3:1e-3", "1:6:1e-3"])
     made.add_argument("--folds", type=int, default=5)
@@ -46,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--batch-size", type=int, default=32)
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--shift", choices=("fast", "full"), default="fast")
-    made.add_argument("--out", type=Path, help="markdown file to write")
+    made.add_argument("--out", type=Path, help="markdown file to write, anew after each of them")
     return made
 
 
@@ -54,15 +92,14 @@ def main() -> None:
     """Train, score, print a table and write it."""
     options = parser().parse_args()
     rows: dict[str, Row] = {}
-    for policy in options.policies:
-        rows[policy] = _measured(_prepared(options, policy))
-        clean, shifted = rows[policy]
-        said = f"{clean:.3f} clean, {shifted.mean_accuracy:.3f} corrupted"
-        print(f"{policy}: {said}", file=sys.stderr, flush=True)
-    text = table(rows)
-    print(text)
-    if options.out is not None:
-        options.out.write_text(text + "\n", encoding="utf-8")
+    for text in options.configurations:
+        rows[text] = row = _measured(_prepared(options, text), options.adapt)
+        said = f"{row.clean:.3f} clean, {row.shift.mean_accuracy:.3f} corrupted"
+        others = (f", {name} ({adapt}) {v:.3f}" for (name, adapt), v in row.external.items())
+        print(f"{text}: {said}{''.join(others)}", file=sys.stderr, flush=True)
+        if options.out is not None:
+            options.out.write_text(table(rows) + "\n", encoding="utf-8")
+    print(table(rows))
 
 
 def contained(policy: str) -> set[str]:
@@ -70,32 +107,74 @@ def contained(policy: str) -> set[str]:
     try:
         found = entries(canonical(policy))
     except ValueError as error:
-        raise UserError(f"--policies {policy!r}: {error}") from None
+        raise UserError(f"--configurations {policy!r}: {error}") from None
     ops = {op for entry in found for op in _CHAINS.get(entry.op, {entry.op: None})}
     return {name for name, corruption in TABLE.items() if corruption.op in ops}
 
 
+def read(text: str) -> tuple[str, dict[str, Any]]:
+    """A configuration's policy, and its other settings by flag name."""
+    if text.startswith("["):  # a list of operations has spaces of its own
+        return text, {}
+    policy, *others = text.split()
+    settings = dict(other.partition("=")[::2] for other in others)
+    return policy, {name: yaml.safe_load(value) for name, value in settings.items()}
+
+
 def table(rows: dict[str, Row]) -> str:
-    """Accuracies in percent as a markdown table, a column for each policy."""
-    own = {policy: contained(policy) for policy in rows}
+    """Accuracies in percent as a markdown table, a column for each configuration."""
+    own = {text: contained(read(text)[0]) for text in rows}
     unseen = [name for name in CORRUPTIONS if not any(name in names for names in own.values())]
+    shifts = [row.shift for row in rows.values()]
     lines = [
-        f"| accuracy, % | {' | '.join(rows)} |",
+        f"| accuracy, % | {' | '.join(_short(text) for text in rows)} |",
         "|---|" + "--:|" * len(rows),
-        _line("clean", (f"{100 * clean:.1f}" for clean, _ in rows.values())),
-        _line("mean of corruptions", (_percent(found, CORRUPTIONS) for _, found in rows.values())),
+        _line("clean", (f"{100 * row.clean:.1f}" for row in rows.values())),
+        _line("mean of corruptions", (_percent(found, CORRUPTIONS) for found in shifts)),
         _line(
             f"mean of {len(unseen)} that no policy contains",
-            (_percent(found, unseen) for _, found in rows.values()),
+            (_percent(found, unseen) for found in shifts),
         ),
     ]
+    first = next(iter(rows.values()))
+    for name in first.adapted:
+        lines.append(
+            _line(f"{name}, --adapt auto", (f"{100 * r.adapted[name]:.1f}" for r in rows.values()))
+        )
+    for name, adapt in first.external:
+        each = (f"{100 * row.external[name, adapt]:.1f}" for row in rows.values())
+        lines.append(_line(f"{name}, --adapt {adapt}", each))
     for name in CORRUPTIONS:
         cells = (
-            _percent(found, [name]) + ("*" if name in own[policy] else "")
-            for policy, (_, found) in rows.items()
+            _percent(row.shift, [name]) + ("*" if name in own[text] else "")
+            for text, row in rows.items()
         )
         lines.append(_line(name.replace("_", " "), cells))
-    return "\n".join([*lines, "", r"\* the policy contains it in the same form."])
+    return "\n".join([*lines, "", r"\* the policy contains it in the same form.", *agreement(rows)])
+
+
+def agreement(rows: dict[str, Row]) -> list[str]:
+    """Lines that say how well scores at home rank configurations elsewhere."""
+    if len(rows) < _FEW:
+        return []
+    home = {
+        "accuracy": [row.clean for row in rows.values()],
+        "shift.accuracy": [row.shift.mean_accuracy for row in rows.values()],
+    }
+    home["0.5*accuracy+0.5*shift.accuracy"] = list(np.mean(list(home.values()), axis=0))
+    lines = ["", f"Rank correlation (Spearman) over {len(rows)} configurations:", ""]
+    for name, adapt in next(iter(rows.values())).external:
+        away = [row.external[name, adapt] for row in rows.values()]
+        each = (f"{score} {spearmanr(values, away)[0]:.2f}" for score, values in home.items())
+        lines.append(f"- with {name}, --adapt {adapt}: {', '.join(each)}")
+    return lines
+
+
+def _short(text: str) -> str:
+    """A configuration as the head of a column."""
+    if not text.startswith("["):
+        return text
+    return " + ".join(line["op"] for line in yaml.safe_load(text))
 
 
 def _line(name: str, cells: Iterator[str]) -> str:
@@ -107,9 +186,11 @@ def _percent(found: ShiftScores, names: Sequence[str]) -> str:
     return f"{100 * np.mean([found.accuracies[name] for name in names]):.1f}" if names else "-"
 
 
-def _prepared(options: argparse.Namespace, policy: str) -> Prepared:
+def _prepared(options: argparse.Namespace, text: str) -> Prepared:
+    policy, others = read(text)
     settings = {
         "data": options.data,
+        "external": options.external,
         "limit": options.images,
         "folds": options.folds,
         "only_folds": options.only_folds,
@@ -120,11 +201,13 @@ def _prepared(options: argparse.Namespace, policy: str) -> Prepared:
         "augment": policy,
         "batch_size": options.batch_size,
         "shift": options.shift,
+        "adapt": "auto",
+        **others,
     }
     return prepare(Config.from_flat({n: v for n, v in settings.items() if v is not None}))
 
 
-def _measured(prepared: Prepared) -> Row:
+def _measured(prepared: Prepared, adaptations: Sequence[str]) -> Row:
     """Train the folds and score their pooled predictions."""
     problem, runtime = prepared.problem, Runtime.choose("auto", "auto")
     results = [fit_fold(problem, *task, runtime=runtime) for task in prepared.folds]
@@ -133,13 +216,42 @@ def _measured(prepared: Prepared) -> Row:
     parts = [result.corrupted for result in results]
     predicted = np.concatenate([part.predicted for part in parts], axis=1)
     labels = problem.images.labels
-    return (
+    adapted = {
+        "clean": [result.other_view_scores["adapted"]["accuracy"] for result in results],
+        "mean of corruptions": [result.measured["adapted.shift.accuracy"] for result in results],
+    }
+    return Row(
         float((found == labels[rows]).mean()),
         shift_scores(
             labels[np.concatenate([part.rows for part in parts])],
             dict(zip(parts[0].cases, predicted, strict=True)),
         ),
+        {name: float(np.mean(values)) for name, values in adapted.items()},
+        _elsewhere(problem, results, adaptations),
     )
+
+
+def _elsewhere(
+    problem: Problem, results: Sequence[FoldResult], adaptations: Sequence[str]
+) -> dict[tuple[str, str], float]:
+    """Accuracies of external images, as the registered ensemble gives them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = [Path(scratch) / str(number) for number in range(len(results))]
+        for folder, result in zip(folders, results, strict=True):
+            card = replace(problem.card, appearance=result.appearance)
+            write_bundle(folder, card, result.weights)
+        ensemble(folders, Path(scratch) / "ensemble", 1.0)
+        predictor = Predictor(Path(scratch) / "ensemble")
+    return {
+        (other.name, adapt): float(
+            (
+                predictor.predict(other.images.pixels[:], adapt=adapt).argmax(axis=1)
+                == other.images.labels
+            ).mean()
+        )
+        for other in problem.externals
+        for adapt in adaptations
+    }
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 import folds.early  # noqa: F401  (first: what follows takes a second)
-from folds.cli import parse, run
+from folds.cli import parse, run, tell
+from folds.documents import read_json_file
 from folds.errors import UserError
 from folds.files import check_folder
 
@@ -45,6 +46,9 @@ def main() -> None:
             difference = export(bundle, options.to, options.out)
         except BundleError as error:
             raise UserError(f"--model {options.model}: cannot be loaded ({error})") from None
+        adapt = read_json_file(bundle / "model.json").get("adapt", "none")
+    if adapt != "none":
+        tell(f"notice: the file does not adapt to images as the model does (--adapt {adapt})")
     print(f"{options.model} is in {options.out}; probabilities differ by at most {difference:.1g}")
 
 
