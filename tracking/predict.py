@@ -168,8 +168,8 @@ def _chosen(options: Options, decision: "Decision | None", names: tuple[str, ...
 
 def _promise(point: "Point") -> str:
     return (
-        f"{point.accuracy:.3f} right (at least {point.low:.3f}) where {point.answered:.0%} are "
-        f"answered, those of probability {point.threshold:.3f} or more"
+        f"{point.accuracy:.3f} right (at least {point.low:.3f}) of images like training's where "
+        f"{point.answered:.0%} are answered, those of probability {point.threshold:.3f} or more"
     )
 
 
