@@ -163,7 +163,7 @@ class TestWhole:
         steps = np.diff(found.headings)
         assert steps.max() == 1
         assert len(found.ids) == len(set(found.ids))
-        assert found.tags.count("svg") == 4
+        assert found.tags.count("svg") == 5
 
     @pytest.mark.parametrize("classes", [2, 40, 120])
     def test_few_and_many_classes(self, written, classes):
