@@ -2,9 +2,8 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-import numpy as np
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -12,19 +11,17 @@ from folds.config.selection import SelectBy
 from folds.errors import UserError, listed, reason
 from folds.evaluation.gains import Rivals, check_measured
 from folds.evaluation.gate import (
-    NO_SLICE_DROPS,
     Check,
     beats,
     floors,
     no_class_drops,
-    no_slice_drops,
-    no_worse_under_shift,
 )
 from folds.evaluation.spending import Spending, spent
 from tracking.comparison.evidence import HOLDOUT, read_evidence, read_externals
 from tracking.comparison.runs import find_run
 from tracking.places import LostError
 from tracking.promotion.attempts import Count, Trial
+from tracking.promotion.checks import shift_check, slice_checks
 from tracking.promotion.common_images import (
     Contender,
     MissingEvidenceError,
@@ -37,8 +34,6 @@ from tracking.promotion.common_images import (
 )
 
 _OLD = "best-fold"  # all that was registered before versions said what they are
-_UNDER_SHIFT = "no worse under shift"
-_MEAN_UNDER_SHIFT = "shift.macro_f1"
 _PARTIAL = "version {} is of a run with missing folds"
 
 
@@ -158,11 +153,11 @@ def judge(
     alpha = spent(1 - asked.confidence, counted.attempt, asked.alpha_spending)
     checks = [
         beats(rivals, select, 1 - alpha),
-        _shift(candidate, champion, asked.confidence),
+        shift_check(candidate, champion, asked.confidence),
         no_class_drops(
             pair.champion, pair.candidate, candidate.evidence.class_names, asked.max_class_drop
         ),
-        *_slices(pair, candidate, champion, asked.max_slice_drop),
+        *slice_checks(pair, candidate, champion, asked.max_slice_drop),
     ]
     if asked.least:
         checks.append(floors(candidate.scores, asked.least))
@@ -196,17 +191,6 @@ def _rivals(pair: PairedPredictions, candidate: Contender, champion: Contender) 
         {name: (pair.champion, pair.candidate) for name, pair in external.items()},
         pair.columns,
     )
-
-
-def _slices(
-    pair: PairedPredictions, candidate: Contender, champion: Contender, max_slice_drop: float
-) -> list[Check]:
-    """The check of sites and slices, where either run knows some."""
-    if pair.columns:
-        return [no_slice_drops(pair.champion, pair.candidate, pair.columns, max_slice_drop)]
-    if candidate.evidence.columns or champion.evidence.columns:
-        return [Check(NO_SLICE_DROPS, None, "not known of the same images in both runs")]
-    return []
 
 
 def _check_terms(rivals: Rivals, select: SelectBy, candidate: Contender) -> None:
@@ -309,25 +293,3 @@ def _run_of(version: ModelVersion) -> str:
     if not run_id:
         raise UserError("it was not made by a run")
     return str(run_id)
-
-
-def _shift(new: Contender, old: Contender, confidence: float) -> Check:
-    """The check under shift; it is left out, not failed, where the candidate could not help it."""
-    candidate, champion = new.evidence, old.evidence
-    a, b = champion.shift, candidate.shift
-    if a is None:
-        return Check(_UNDER_SHIFT, None, "not measured in the champion's run")
-    if candidate.run == champion.run:
-        return Check(_UNDER_SHIFT, None, "not told apart: both are of one run, its folds' models")
-    if b is None or not np.array_equal(a.corruptions, b.corruptions):
-        what = "not measured" if b is None else "other corruptions than in the champion's run"
-        kind = "full" if len(a.corruptions) > len(np.unique(a.corruptions)) else "fast"
-        return Check(_UNDER_SHIFT, False, f"{what}; train with --shift {kind}")
-    pair = corrupted_by_both(champion, candidate)
-    if pair is None:
-        return Check(_UNDER_SHIFT, None, "not the same images as in the champion's run")
-    result = no_worse_under_shift(*pair, confidence)
-    count = len(np.intersect1d(champion.shift_ids, candidate.shift_ids))
-    flatters = new.flattering([_MEAN_UNDER_SHIFT])
-    also = ", which chose the candidate's epochs and so flatter it" if flatters else ""
-    return replace(result, text=f"{result.text}; of {count} images{also}")

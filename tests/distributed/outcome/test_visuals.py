@@ -56,7 +56,14 @@ policies = st.one_of(
 configs = st.fixed_dictionaries(
     {},
     optional={
-        "data": texts,
+        "data": st.one_of(
+            texts,
+            st.lists(st.builds("{}={}".format, names, words), min_size=2, max_size=3,
+                     unique_by=lambda one: one.partition("=")[0]),
+        ),
+        "site_regex": st.sampled_from([r"-(s\d+)", "(?P<site>[^/ ]+)'\""]),
+        "slices": st.lists(names, max_size=3, unique=True),
+        "split_by": st.sampled_from(["group", "site"]),
         "limit": st.integers(1, 10**9),
         "skip_broken": st.booleans(),
         "group_regex": st.sampled_from([r"-(p\d+)", "(?P<group>[^/ ]+)'\""]),

@@ -43,6 +43,16 @@ def test_each_kind_is_named(path):
     )
 
 
+def test_another_site_is_one_of_them(tmp_path):
+    sites = np.array(["a", "b"] * (len(IMAGES) // 2))
+    images = replace(IMAGES, columns={"site": sites})
+    write_manifest(tmp_path / "images.npz", images)
+    assert changes(tmp_path / "images.npz", images.take(ALL[::-1])) == ""
+    moved = np.where(ALL == 3, "c", sites)
+    told = changes(tmp_path / "images.npz", replace(images, columns={"site": moved}))
+    assert told == "1 image of another site or slice (image0003)"
+
+
 def test_of_many_the_first_few_are_named(path):
     assert changes(path, edited(rows=ALL[5:])) == (
         "5 images removed (image0000, image0001, image0002 and 2 more)"
