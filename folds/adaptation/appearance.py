@@ -46,7 +46,7 @@ class Appearance:
     radius : tuple of float, length 4
         The same quantiles of the objects' radii, in half sides of a picture.
     shares : tuple of float
-        Mean probability of each class, as the model answers for images like these.
+        Of each class, among the images as the loss weighs them.
 
     Raises
     ------

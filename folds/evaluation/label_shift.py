@@ -16,7 +16,7 @@ def shifted(probabilities: Floats, shares: Floats) -> Floats:
     probabilities : ndarray of float32, shape (N, C)
         Of all images of the table.
     shares : ndarray of float, shape (C,)
-        Mean probability of each class in training, each above 0.
+        Of each class in training, each above 0.
 
     Returns
     -------

@@ -1,8 +1,9 @@
 """A network that adapts to a table of images, as far as the table bears it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,8 @@ LOOKED_AT = 512  # images of a table that decide, and that batch norm's statisti
 FEWEST = 32  # images that batch norm and class shares are adapted to
 _BATCH = 64
 _TRAININGS = 16.0  # images that training's statistics count for
-_MOST_ALIKE = 2.0  # classes, by the entropy of their shares: fewer are no table to adapt to
+_FEWEST_CLASSES = 2.0  # by the entropy of their shares
+_WHOLE = ("bn", "prior")  # what takes a table as a whole
 
 Answer = Callable[[Tensor], Tensor]  # from images (B, 3, S, S) to probabilities (B, C)
 
@@ -29,33 +31,32 @@ class Plan:
     ----------
     kinds : tuple of str
         Of `folds.config.adaptation.KINDS`.
-    told : tuple of str
+    told : str, optional
         What was asked for and is not done, and why.
     """
 
     kinds: tuple[str, ...]
-    told: tuple[str, ...] = ()
+    told: str | None = None
 
 
-@contextmanager
-def adapting(
-    networks: Sequence[nn.Module],
+def settle(
+    networks: Iterable[nn.Module],
     answer: Answer,
-    sample: Sequence[Tensor],
+    sample: Callable[[], Sequence[Tensor]],
     count: int,
     appearance: Appearance,
     adapt: str,
-) -> Iterator[Plan]:
-    """Settle what is done for a table, and give the networks its batch norm statistics meanwhile.
+) -> Plan:
+    """Settle what is done for a table: what was asked for, less what the table does not bear.
 
     Parameters
     ----------
-    networks : sequence of Module
-        From images (B, 3, S, S); nothing of them is folded.
+    networks : iterable of Module
     answer : callable
         What they say together.
-    sample : sequence of Tensor of float32, shape (B, 3, S, S)
-        Images of the table, at most `LOOKED_AT`, in its order.
+    sample : callable
+        Gives images (B, 3, S, S) of the table, float32 in [0, 1], at most `LOOKED_AT` in all; asked
+        only where they matter.
     count : int
         Images of the table.
     adapt : str
@@ -64,79 +65,82 @@ def adapting(
     Notes
     -----
     - with ``auto`` a table of which most images look like training's gets no batch norm and no
-      class shares of its own;
+      class shares of its own, nor does any where there is no batch norm;
     - a table of fewer than 32 images, or of hardly more than one class, gets none in any case.
+    """
+    kinds = asked_kinds(adapt)
+    whole = [kind for kind in kinds if kind in _WHOLE]
+    if not whole:
+        return Plan(kinds)
+    if count < FEWEST:
+        flaw: str | None = f"{count} images are too few; give {FEWEST} or more at once"
+    elif adapt == AUTO and not any(_norms(networks)):
+        flaw = "the network has no batch norm"
+    else:
+        flaw = _flaw(answer, sample(), appearance, adapt)
+    if flaw is None:
+        return Plan(kinds)
+    left = tuple(kind for kind in kinds if kind not in whole)
+    return Plan(left, f"--adapt {adapt}: without {' and '.join(whole)}, since {flaw}")
+
+
+def _flaw(
+    answer: Answer, sample: Sequence[Tensor], appearance: Appearance, adapt: str
+) -> str | None:
+    """Why a table as a whole cannot be adapted to; None where it can."""
+    if adapt == AUTO:
+        looks = [unlike(looks_of(batch), appearance) for batch in sample]
+        other = torch.cat([colour | framing for colour, framing in looks])
+        if float(other.float().mean()) <= 0.5:
+            return "most images look like those of training"
+    brought = (answer(bring(batch, appearance, asked_kinds(adapt))) for batch in sample)
+    shares = torch.cat(list(brought)).mean(dim=0).double()
+    if float(torch.special.entr(shares).sum().exp()) < _FEWEST_CLASSES:
+        return "the images seem to be of hardly more than one class"
+    return None
+
+
+@contextmanager
+def table_norms(
+    networks: Sequence[nn.Module], sample: Sequence[Tensor], appearance: Appearance, plan: Plan
+) -> Iterator[None]:
+    """Let networks have batch norm statistics of a table for a while, where it is planned.
+
+    Parameters
+    ----------
+    networks : sequence of Module
+        From images (B, 3, S, S); nothing of them is folded.
+    sample : sequence of Tensor
+        See `settle`.
 
     References
     ----------
     Schneider et al., Improving robustness against common corruptions by covariate shift adaptation,
     NeurIPS 2020, for the blend of training's statistics with the table's.
     """
-    plan = _settled(answer, sample, count, appearance, adapt)
-    norms = [m for one in networks for m in one.modules() if isinstance(m, BatchNorm)]
-    norms = [norm for norm in norms if norm.track_running_stats] if "bn" in plan.kinds else []
+    norms = [norm for _, norm in _norms(networks)] if "bn" in plan.kinds else []
     own = [{name: tensor.clone() for name, tensor in norm.named_buffers()} for norm in norms]
     if norms:
         images = torch.cat([bring(batch, appearance, plan.kinds) for batch in sample])
-        _renew(networks, images)
-        part = len(images) / (len(images) + _TRAININGS)
+        batches = torch.split(images, _BATCH)
+        whole = [batch for batch in batches if len(batch) == _BATCH] or batches
+        for network in networks:
+            renew(network, [name for name, _ in _norms([network])], whole)
+        trainings = _TRAININGS / (len(images) + _TRAININGS)
         for norm, before in zip(norms, own, strict=True):
             for name in ("running_mean", "running_var"):
-                getattr(norm, name).lerp_(before[name], 1 - part)
+                getattr(norm, name).lerp_(before[name], trainings)
     try:
-        yield plan
+        yield
     finally:
         for norm, before in zip(norms, own, strict=True):
             for name, tensor in before.items():
                 getattr(norm, name).copy_(tensor)
 
 
-def _renew(networks: Sequence[nn.Module], images: Tensor) -> None:
-    """Let batch norm take its statistics from images, each network from its own layers' outputs."""
-    batches = torch.split(images, _BATCH)
-    whole = [batch for batch in batches if len(batch) == _BATCH] or list(batches)
+def _norms(networks: Iterable[nn.Module]) -> Iterator[tuple[str, Any]]:
+    """Batch norms that keep statistics, by their names in their networks."""
     for network in networks:
-        tracked = (
-            name
-            for name, module in network.named_modules()
-            if isinstance(module, BatchNorm) and module.track_running_stats
-        )
-        renew(network, list(tracked), whole)
-
-
-def _settled(
-    answer: Answer, sample: Sequence[Tensor], count: int, appearance: Appearance, adapt: str
-) -> Plan:
-    """What is done: what was asked for, less what the table does not bear."""
-    kinds = asked_kinds(adapt)
-    whole = [kind for kind in kinds if kind in ("bn", "prior")]
-    if not whole:
-        return Plan(kinds)
-    flaw = _flaw(answer, sample, count, appearance, kinds, adapt)
-    if flaw is None:
-        return Plan(kinds)
-    left = tuple(kind for kind in kinds if kind not in whole)
-    return Plan(left, (f"--adapt {adapt}: without {' and '.join(whole)}, since {flaw}",))
-
-
-def _flaw(
-    answer: Answer,
-    sample: Sequence[Tensor],
-    count: int,
-    appearance: Appearance,
-    kinds: Sequence[str],
-    adapt: str,
-) -> str | None:
-    """Why a table as a whole cannot be adapted to; None where it can."""
-    if count < FEWEST:
-        return f"{count} images are too few; give {FEWEST} or more at once"
-    if adapt == AUTO:
-        looks = [unlike(looks_of(batch), appearance) for batch in sample]
-        other = torch.cat([colour | framing for colour, framing in looks])
-        if float(other.float().mean()) <= 0.5:
-            return "most images look like those of training"
-    shares = torch.cat([answer(bring(batch, appearance, kinds)) for batch in sample]).mean(dim=0)
-    classes = float(torch.special.entr(shares.double()).sum().exp())
-    if classes < _MOST_ALIKE:
-        return "the images seem to be of hardly more than one class"
-    return None
+        for name, module in network.named_modules():
+            if isinstance(module, BatchNorm) and module.track_running_stats:
+                yield name, module

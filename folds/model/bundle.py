@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
@@ -30,7 +30,7 @@ from folds.config.head import PLAIN_HEAD, HeadShape, check_tta
 from folds.documents import read_json_file
 from folds.errors import listed, reason
 from folds.evaluation.label_shift import shifted
-from folds.model.adapting import LOOKED_AT, adapting
+from folds.model.adapting import LOOKED_AT, settle, table_norms
 from folds.model.backbone import Classifier
 from folds.model.ensemble import Ensemble
 from folds.model.folding import fold
@@ -331,14 +331,22 @@ class Predictor:
                 f"--adapt {adapt}: the model does not know what its training's images looked like; "
                 "train it anew, or leave --adapt out"
             )
-        members = self._members()
-        together, sample = self._together(members), list(look(thinned(images, LOOKED_AT)))
-        given = adapting(members, together.of_inputs, sample, counted(images), appearance, adapt)
-        with given as plan:
-            for line in plan.told:
-                tell(line)
-            blocks = (bring(block, appearance, plan.kinds) for block in look(images))
-            found = self._answers(together, blocks)
+
+        @cache
+        def sample() -> list[Tensor]:
+            return list(look(thinned(images, LOOKED_AT)))
+
+        count, own = counted(images), self.model.members
+        plan = settle(own, self.model.of_inputs, sample, count, appearance, adapt)
+        if plan.told is not None:
+            tell(plan.told)
+        blocks = (bring(block, appearance, plan.kinds) for block in look(images))
+        if "bn" in plan.kinds:
+            members = self._members()  # whose batch norm is not folded
+            with table_norms(members, sample(), appearance, plan):
+                found = self._answers(self._together(members), blocks)
+        else:
+            found = self._answers(self.model, blocks)
         return shifted(found, np.array(appearance.shares)) if "prior" in plan.kinds else found
 
     def _blocks(self, images: Any, *, batch: int, folder: Path | None) -> Iterator[Tensor]:

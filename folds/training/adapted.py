@@ -15,7 +15,7 @@ from folds.corruptions import corrupt, keys_of
 from folds.evaluation.label_shift import shifted
 from folds.evaluation.predictions import CorruptedPredictions
 from folds.evaluation.shift import corrupted_scores
-from folds.model.adapting import LOOKED_AT, adapting
+from folds.model.adapting import LOOKED_AT, settle, table_norms
 from folds.model.backbone import Classifier
 from folds.model.folding import predicting
 from folds.training.context import FoldContext
@@ -23,26 +23,17 @@ from folds.training.loader import BatchLoader
 from folds.training.predict import all_gather, as_logits, eval_batches, predict
 
 _BATCH = 64
-_RARE = 1e-6  # share of a class that no image has
+_RARE = 1e-6  # images of a class that has none
 
 View = Callable[[Tensor, Ints], Tensor]  # of images (B, 3, S, S) and their rows
 
 
-def fold_appearance(context: FoldContext, probabilities: Floats) -> Appearance:
-    """What a fold's training images look like, and what its model answers on average.
-
-    Parameters
-    ----------
-    probabilities : ndarray of float32, shape (V, C)
-        Of the validation part; V is 0 where there is none: then classes are counted in training's.
-    """
-    ids, labels = context.problem.images.ids, context.problem.images.labels
+def fold_appearance(context: FoldContext) -> Appearance:
+    """What a fold's training images look like, and the class shares that it trains on."""
+    ids, balance = context.problem.images.ids, context.balance
     rows = context.train[np.argsort(keys_of(ids[context.train]).numpy(), kind="stable")]
-    classes = len(context.problem.images.class_names)
-    counts = np.bincount(labels[context.train], minlength=classes)
-    shares = probabilities.mean(axis=0) if len(probabilities) else counts / counts.sum()
     images = _images(context, context.pixels, np.sort(rows[:LOOKED_AT]), _plain)
-    return appearance_of(images, np.maximum(shares, _RARE).tolist())
+    return appearance_of(images, np.maximum(balance.targets * balance.weights, _RARE).tolist())
 
 
 def predict_served(
@@ -98,8 +89,8 @@ def _adapted(
     with torch.inference_mode():
         some = rows[:: max(1, -(-len(rows) // LOOKED_AT))]
         sample = _images(context, pixels, some, view)
-        given = adapting([model], answer, sample, len(rows), appearance, settings.adapt)
-        with given as plan, predicting(model):
+        plan = settle([model], answer, lambda: sample, len(rows), appearance, settings.adapt)
+        with table_norms([model], sample, appearance, plan), predicting(model):
 
             def answers(batch: Tensor, own: Ints, piece: slice) -> Tensor:
                 images = view(to_input(batch[piece], size), own[piece])

@@ -61,7 +61,7 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
     other_views = predict_other_views(context, state.model) if len(labels) else {}
     corrupted = predict_shift(context, state.model)
     others = context.problem.externals
-    appearance = fold_appearance(context, probabilities)
+    appearance = fold_appearance(context)
     external = {e.name: _external(context, state, e, appearance) for e in others}
     if len(labels) and context.problem.config.model.adapt != "none":
         other_views["adapted"] = predict_served(
