@@ -30,7 +30,8 @@ from folds.config.policies import canonical, entries
 from folds.corruptions.corrupt import TABLE
 from folds.errors import UserError
 from folds.evaluation.shift import ShiftScores, shift_scores
-from folds.model.bundle import Predictor, ensemble, write_bundle
+from folds.model.bundle import ensemble, write_bundle
+from folds.model.predictor import Predictor
 from folds.prepare import Prepared, prepare
 from folds.runtime.device import Runtime
 from folds.training.fit import fit_fold

@@ -15,10 +15,10 @@ import pandas as pd
 
 from folds.arrays import Floats
 from folds.evaluation.costs import least_cost
-from folds.model.bundle import Predictor
 from folds.model.decision import Decision, joined
 from folds.model.inputs import ANYWHERE
 from folds.model.mixture import MixturePredictor, open_bundle
+from folds.model.predictor import Predictor
 from folds.runtime.cpu import keep_memory
 
 PREDICTED, SET = "predicted_class", "prediction_set"
@@ -63,7 +63,7 @@ class Scorer:
         adapt: str | None = None,
         tell: Callable[[str], None] = _logger.warning,
     ) -> Floats:
-        """Probabilities (N, C) of images, see `folds.model.bundle.Predictor.predict`."""
+        """Probabilities (N, C) of images, see `folds.model.predictor.Predictor.predict`."""
         return self._predictor.predict(images, folder=_readable(), adapt=adapt, tell=tell)
 
     def table(self, probabilities: Floats) -> pd.DataFrame:

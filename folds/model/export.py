@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from folds.errors import RunError, UserError, reason
 from folds.files import output_file
-from folds.model.bundle import Predictor
 from folds.model.decision import Decision
 from folds.model.mixture import MixturePredictor, open_bundle
+from folds.model.predictor import Predictor
 
 Target = Literal["onnx", "pt2"]
 TOLERANCE = 1e-4

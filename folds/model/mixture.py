@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from folds.documents import read_json_file
 from folds.errors import UserError, reason
-from folds.model.bundle import ModelCard, Predictor
+from folds.model.bundle import ModelCard
 from folds.model.inputs import ANYWHERE
+from folds.model.predictor import Predictor
 
 FORMAT = "crossfold-mixture/1"
 _MOST_PARTS, _MOST_WEIGHT = 1000, 10**9

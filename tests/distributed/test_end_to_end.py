@@ -15,7 +15,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from folds.evaluation.calibration import served
-from folds.model.bundle import Predictor
+from folds.model.predictor import Predictor
 from tracking.limits import DESCRIPTION
 from tracking.report.card import description
 from tracking.store import connect

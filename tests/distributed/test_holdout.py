@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from folds.evaluation.metrics import scores
-from folds.model.bundle import Predictor
+from folds.model.predictor import Predictor
 from tests.distributed.test_end_to_end import SCHEMA, client_of, python
 
 

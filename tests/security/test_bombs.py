@@ -18,7 +18,8 @@ from folds.documents import DocumentError, read_yaml
 from folds.errors import UserError
 from folds.images import load_unlabelled
 from folds.images.decode import MOST_PIXELS, UndecidedError, decode, header
-from folds.model.bundle import ModelCard, Predictor
+from folds.model.bundle import ModelCard
+from folds.model.predictor import Predictor
 from folds.model.weights import load_pretrained
 from folds.splits.manifest import SplitManifest
 from tests.folds.images.encodings import encoded, marked

@@ -20,7 +20,8 @@ from folds.cli import run
 from folds.evaluation.calibration import served
 from folds.evaluation.predictions import Predictions
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard, Predictor, write_bundle
+from folds.model.bundle import ModelCard, write_bundle
+from folds.model.predictor import Predictor
 from tests.distributed.test_end_to_end import SCHEMA
 from tests.folds.evaluation.synthetic import rivals
 from tests.folds.images.encodings import png16

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from folds.errors import UserError
-from folds.model.bundle import Predictor
+from folds.model.predictor import Predictor
 from tracking import export
 from tracking.models import log_model
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from folds.errors import UserError, masked
-from folds.model.bundle import Predictor, ensemble
+from folds.model.bundle import ensemble
+from folds.model.predictor import Predictor
 from tracking.flavor import _load_pyfunc
 from tracking.models import load_model, log_model
 

@@ -11,8 +11,9 @@ from PIL import Image
 from folds import cli
 from folds.evaluation.selective import Point
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard, Predictor, write_bundle
+from folds.model.bundle import ModelCard, write_bundle
 from folds.model.decision import Decision
+from folds.model.predictor import Predictor
 from tests.folds.images.encodings import marked, png16, turned
 from tracking import predict
 from tracking.models import log_model

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard, Predictor, ensemble, write_bundle
+from folds.model.bundle import ModelCard, ensemble, write_bundle
+from folds.model.predictor import Predictor
 from tests.servers import Server, free_port
 from tracking.models import log_model
 

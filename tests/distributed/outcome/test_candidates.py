@@ -13,7 +13,7 @@ from distributed.outcome.summarise import summarise
 from folds.evaluation.calibration import fit_temperature, served
 from folds.evaluation.metrics import scores
 from folds.evaluation.shift import score_corrupted
-from folds.model.bundle import Predictor
+from folds.model.predictor import Predictor
 from folds.training.validate import external_scores
 from tests.conftest import small_images
 from tests.distributed.finished import finished_run, fold_of, problem_of

@@ -6,7 +6,8 @@ import torch
 
 from distributed.outcome.soup import make_soup
 from folds.evaluation.metrics import macro_f1
-from folds.model.bundle import Predictor, write_bundle
+from folds.model.bundle import write_bundle
+from folds.model.predictor import Predictor
 from folds.model.soup import uniform
 from folds.runtime.device import Runtime
 from folds.training.fit import fit_fold

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from folds.augment.tta import mean_probabilities, views
 from folds.config.head import check_tta
 from folds.evaluation.metrics import scores
-from folds.model.bundle import ModelCard, Predictor, write_bundle
+from folds.model.bundle import ModelCard, write_bundle
+from folds.model.predictor import Predictor
 from folds.runtime.device import Runtime
 from folds.training.fit import fit_fold
 

@@ -11,7 +11,8 @@ from folds.adaptation import appearance_of
 from folds.augment import to_input
 from folds.config.adaptation import check_adapt
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard, Predictor, ensemble, write_bundle
+from folds.model.bundle import ModelCard, ensemble, write_bundle
+from folds.model.predictor import Predictor
 
 SIDE = 32
 

@@ -8,14 +8,8 @@ from folds.augment import to_input
 from folds.config import DataConfig
 from folds.images import load, load_unlabelled
 from folds.model.backbone import build
-from folds.model.bundle import (
-    FORMAT,
-    ModelCard,
-    Predictor,
-    ensemble,
-    with_temperature,
-    write_bundle,
-)
+from folds.model.bundle import FORMAT, ModelCard, ensemble, with_temperature, write_bundle
+from folds.model.predictor import Predictor
 from folds.runtime.device import Runtime
 from folds.training import fit
 from tests.folds.images.encodings import png16

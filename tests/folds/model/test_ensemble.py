@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard, Predictor, ensemble, with_temperature, write_bundle
+from folds.model.bundle import ModelCard, ensemble, with_temperature, write_bundle
 from folds.model.ensemble import tempered
+from folds.model.predictor import Predictor
 
 NAMES = ("ant", "bee", "cat")
 CARD = ModelCard("test_resnet", NAMES, 32, tta="flips")

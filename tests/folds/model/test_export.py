@@ -13,8 +13,9 @@ from folds.errors import RunError, UserError
 from folds.images.decode import decode
 from folds.images.resize import cover
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard, Predictor, ensemble, write_bundle
+from folds.model.bundle import ModelCard, ensemble, write_bundle
 from folds.model.export import _NEEDED, export
+from folds.model.predictor import Predictor
 from tests.folds.images.encodings import encoded, marked, turned
 
 ONNX = """

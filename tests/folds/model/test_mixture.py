@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from folds.errors import UserError
-from folds.model.bundle import ModelCard, Predictor, ensemble
+from folds.model.bundle import ModelCard, ensemble
 from folds.model.export import export
 from folds.model.mixture import MixtureCard, MixturePredictor, open_bundle, write_mixture
+from folds.model.predictor import Predictor
 from tests.folds.model.test_ensemble import NAMES, write
 
 CARDS = (

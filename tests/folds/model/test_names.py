@@ -12,9 +12,10 @@ from folds.config import Config
 from folds.errors import UserError
 from folds.model import hub
 from folds.model.backbone import build, fixed_input, native_size
-from folds.model.bundle import ModelCard, Predictor, write_bundle
+from folds.model.bundle import ModelCard, write_bundle
 from folds.model.licence import licence_of
 from folds.model.names import Architecture, check_backbone, resolve
+from folds.model.predictor import Predictor
 from folds.model.weights import load_pretrained
 from folds.prepare import prepare
 

@@ -5,8 +5,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard, Predictor, write_bundle
+from folds.model.bundle import ModelCard, write_bundle
 from folds.model.layer_groups import BatchNorm
+from folds.model.predictor import Predictor
 from folds.model.soup import greedy, moved_norms, renew, uniform
 
 COUNT = 4

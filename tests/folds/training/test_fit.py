@@ -11,7 +11,8 @@ from folds.config import Config
 from folds.errors import DivergenceError, UserError
 from folds.evaluation.metrics import quick_scores, scores
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard, Predictor, write_bundle
+from folds.model.bundle import ModelCard, write_bundle
+from folds.model.predictor import Predictor
 from folds.runtime.device import Runtime
 from folds.runtime.workers import Workers
 from folds.sampling import model_seed

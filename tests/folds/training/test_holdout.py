@@ -8,7 +8,8 @@ import torch
 
 from folds.errors import UserError
 from folds.model.backbone import build
-from folds.model.bundle import ModelCard, Predictor, write_bundle
+from folds.model.bundle import ModelCard, write_bundle
+from folds.model.predictor import Predictor
 from folds.runtime.device import Runtime
 from folds.training.fit import fit_fold
 from folds.training.frozen import FrozenFeatureExtractor, shareable_views

@@ -15,7 +15,8 @@ from folds.errors import UserError
 from folds.evaluation.metrics import quick_scores
 from folds.images.external import External, load_externals
 from folds.model.backbone import Classifier
-from folds.model.bundle import ModelCard, Predictor, write_bundle
+from folds.model.bundle import ModelCard, write_bundle
+from folds.model.predictor import Predictor
 from folds.runtime.device import Runtime
 from folds.training import validate
 from folds.training.fit import fit_fold

@@ -1,0 +1,173 @@
+"""A bundle at work: class probabilities of images of any size."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from folds.adaptation import bring
+from folds.augment import to_input
+from folds.config.adaptation import check_adapt
+from folds.errors import reason
+from folds.evaluation.label_shift import shifted
+from folds.model.adapting import LOOKED_AT, settle, table_norms
+from folds.model.backbone import Classifier
+from folds.model.bundle import ModelCard
+from folds.model.ensemble import Ensemble
+from folds.model.folding import fold
+from folds.model.inputs import ANYWHERE, Pixels, batches, counted, thinned
+from folds.model.names import Architecture, check_backbone
+
+_FEW = 10**7  # parameters that no memory is filled with
+
+
+class Predictor:
+    """Class probabilities of images of any size, on any machine.
+
+    Parameters
+    ----------
+    folder : Path
+        A bundle.
+    device : str, optional
+        Default: the GPU if there is one.
+
+    Raises
+    ------
+    OSError
+        A file is not there.
+    ValueError
+        A file is damaged, or they do not fit together.
+    UserError
+        Timm does not have the backbone.
+    """
+
+    def __init__(self, folder: Path, device: str | None = None) -> None:
+        self.card = ModelCard.read(folder / "model.json")
+        check_backbone(self.card.backbone)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.folder = folder
+        members = self._members()
+        for member in members:
+            fold(member.pairs)
+        self.model = self._together(members)
+
+    def _members(self) -> list[Classifier]:
+        """The networks as they were trained, nothing of them folded."""
+        members = [self._member(self.folder / name) for name in self.card.files]
+        last = torch.channels_last
+        return [member.to(self.device).to(memory_format=last) for member in members]
+
+    def _together(self, members: Sequence[Classifier]) -> Ensemble:
+        card = self.card
+        return Ensemble(members, card.size, card.tta, card.temperature).eval()
+
+    def _member(self, file: Path) -> Classifier:
+        card = self.card
+        classes = len(card.class_names)
+        try:
+            weights = load_file(file)
+        except SafetensorError as error:
+            raise ValueError(f"{file.name}: is damaged ({reason(error)})") from None
+        # a small file may name a network that fills the memory
+        known = sum(tensor.numel() for tensor in weights.values())
+        if Architecture.of(card.backbone).parameters(card.size) > 2 * known + _FEW:
+            raise ValueError(f"{file.name}: has too few weights for {card.backbone}")
+        member = Classifier(card.backbone, classes=classes, size=card.size, head=card.head)
+        try:
+            member.load_state_dict(weights)
+        except RuntimeError as error:  # a line for each that is missing
+            raise ValueError(f"{file.name}: is not of {card.backbone} ({reason(error)})") from None
+        return member.eval()
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        images: Any,
+        *,
+        batch: int = 128,
+        folder: Path | None = ANYWHERE,
+        adapt: str | None = None,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> NDArray[np.float32]:
+        """Class probabilities, looked at and tempered as they were scored.
+
+        Parameters
+        ----------
+        images : ndarray of integers, shape (N, H, W, 3), DataFrame, dict or list of dicts
+            RGB, or a table, see `folds.model.inputs.batches`; brought to the network's input as
+            they were for training, see `folds.images.resize`.
+        batch : int
+            Images at a time.
+        folder : Path, optional
+            Where a table's paths may lie; None: nowhere.
+        adapt : str, optional
+            What is done where the images are unlike training's, see
+            `folds.config.adaptation.check_adapt`; default: as the card says.
+        tell : callable
+            Hears, in a line each, what was asked for and is not done.
+
+        Returns
+        -------
+        ndarray of float32, shape (N, C)
+            Rows sum to 1. With ``bn`` or ``prior`` they depend on all images that are asked about.
+
+        Raises
+        ------
+        ValueError
+            Something else, or an image that cannot be read; or the model does not know what its
+            training's images looked like.
+        """
+        adapt = self.card.adapt if adapt is None else check_adapt(adapt)
+        look = partial(self._blocks, batch=batch, folder=folder)
+        if adapt == "none":
+            return self._answers(self.model, look(images))
+        appearance = self.card.appearance
+        if appearance is None:
+            raise ValueError(
+                f"--adapt {adapt}: the model does not know what its training's images looked like; "
+                "train it anew, or leave --adapt out"
+            )
+
+        @cache
+        def sample() -> list[Tensor]:
+            return list(look(thinned(images, LOOKED_AT)))
+
+        count, own = counted(images), self.model.members
+        plan = settle(own, self.model.of_inputs, sample, count, appearance, adapt)
+        if plan.told is not None:
+            tell(plan.told)
+        blocks = (bring(block, appearance, plan.kinds) for block in look(images))
+        if "bn" in plan.kinds:
+            members = self._members()  # whose batch norm is not folded
+            with table_norms(members, sample(), appearance, plan):
+                found = self._answers(self._together(members), blocks)
+        else:
+            found = self._answers(self.model, blocks)
+        return shifted(found, np.array(appearance.shares)) if "prior" in plan.kinds else found
+
+    def _blocks(self, images: Any, *, batch: int, folder: Path | None) -> Iterator[Tensor]:
+        """The network's inputs (B, 3, size, size) for what it is asked."""
+        card, fewer = self.card, max(batch // len(self.model.views), 1)  # all views at once
+        for block in batches(
+            images, size=card.size, batch=fewer, folder=folder, levels=card.levels
+        ):
+            yield self._inputs(block)
+
+    def _answers(self, model: Ensemble, blocks: Iterable[Tensor]) -> NDArray[np.float32]:
+        """Probabilities (N, C) of inputs that come in parts."""
+        none = np.zeros((0, len(self.card.class_names)), np.float32)
+        return np.concatenate([none, *(model.of_inputs(block).cpu().numpy() for block in blocks)])
+
+    def _inputs(self, block: Sequence[Pixels]) -> Tensor:
+        """Bring images of one size and another to the network's, in their order."""
+        runs = [np.stack(list(run)) for _, run in groupby(block, np.shape)]
+        pixels = [torch.from_numpy(run).to(self.device) for run in runs]
+        return torch.cat([to_input(run, self.card.size) for run in pixels])
