@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from folds.audit.apply import apply_findings, drop_beside
 from folds.audit.confounding import confounding
+from folds.audit.elsewhere import looks_told
 from folds.audit.findings import AuditedImages
 from folds.audit.given import with_given_groups
 from folds.audit.overlap import looked_at
@@ -147,6 +148,9 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     names = images.class_names
     externals = load_externals(config.evaluation.externals, names, config.data, size=size)
     externals, told = looked_at(images, externals, config.data)
+    if config.data.audit != "off":
+        unlike = {other.name: looks_told(images, other.images, size) for other in externals}
+        told += [f"--external {name}: {line}" for name, lines in unlike.items() for line in lines]
     layers = check_size(backbone, size, config.model.head)
     weights = load_pretrained(config.model.backbone, config.model.weights)
     pretrained = weights.state is not None

@@ -144,6 +144,11 @@ class ScoredOn(Part):
         default_factory=dict,
         description="The same with 95% intervals, by a bootstrap over groups; older files lack it.",
     )
+    absent: dict[str, float] = Field(
+        default_factory=dict,
+        description="Share of the images that a candidate takes for a class that is not there; "
+        "empty where all classes are there.",
+    )
 
 
 class ClassSummary(Part):

@@ -166,12 +166,20 @@ def _tested(scored: ScoredOn) -> str:
         f"{scores.accuracy:.3f} ({_ends(scored.intervals[kind]['accuracy'])}) {kind}"
         for kind, scores in scored.models.items()
     )
-    return f"{scored.images} images: accuracy (95% interval) {', '.join(each)}"
+    text = f"{scored.images} images: accuracy (95% interval) {', '.join(each)}"
+    if not scored.absent:
+        return text
+    absent = (f"{share:.0%} {kind}" for kind, share in scored.absent.items())
+    return f"{text}; taken for a class that is not there: {', '.join(absent)}"
 
 
 def _other_views(summary: Summary) -> list[tuple[str, Scores]]:
     """Pooled scores in other views of the images, by names for people."""
-    names = {"tta": f"TTA {summary.config['tta']}", "augmented": "augmented"}
+    names = {
+        "tta": f"TTA {summary.config['tta']}",
+        "adapted": f"adapted ({summary.config['adapt']})",
+        "augmented": "augmented",
+    }
     return [(names[view], scores) for view, scores in summary.oof_other_views.items()]
 
 

@@ -258,7 +258,19 @@ def _scored(unseen: UnseenPredictions, models: Mapping[str, Floats]) -> ScoredOn
         images=len(labels),
         models={kind: Scores.of(scores(labels, p)) for kind, p in models.items()},
         intervals={kind: _estimates(own.pooled) for kind, own in around.items()},
+        absent=_absent(labels, models),
     )
+
+
+def _absent(labels: Ints, models: Mapping[str, Floats]) -> dict[str, float]:
+    """Share of images that each model takes for a class that is not among the labels (N,)."""
+    there = np.unique(labels)
+    if all(len(there) == found.shape[1] for found in models.values()):
+        return {}
+    return {
+        kind: float((~np.isin(found.argmax(axis=1), there)).mean())
+        for kind, found in models.items()
+    }
 
 
 def _holdout(pooled: Pooled, choice: Choice) -> ScoredOn | None:
