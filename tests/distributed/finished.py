@@ -11,6 +11,8 @@ from rich.console import Console
 from distributed.planning.plan import Plan
 from distributed.run import Run
 from distributed.workspace import Workspace
+from folds.adaptation import appearance_of
+from folds.augment import to_input
 from folds.config.corruptions import suite
 from folds.evaluation.metrics import scores
 from folds.evaluation.predictions import CorruptedPredictions
@@ -94,9 +96,11 @@ def fold_of(problem, repeat, fold, *, skill=0.7, values=(0.5, 0.6, 0.4), weights
     measured = own | (corrupted_scores(images.labels, corrupted) if len(some) else {})
     for other in problem.externals:
         measured |= external_scores(other, external[other.name])
+    inputs = to_input(torch.from_numpy(images.pixels[:40]), problem.size)
     return FoldResult(
         repeat=repeat, fold=fold, rows=rows, probabilities=found,
         weights=weights_of(problem, fold) if weights is None else weights,
+        appearance=appearance_of([inputs], [1.0] * classes),
         history=history(values), kept_epoch=kept_of(problem, values), averaged=False, scores=own,
         holdout=guesses(images.labels[held_out], classes, skill, rng), other_views=other_views,
         other_view_scores={
@@ -123,7 +127,8 @@ def finished_run(folder, problem, *, only=None, fold=fold_of, missing=None):
         if number in (missing or {}):
             continue
         result = fold(problem, repeat, own)
-        files = bundle_files(problem.card, result.weights)
+        card = replace(problem.card, appearance=result.appearance)
+        files = bundle_files(card, result.weights)
         space.write_outcome(number, result.outcome, files)
     ids = {str(number): f"run{number}" for number in range(len(names))}
     runs = SimpleNamespace(parent="parent", experiment_id="1", folds=ids)

@@ -43,7 +43,9 @@ def soup(monkeypatch):
         }
         held_out = len(problem.splits.holdout(problem.images.ids))
         holdout = np.full((held_out, classes), 1 / classes, np.float32)
-        found = Soup({"weight": torch.ones(2)}, external=external, holdout=holdout, **usual)
+        found = Soup(
+            problem.card, {"weight": torch.ones(2)}, external=external, holdout=holdout, **usual
+        )
         monkeypatch.setattr(candidates_module, "make_soup", lambda run, results: found)
 
     return cook

@@ -7,6 +7,7 @@ import pytest
 
 from distributed.outcome.assessment import assess
 from distributed.outcome.candidates import choose
+from distributed.outcome.deciding import decide
 from distributed.outcome.finish import _metrics
 from distributed.outcome.pooling import oof_arrays, pool
 from distributed.outcome.summarise import summarise
@@ -36,7 +37,9 @@ def done(tmp_path_factory):
     pooled = pool(run.prepared, results)
     said = assess(images, pooled, results)
     choice = choose(run, results, pooled, pooled_worst(said.slices), 1.5)
-    return images, pooled, summarise(run, results, pooled, None, said, choice).of_version("7")
+    decided = decide(run, pooled, said, choice.chosen)[1]
+    summary = summarise(run, results, pooled, None, said, choice, decided)
+    return images, pooled, summary.of_version("7")
 
 
 def test_rows_keep_their_sites(done):

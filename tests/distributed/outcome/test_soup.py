@@ -46,14 +46,14 @@ def test_a_soup_of_equal_models_is_that_model_and_is_scored_as_it_will_be_served
     cooked, trained, tmp_path
 ):
     problem = problem_of(
-        backbone="test_vit", tta="flips", holdout=0.2, externals=("lab2",), folds=2
+        backbone="test_vit", tta="flips", adapt="colour", holdout=0.2, externals=("lab2",), folds=2
     )
     soup = cooked(problem, [trained, trained], 0.2)
     assert soup.members == (0, 1)
     found = soup.weights
     assert found.keys() == trained.keys()
     assert all(torch.equal(found[name], trained[name]) for name in trained)
-    write_bundle(tmp_path / "soup", problem.card, found)
+    write_bundle(tmp_path / "soup", soup.card, found)
     served, images = Predictor(tmp_path / "soup", "cpu"), problem.images
     held_out = problem.splits.holdout(images.ids)
     lab2 = problem.externals[0].images.pixels
