@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 _RING = 0.18  # of a side: the border, whose colours are the surroundings'
-_BLUR = 5  # pixels
+_SIDE = 64  # pixels at most along a side, which is enough for a radius
+_BLUR = 3  # of these
 _NOISE = 4.0  # variance that every border has in Lab
 _UNLIKE = 1.5  # standard deviations of the border's colours
 _CENTRE = 0.5  # standard deviation, in half sides, of where an object is expected
@@ -43,6 +44,8 @@ def foreground(images: Tensor) -> Foreground:
     border (Mahalanobis distance) and the nearer it is to the middle. What is learnt is a radius:
     the outline need not be right.
     """
+    if images.shape[-1] > _SIDE:
+        images = functional.interpolate(images, (_SIDE, _SIDE), mode="area")
     height, width = images.shape[2:]
     y, x = torch.meshgrid(
         torch.linspace(-1, 1, height, device=images.device),

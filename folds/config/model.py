@@ -72,8 +72,8 @@ class ModelConfig(Section):
         description="What the registered model does where images are unlike training's. colour, "
         "framing: brings each such image's colours, and the size of its object, to training's; bn: "
         "batch norm's statistics of the images that are predicted together, 32 or more; prior: "
-        "their class shares, found without labels; joined by +. auto: all of these, the last two "
-        "only where most images are unlike training's. Scored clean, corrupted and elsewhere.",
+        "their class shares, found without labels; joined by +. auto: all of these, where most "
+        "images are unlike training's. Scored clean, corrupted and elsewhere.",
     )
 
     @property

@@ -64,8 +64,8 @@ def settle(
 
     Notes
     -----
-    - with ``auto`` a table of which most images look like training's gets no batch norm and no
-      class shares of its own, nor does any where there is no batch norm;
+    - with ``auto`` nothing is done for a table of which most images look like training's;
+    - with ``auto`` class shares are left alone where there is no batch norm;
     - a table of fewer than 32 images, or of hardly more than one class, gets none in any case.
     """
     kinds = asked_kinds(adapt)
@@ -74,28 +74,30 @@ def settle(
         return Plan(kinds)
     if count < FEWEST:
         flaw: str | None = f"{count} images are too few; give {FEWEST} or more at once"
+    elif adapt == AUTO and _alike(sample(), appearance):
+        return Plan((), f"--adapt {adapt}: nothing, since most images look like those of training")
     elif adapt == AUTO and not any(_norms(networks)):
         flaw = "the network has no batch norm"
     else:
-        flaw = _flaw(answer, sample(), appearance, adapt)
+        flaw = _flaw(answer, sample(), appearance, kinds)
     if flaw is None:
         return Plan(kinds)
     left = tuple(kind for kind in kinds if kind not in whole)
     return Plan(left, f"--adapt {adapt}: without {' and '.join(whole)}, since {flaw}")
 
 
+def _alike(sample: Sequence[Tensor], appearance: Appearance) -> bool:
+    """Whether most images look like training's."""
+    looks = [unlike(looks_of(batch), appearance) for batch in sample]
+    return float(torch.cat([colour | framing for colour, framing in looks]).float().mean()) <= 0.5
+
+
 def _flaw(
-    answer: Answer, sample: Sequence[Tensor], appearance: Appearance, adapt: str
+    answer: Answer, sample: Sequence[Tensor], appearance: Appearance, kinds: Sequence[str]
 ) -> str | None:
     """Why a table as a whole cannot be adapted to; None where it can."""
-    if adapt == AUTO:
-        looks = [unlike(looks_of(batch), appearance) for batch in sample]
-        other = torch.cat([colour | framing for colour, framing in looks])
-        if float(other.float().mean()) <= 0.5:
-            return "most images look like those of training"
-    brought = (answer(bring(batch, appearance, asked_kinds(adapt))) for batch in sample)
-    shares = torch.cat(list(brought)).mean(dim=0).double()
-    if float(torch.special.entr(shares).sum().exp()) < _FEWEST_CLASSES:
+    shares = torch.cat([answer(bring(batch, appearance, kinds)) for batch in sample]).mean(dim=0)
+    if float(torch.special.entr(shares.double()).sum().exp()) < _FEWEST_CLASSES:
         return "the images seem to be of hardly more than one class"
     return None
 

@@ -72,10 +72,11 @@ class TestBring:
         assert not unlike(looks_of(after), appearance)[0].any()
 
     def test_another_framing_is_taken_back(self, appearance):
-        other = discs(50, seed=3, radius=(0.6, 0.7))
+        other = discs(50, seed=3, radius=(0.5, 0.55))
         assert unlike(looks_of(other), appearance)[1].all()
         after = looks_of(bring(other, appearance, ["framing"])).foreground.radius
         assert (after < appearance.radius[3] * 1.1).all()
+        assert (after > appearance.radius[0] * 0.9).all()
 
     @given(st.integers(0, 99), st.integers(1, 4))
     def test_an_image_does_not_depend_on_the_others(self, seed, size):
