@@ -31,8 +31,8 @@ def bring(images: Tensor, appearance: Appearance, kinds: Collection[str]) -> Ten
     Notes
     -----
     - an image's result does not depend on the others;
-    - an image whose levels are usual in training (95% of those), and whose object's radius is (90%),
-      comes back as it is, to the last bit.
+    - an image whose levels and whose object's radius are usual in training (as in 95% and 90% of
+      its images) comes back as it is, to the last bit.
     """
     if "colour" in kinds:
         images = _recolour(images, looks_of(images), appearance)
