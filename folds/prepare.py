@@ -150,7 +150,8 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     externals, told = looked_at(images, externals, config.data)
     if config.data.audit != "off":
         unlike = {other.name: looks_told(images, other.images, size) for other in externals}
-        told += [f"--external {name}: {line}" for name, lines in unlike.items() for line in lines]
+        advice = "; --adapt auto may help" if config.model.adapt == "none" else ""
+        told += [f"--external {name}: {line}{advice}" for name in unlike for line in unlike[name]]
     layers = check_size(backbone, size, config.model.head)
     weights = load_pretrained(config.model.backbone, config.model.weights)
     pretrained = weights.state is not None

@@ -46,7 +46,7 @@ def looks_told(images: ImageSet, external: ImageSet, size: int) -> list[str]:
     return [
         f"unlike the training images: {float(colour.float().mean()):.0%} in colour, "
         f"{float(framing.float().mean()):.0%} in how large the object is ({', '.join(words)}); of "
-        f"the corruptions {' and '.join(nearest)} come nearest; --adapt auto may help"
+        f"the corruptions {' and '.join(nearest)} come nearest"
     ]
 
 
