@@ -239,7 +239,7 @@ def _elsewhere(
     with tempfile.TemporaryDirectory() as scratch:
         folders = [Path(scratch) / str(number) for number in range(len(results))]
         for folder, result in zip(folders, results, strict=True):
-            card = replace(problem.card, appearance=result.appearance)
+            card = replace(problem.card, appearance=result.appearance())
             write_bundle(folder, card, result.weights)
         ensemble(folders, Path(scratch) / "ensemble", 1.0)
         predictor = Predictor(Path(scratch) / "ensemble")

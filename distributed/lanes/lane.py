@@ -204,7 +204,7 @@ def _train(
         raise
     else:
         if chief:
-            card = replace(problem.card, appearance=result.appearance)
+            card = replace(problem.card, appearance=result.appearance())
             bundle = bundle_files(card, result.weights, problem.splits.data)
             ray.get(ledger.finish.remote(lane.number, task, result.outcome, bundle))
     return None

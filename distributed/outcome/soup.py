@@ -131,7 +131,7 @@ def _cook(
     assert appearance is not None, "each fold's bundle has one"
 
     def answers(pixels: BatchLoader, rows: Ints) -> Floats:
-        return predict_served(context, network, pixels, rows, appearance)
+        return predict_served(context, network, pixels, rows, lambda: appearance)
 
     return Soup(
         card,

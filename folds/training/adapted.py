@@ -26,6 +26,7 @@ _BATCH = 64
 _RARE = 1e-6  # images of a class that has none
 
 View = Callable[[Tensor, Ints], Tensor]  # of images (B, 3, S, S) and their rows
+Look = Callable[[], Appearance]  # asked only where it matters
 
 
 def fold_appearance(context: FoldContext) -> Appearance:
@@ -37,17 +38,17 @@ def fold_appearance(context: FoldContext) -> Appearance:
 
 
 def predict_served(
-    context: FoldContext, model: Classifier, pixels: BatchLoader, rows: Ints, appearance: Appearance
+    context: FoldContext, model: Classifier, pixels: BatchLoader, rows: Ints, appearance: Look
 ) -> Floats:
     """Probabilities (n, C) of a table of images as the registered model gives them."""
     settings = context.problem.config.model
     if settings.adapt == "none":
         return predict(context, model, pixels, rows, settings.tta)
-    return _adapted(context, model, pixels, rows, appearance, _plain)
+    return _adapted(context, model, pixels, rows, appearance(), _plain)
 
 
 def adapted_shift(
-    context: FoldContext, model: Classifier, appearance: Appearance, corrupted: CorruptedPredictions
+    context: FoldContext, model: Classifier, appearance: Look, corrupted: CorruptedPredictions
 ) -> dict[str, float]:
     """Scores under the corruptions that a fold was scored under, each a table that is adapted to.
 
@@ -64,7 +65,7 @@ def adapted_shift(
         return corrupt(images, keys_of(problem.images.ids[own]), name, severity)
 
     each = [
-        _adapted(context, model, context.pixels, rows, appearance, partial(seen, *case))
+        _adapted(context, model, context.pixels, rows, appearance(), partial(seen, *case))
         for case in corrupted.cases
     ]
     predicted = np.stack([found.argmax(axis=1) for found in each])

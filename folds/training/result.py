@@ -1,18 +1,18 @@
 """What is left of a fold when it is finished: the best epoch's model, and what it predicts."""
 
 from dataclasses import dataclass, fields
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from folds.adaptation import Appearance
 from folds.arrays import Floats
 from folds.config.stages import StagePosition, stage_position
 from folds.evaluation.metrics import scores, softmax
 from folds.evaluation.shift import corrupted_scores
 from folds.images.external import External
-from folds.training.adapted import adapted_shift, fold_appearance, predict_served
+from folds.training.adapted import Look, adapted_shift, fold_appearance, predict_served
 from folds.training.checkpoint import FoldState, kept_weights
 from folds.training.context import FoldContext
 from folds.training.outcome import FoldOutcome
@@ -36,12 +36,12 @@ class FoldResult(FoldOutcome):
     ----------
     weights : dict of str to Tensor
         The best epoch's model, on the CPU.
-    appearance : Appearance
-        What the training images look like.
+    appearance : callable
+        Gives what the training images look like.
     """
 
     weights: dict[str, Tensor]
-    appearance: Appearance
+    appearance: Look
 
     @property
     def outcome(self) -> FoldOutcome:
@@ -61,7 +61,7 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
     other_views = predict_other_views(context, state.model) if len(labels) else {}
     corrupted = predict_shift(context, state.model)
     others = context.problem.externals
-    appearance = fold_appearance(context)
+    appearance = cache(partial(fold_appearance, context))  # a trial of a search needs none
     external = {e.name: _external(context, state, e, appearance) for e in others}
     if len(labels) and context.problem.config.model.adapt != "none":
         other_views["adapted"] = predict_served(
@@ -97,7 +97,7 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
 
 
 def _external(
-    context: FoldContext, state: FoldState, external: External, appearance: Appearance
+    context: FoldContext, state: FoldState, external: External, appearance: Look
 ) -> Floats:
     """Probabilities (E, C) of external images, as the registered model gives them."""
     rows = np.arange(len(external.images))
@@ -118,7 +118,7 @@ def _unadapted(context: FoldContext, state: FoldState) -> dict[str, float]:
 
 
 def _holdout(
-    context: FoldContext, state: FoldState, position: StagePosition, appearance: Appearance
+    context: FoldContext, state: FoldState, position: StagePosition, appearance: Look
 ) -> Floats:
     """Probabilities of the test part, once, when nothing is left to choose."""
     if not len(context.holdout):

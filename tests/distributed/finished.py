@@ -100,7 +100,7 @@ def fold_of(problem, repeat, fold, *, skill=0.7, values=(0.5, 0.6, 0.4), weights
     return FoldResult(
         repeat=repeat, fold=fold, rows=rows, probabilities=found,
         weights=weights_of(problem, fold) if weights is None else weights,
-        appearance=appearance_of([inputs], [1.0] * classes),
+        appearance=lambda: appearance_of([inputs], [1.0] * classes),
         history=history(values), kept_epoch=kept_of(problem, values), averaged=False, scores=own,
         holdout=guesses(images.labels[held_out], classes, skill, rng), other_views=other_views,
         other_view_scores={
@@ -127,7 +127,7 @@ def finished_run(folder, problem, *, only=None, fold=fold_of, missing=None):
         if number in (missing or {}):
             continue
         result = fold(problem, repeat, own)
-        card = replace(problem.card, appearance=result.appearance)
+        card = replace(problem.card, appearance=result.appearance())
         files = bundle_files(card, result.weights)
         space.write_outcome(number, result.outcome, files)
     ids = {str(number): f"run{number}" for number in range(len(names))}

@@ -33,7 +33,7 @@ def trained(make_problem):
 def predictor(trained, tmp_path_factory):
     problem, result = trained
     folder = tmp_path_factory.mktemp("adapted")
-    card = dataclasses.replace(problem.card, appearance=result.appearance)
+    card = dataclasses.replace(problem.card, appearance=result.appearance())
     write_bundle(folder, card, result.weights)
     return Predictor(folder, "cpu")
 
@@ -68,7 +68,7 @@ def test_the_appearance_is_of_the_training_part_alone(trained, make_problem):
     pixels[result.rows] = 0
     images = dataclasses.replace(problem.images, pixels=pixels)
     other = dataclasses.replace(problem, images=images, externals=())
-    assert fit_fold(other, 0, 0, runtime=CPU).appearance == result.appearance
+    assert fit_fold(other, 0, 0, runtime=CPU).appearance() == result.appearance()
 
 
 def test_without_it_nothing_more_is_measured(make_problem):
