@@ -27,7 +27,6 @@ from folds.model.weights import TRAINED_ON
 
 FORMAT = "crossfold-model/4"
 _MOST_MEMBERS = 1000
-_FEW = 10**7  # parameters that no memory is filled with
 _READ = (  # 3: no appearance; 2: one member; 1: the plain head alone
     FORMAT, "crossfold-model/3", "crossfold-model/2", "crossfold-model/1",
 )  # fmt: skip

@@ -79,7 +79,7 @@ class TestFiles:
     def test_another_format_is_refused(self, folder, tmp_path):
         content = json.loads((folder / "model.json").read_text())
         (tmp_path / "model.json").write_text(json.dumps({**content, "format": "other/1"}))
-        with pytest.raises(ValueError, match="not a crossfold-model/3 bundle"):
+        with pytest.raises(ValueError, match="not a crossfold-model/4 bundle"):
             Predictor(tmp_path, "cpu")
 
 

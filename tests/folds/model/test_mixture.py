@@ -80,7 +80,7 @@ def test_other_classes_are_refused(folders, tmp_path):
 
 def test_a_mixture_is_no_part_and_no_plain_bundle(folders, tmp_path):
     write_mixture(folders, [1, 1, 1], tmp_path / "mix")
-    with pytest.raises(ValueError, match="not a crossfold-model/3 bundle"):
+    with pytest.raises(ValueError, match="not a crossfold-model/4 bundle"):
         write_mixture([tmp_path / "mix", folders[0]], [1, 1], tmp_path / "more")
     with pytest.raises(ValueError, match="not a crossfold-mixture/1 bundle"):
         MixtureCard.read(folders[0])
