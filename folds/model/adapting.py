@@ -20,7 +20,13 @@ _TRAININGS = 16.0  # images that training's statistics count for
 _FEWEST_CLASSES = 2.0  # by the entropy of their shares
 _WHOLE = ("bn", "prior")  # what takes a table as a whole
 
+Sample = Callable[[], Sequence[Tensor]]  # asked only where it matters
 Answer = Callable[[Tensor], Tensor]  # from images (B, 3, S, S) to probabilities (B, C)
+
+
+def looked_at(count: int) -> slice:
+    """The images of a table that are looked at, evenly spread over its order."""
+    return slice(None, None, max(1, -(-count // LOOKED_AT)))
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Plan:
 def settle(
     networks: Iterable[nn.Module],
     answer: Answer,
-    sample: Callable[[], Sequence[Tensor]],
+    sample: Sample,
     count: int,
     appearance: Appearance,
     adapt: str,
@@ -55,8 +61,7 @@ def settle(
     answer : callable
         What they say together.
     sample : callable
-        Gives images (B, 3, S, S) of the table, float32 in [0, 1], at most `LOOKED_AT` in all; asked
-        only where they matter.
+        Gives images (B, 3, S, S) of the table, float32 in [0, 1], those that `looked_at` names.
     count : int
         Images of the table.
     adapt : str
@@ -104,7 +109,7 @@ def _flaw(
 
 @contextmanager
 def table_norms(
-    networks: Sequence[nn.Module], sample: Sequence[Tensor], appearance: Appearance, plan: Plan
+    networks: Sequence[nn.Module], sample: Sample, appearance: Appearance, plan: Plan
 ) -> Iterator[None]:
     """Let networks have batch norm statistics of a table for a while, where it is planned.
 
@@ -112,7 +117,7 @@ def table_norms(
     ----------
     networks : sequence of Module
         From images (B, 3, S, S); nothing of them is folded.
-    sample : sequence of Tensor
+    sample : callable
         See `settle`.
 
     References
@@ -123,7 +128,7 @@ def table_norms(
     norms = [norm for _, norm in _norms(networks)] if "bn" in plan.kinds else []
     own = [{name: tensor.clone() for name, tensor in norm.named_buffers()} for norm in norms]
     if norms:
-        images = torch.cat([bring(batch, appearance, plan.kinds) for batch in sample])
+        images = torch.cat([bring(batch, appearance, plan.kinds) for batch in sample()])
         batches = torch.split(images, _BATCH)
         whole = [batch for batch in batches if len(batch) == _BATCH] or batches
         for network in networks:

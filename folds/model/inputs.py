@@ -80,11 +80,9 @@ def counted(asked: Any) -> int:
     return len(np.asarray(asked) if table is None else table)
 
 
-def thinned(asked: Any, most: int) -> Any:
-    """At most so many of the images, evenly spread over their order."""
+def taken(asked: Any, rows: slice) -> Any:
+    """Some of the images."""
     table = _table(asked)
-    rows = np.arange(counted(asked))
-    rows = rows[:: max(1, -(-len(rows) // most))]
     return np.asarray(asked)[rows] if table is None else table.iloc[rows]
 
 

@@ -18,12 +18,12 @@ from folds.augment import to_input
 from folds.config.adaptation import check_adapt
 from folds.errors import reason
 from folds.evaluation.label_shift import shifted
-from folds.model.adapting import LOOKED_AT, settle, table_norms
+from folds.model.adapting import looked_at, settle, table_norms
 from folds.model.backbone import Classifier
 from folds.model.bundle import ModelCard
 from folds.model.ensemble import Ensemble
 from folds.model.folding import fold
-from folds.model.inputs import ANYWHERE, Pixels, batches, counted, thinned
+from folds.model.inputs import ANYWHERE, Pixels, batches, counted, taken
 from folds.model.names import Architecture, check_backbone
 
 _FEW = 10**7  # parameters that no memory is filled with
@@ -136,18 +136,20 @@ class Predictor:
                 "train it anew, or leave --adapt out"
             )
 
+        count = counted(images)
+
         @cache
         def sample() -> list[Tensor]:
-            return list(look(thinned(images, LOOKED_AT)))
+            return list(look(taken(images, looked_at(count))))
 
-        count, own = counted(images), self.model.members
+        own = self.model.members
         plan = settle(own, self.model.of_inputs, sample, count, appearance, adapt)
         if plan.told is not None:
             tell(plan.told)
         blocks = (bring(block, appearance, plan.kinds) for block in look(images))
         if "bn" in plan.kinds:
             members = self._members()  # whose batch norm is not folded
-            with table_norms(members, sample(), appearance, plan):
+            with table_norms(members, sample, appearance, plan):
                 found = self._answers(self._together(members), blocks)
         else:
             found = self._answers(self.model, blocks)

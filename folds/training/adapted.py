@@ -1,7 +1,7 @@
 """Predictions as the registered model makes them: by ``--tta`` and ``--adapt``."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from folds.corruptions import corrupt, keys_of
 from folds.evaluation.label_shift import shifted
 from folds.evaluation.predictions import CorruptedPredictions
 from folds.evaluation.shift import corrupted_scores
-from folds.model.adapting import LOOKED_AT, settle, table_norms
+from folds.model.adapting import LOOKED_AT, looked_at, settle, table_norms
 from folds.model.backbone import Classifier
 from folds.model.folding import predicting
 from folds.training.context import FoldContext
@@ -88,9 +88,8 @@ def _adapted(
     parts = eval_batches(context, rows)
     model.eval()
     with torch.inference_mode():
-        some = rows[:: max(1, -(-len(rows) // LOOKED_AT))]
-        sample = _images(context, pixels, some, view)
-        plan = settle([model], answer, lambda: sample, len(rows), appearance, settings.adapt)
+        sample = cache(partial(_images, context, pixels, rows[looked_at(len(rows))], view))
+        plan = settle([model], answer, sample, len(rows), appearance, settings.adapt)
         with table_norms([model], sample, appearance, plan), predicting(model):
 
             def answers(batch: Tensor, own: Ints, piece: slice) -> Tensor:
