@@ -13,7 +13,7 @@ those are marked, and a mean is over the corruptions that none of the compared p
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,15 +52,16 @@ class Row:
         Out of fold.
     shift : ShiftScores
         Of corrupted images.
-    adapted : dict of str to float
-        With ``--adapt auto``: of clean and of corrupted images, means over folds.
+    adapted : tuple of float
+        With ``--adapt auto``: of clean and of corrupted images, means over folds; NaN where the
+        configuration says ``adapt=none``, which spares most of the time.
     external : dict of (str, str) to float
         Of the ensemble, by name of the images and ``--adapt``.
     """
 
     clean: float
     shift: ShiftScores
-    adapted: dict[str, float]
+    adapted: tuple[float, float]
     external: dict[tuple[str, str], float]
 
 
@@ -85,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--batch-size", type=int, default=32)
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--shift", choices=("fast", "full"), default="fast")
+    made.add_argument("--keep", type=Path, help="folder for the configurations' ensembles")
     made.add_argument("--out", type=Path, help="markdown file to write, anew after each of them")
     return made
 
@@ -94,7 +96,8 @@ def main() -> None:
     options = parser().parse_args()
     rows: dict[str, Row] = {}
     for text in options.configurations:
-        rows[text] = row = _measured(_prepared(options, text), options.adapt)
+        kept = None if options.keep is None else options.keep / _short(text).replace(" ", "_")
+        rows[text] = row = _measured(_prepared(options, text), options.adapt, kept)
         said = f"{row.clean:.3f} clean, {row.shift.mean_accuracy:.3f} corrupted"
         others = (f", {name} ({adapt}) {v:.3f}" for (name, adapt), v in row.external.items())
         print(f"{text}: {said}{''.join(others)}", file=sys.stderr, flush=True)
@@ -123,34 +126,31 @@ def read(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def table(rows: dict[str, Row]) -> str:
-    """Accuracies in percent as a markdown table, a column for each configuration."""
+    """Accuracies in percent as markdown: configurations by kind of images, then by corruption."""
     own = {text: contained(read(text)[0]) for text in rows}
     unseen = [name for name in CORRUPTIONS if not any(name in names for names in own.values())]
-    shifts = [row.shift for row in rows.values()]
-    lines = [
-        f"| accuracy, % | {' | '.join(_short(text) for text in rows)} |",
-        "|---|" + "--:|" * len(rows),
-        _line("clean", (f"{100 * row.clean:.1f}" for row in rows.values())),
-        _line("mean of corruptions", (_percent(found, CORRUPTIONS) for found in shifts)),
-        _line(
-            f"mean of {len(unseen)} that no policy contains",
-            (_percent(found, unseen) for found in shifts),
-        ),
-    ]
     first = next(iter(rows.values()))
-    for name in first.adapted:
-        lines.append(
-            _line(f"{name}, --adapt auto", (f"{100 * r.adapted[name]:.1f}" for r in rows.values()))
-        )
-    for name, adapt in first.external:
-        each = (f"{100 * row.external[name, adapt]:.1f}" for row in rows.values())
-        lines.append(_line(f"{name}, --adapt {adapt}", each))
+    heads = [
+        "accuracy, %", "clean", "corrupted", f"{len(unseen)} unseen",
+        "clean, adapted", "corrupted, adapted",
+        *(f"{name}, {adapt}" for name, adapt in first.external),
+    ]  # fmt: skip
+    lines = [_line(heads), "|---|" + "--:|" * (len(heads) - 1)]
+    for number, (text, row) in enumerate(rows.items(), start=1):
+        cells = [100 * row.clean, _percent(row.shift, CORRUPTIONS), _percent(row.shift, unseen)]
+        cells += [100 * value for value in (*row.adapted, *row.external.values())]
+        lines.append(_line([f"{number}. {_short(text)}", *(f"{cell:.1f}" for cell in cells)]))
+    lines += ["", _line(["corruption", *map(str, range(1, len(rows) + 1))])]
+    lines.append("|---|" + "--:|" * len(rows))
     for name in CORRUPTIONS:
-        cells = (
-            _percent(row.shift, [name]) + ("*" if name in own[text] else "")
-            for text, row in rows.items()
+        lines.append(
+            _line(
+                [
+                    name.replace("_", " "),
+                    *(_cell(row, name, own[text]) for text, row in rows.items()),
+                ]
+            )
         )
-        lines.append(_line(name.replace("_", " "), cells))
     return "\n".join([*lines, "", r"\* the policy contains it in the same form.", *agreement(rows)])
 
 
@@ -172,19 +172,25 @@ def agreement(rows: dict[str, Row]) -> list[str]:
 
 
 def _short(text: str) -> str:
-    """A configuration as the head of a column."""
-    if not text.startswith("["):
-        return text
-    return " + ".join(line["op"] for line in yaml.safe_load(text))
+    """A configuration as the head of a row."""
+    policy, *others = text.split() if not text.startswith("[") else [text]
+    if policy.startswith("["):
+        policy = " + ".join(line["op"] for line in yaml.safe_load(policy))
+    return " ".join([Path(policy).stem, *others])
 
 
-def _line(name: str, cells: Iterator[str]) -> str:
-    return f"| {name} | {' | '.join(cells)} |"
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
-def _percent(found: ShiftScores, names: Sequence[str]) -> str:
-    """Mean accuracy under some corruptions."""
-    return f"{100 * np.mean([found.accuracies[name] for name in names]):.1f}" if names else "-"
+def _cell(row: Row, name: str, own: set[str]) -> str:
+    """Accuracy under one corruption, marked where the policy trains on it."""
+    return f"{_percent(row.shift, [name]):.1f}" + ("*" if name in own else "")
+
+
+def _percent(found: ShiftScores, names: Sequence[str]) -> float:
+    """Mean accuracy under some corruptions, NaN for none of them."""
+    return 100 * float(np.mean([found.accuracies[name] for name in names])) if names else np.nan
 
 
 def _prepared(options: argparse.Namespace, text: str) -> Prepared:
@@ -208,7 +214,7 @@ def _prepared(options: argparse.Namespace, text: str) -> Prepared:
     return prepare(Config.from_flat({n: v for n, v in settings.items() if v is not None}))
 
 
-def _measured(prepared: Prepared, adaptations: Sequence[str]) -> Row:
+def _measured(prepared: Prepared, adaptations: Sequence[str], kept: Path | None) -> Row:
     """Train the folds and score their pooled predictions."""
     problem, runtime = prepared.problem, Runtime.choose("auto", "auto")
     results = [fit_fold(problem, *task, runtime=runtime) for task in prepared.folds]
@@ -217,23 +223,28 @@ def _measured(prepared: Prepared, adaptations: Sequence[str]) -> Row:
     parts = [result.corrupted for result in results]
     predicted = np.concatenate([part.predicted for part in parts], axis=1)
     labels = problem.images.labels
-    adapted = {
-        "clean": [result.other_view_scores["adapted"]["accuracy"] for result in results],
-        "mean of corruptions": [result.measured["adapted.shift.accuracy"] for result in results],
-    }
+    adapted = [
+        (views["adapted"]["accuracy"], result.measured["adapted.shift.accuracy"])
+        if "adapted" in (views := result.other_view_scores)
+        else (np.nan, np.nan)
+        for result in results
+    ]
     return Row(
         float((found == labels[rows]).mean()),
         shift_scores(
             labels[np.concatenate([part.rows for part in parts])],
             dict(zip(parts[0].cases, predicted, strict=True)),
         ),
-        {name: float(np.mean(values)) for name, values in adapted.items()},
-        _elsewhere(problem, results, adaptations),
+        tuple(np.mean(adapted, axis=0)),
+        _elsewhere(problem, results, adaptations, kept),
     )
 
 
 def _elsewhere(
-    problem: Problem, results: Sequence[FoldResult], adaptations: Sequence[str]
+    problem: Problem,
+    results: Sequence[FoldResult],
+    adaptations: Sequence[str],
+    kept: Path | None,
 ) -> dict[tuple[str, str], float]:
     """Accuracies of external images, as the registered ensemble gives them."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -241,18 +252,19 @@ def _elsewhere(
         for folder, result in zip(folders, results, strict=True):
             card = replace(problem.card, appearance=result.appearance())
             write_bundle(folder, card, result.weights)
-        ensemble(folders, Path(scratch) / "ensemble", 1.0)
-        predictor = Predictor(Path(scratch) / "ensemble")
-    return {
-        (other.name, adapt): float(
-            (
-                predictor.predict(other.images.pixels[:], adapt=adapt).argmax(axis=1)
-                == other.images.labels
-            ).mean()
-        )
-        for other in problem.externals
-        for adapt in adaptations
-    }
+        whole = kept or Path(scratch) / "ensemble"
+        ensemble(folders, whole, 1.0)
+        predictor = Predictor(whole)
+        return {
+            (other.name, adapt): float(
+                (
+                    predictor.predict(other.images.pixels[:], adapt=adapt).argmax(axis=1)
+                    == other.images.labels
+                ).mean()
+            )
+            for other in problem.externals
+            for adapt in adaptations
+        }
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def test_trains_scores_and_writes_a_table(monkeypatch, tmp_path, capsys):
 def test_ranks_at_home_are_held_against_those_elsewhere():
     def row(clean, corrupted, away):
         shift = ShiftScores({("hue", 3): corrupted}, {("hue", 3): corrupted})
-        return robust.Row(clean, shift, {}, {("b", "none"): away})
+        return robust.Row(clean, shift, (0.5, 0.5), {("b", "none"): away})
 
     worse_at_home = {str(n): row(0.9 - n / 10, n / 10, n / 20) for n in range(4)}
     lines = robust.agreement(worse_at_home)
