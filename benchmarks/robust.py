@@ -20,16 +20,19 @@ from typing import Any
 
 import numpy as np
 import yaml
+from pydantic import TypeAdapter
 from scipy.stats import spearmanr
 
 from folds import cli
+from folds.arrays import Floats
 from folds.augment.draws import AUG_MIX, RAND, TRIVIAL
 from folds.config import Config
 from folds.config.corruptions import CORRUPTIONS
 from folds.config.policies import canonical, entries
 from folds.corruptions.corrupt import TABLE
 from folds.errors import UserError
-from folds.evaluation.shift import ShiftScores, shift_scores
+from folds.evaluation.shift import shift_scores
+from folds.images.external import External
 from folds.model.bundle import ensemble, write_bundle
 from folds.model.predictor import Predictor
 from folds.prepare import Prepared, prepare
@@ -39,6 +42,7 @@ from folds.training.problem import Problem
 from folds.training.result import FoldResult
 
 _CHAINS = {"rand_augment": RAND, "trivial_augment": TRIVIAL, "aug_mix": AUG_MIX}
+_ROW = "row.json"
 _FEW = 4  # configurations, of which no rank says anything
 
 
@@ -50,19 +54,19 @@ class Row:
     ----------
     clean : float
         Out of fold.
-    shift : ShiftScores
-        Of corrupted images.
+    shift : dict of str to float
+        By corruption.
     adapted : tuple of float
-        With ``--adapt auto``: of clean and of corrupted images, means over folds; NaN where the
+        With ``--adapt auto``: of clean and of corrupted images, means over folds; None where the
         configuration says ``adapt=none``, which spares most of the time.
-    external : dict of (str, str) to float
+    external : dict of str to dict of str to float
         Of the ensemble, by name of the images and ``--adapt``.
     """
 
     clean: float
-    shift: ShiftScores
-    adapted: tuple[float, float]
-    external: dict[tuple[str, str], float]
+    shift: dict[str, float]
+    adapted: tuple[float, float] | None
+    external: dict[str, dict[str, float]]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -86,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--batch-size", type=int, default=32)
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--shift", choices=("fast", "full"), default="fast")
-    made.add_argument("--keep", type=Path, help="folder for the configurations' ensembles")
+    made.add_argument("--keep", type=Path, help="folder for ensembles and scores; known ones stay")
     made.add_argument("--out", type=Path, help="markdown file to write, anew after each of them")
     return made
 
@@ -97,13 +101,23 @@ def main() -> None:
     rows: dict[str, Row] = {}
     for text in options.configurations:
         kept = None if options.keep is None else options.keep / _short(text).replace(" ", "_")
-        rows[text] = row = _measured(_prepared(options, text), options.adapt, kept)
-        said = f"{row.clean:.3f} clean, {row.shift.mean_accuracy:.3f} corrupted"
-        others = (f", {name} ({adapt}) {v:.3f}" for (name, adapt), v in row.external.items())
+        rows[text] = row = _known(kept) or _measured(_prepared(options, text), options.adapt, kept)
+        said = f"{row.clean:.3f} clean, {np.mean(list(row.shift.values())):.3f} corrupted"
+        each = [(name, *found) for name, own in row.external.items() for found in own.items()]
+        others = (f", {name} ({adapt}) {value:.3f}" for name, adapt, value in each)
         print(f"{text}: {said}{''.join(others)}", file=sys.stderr, flush=True)
+        if kept is not None:
+            (kept / _ROW).write_bytes(TypeAdapter(Row).dump_json(row))
         if options.out is not None:
             options.out.write_text(table(rows) + "\n", encoding="utf-8")
     print(table(rows))
+
+
+def _known(kept: Path | None) -> Row | None:
+    """What an earlier call has measured."""
+    if kept is None or not (kept / _ROW).exists():
+        return None
+    return TypeAdapter(Row).validate_json((kept / _ROW).read_bytes())
 
 
 def contained(policy: str) -> set[str]:
@@ -133,12 +147,13 @@ def table(rows: dict[str, Row]) -> str:
     heads = [
         "accuracy, %", "clean", "corrupted", f"{len(unseen)} unseen",
         "clean, adapted", "corrupted, adapted",
-        *(f"{name}, {adapt}" for name, adapt in first.external),
+        *(f"{name}, {adapt}" for name, own in first.external.items() for adapt in own),
     ]  # fmt: skip
     lines = [_line(heads), "|---|" + "--:|" * (len(heads) - 1)]
     for number, (text, row) in enumerate(rows.items(), start=1):
         cells = [100 * row.clean, _percent(row.shift, CORRUPTIONS), _percent(row.shift, unseen)]
-        cells += [100 * value for value in (*row.adapted, *row.external.values())]
+        cells += [100 * value for value in row.adapted or (np.nan, np.nan)]
+        cells += [100 * value for own in row.external.values() for value in own.values()]
         lines.append(_line([f"{number}. {_short(text)}", *(f"{cell:.1f}" for cell in cells)]))
     lines += ["", _line(["corruption", *map(str, range(1, len(rows) + 1))])]
     lines.append("|---|" + "--:|" * len(rows))
@@ -160,14 +175,15 @@ def agreement(rows: dict[str, Row]) -> list[str]:
         return []
     home = {
         "accuracy": [row.clean for row in rows.values()],
-        "shift.accuracy": [row.shift.mean_accuracy for row in rows.values()],
+        "shift.accuracy": [float(np.mean(list(row.shift.values()))) for row in rows.values()],
     }
     home["0.5*accuracy+0.5*shift.accuracy"] = list(np.mean(list(home.values()), axis=0))
     lines = ["", f"Rank correlation (Spearman) over {len(rows)} configurations:", ""]
-    for name, adapt in next(iter(rows.values())).external:
-        away = [row.external[name, adapt] for row in rows.values()]
-        each = (f"{score} {spearmanr(values, away)[0]:.2f}" for score, values in home.items())
-        lines.append(f"- with {name}, --adapt {adapt}: {', '.join(each)}")
+    for name, own in next(iter(rows.values())).external.items():
+        for adapt in own:
+            away = [row.external[name][adapt] for row in rows.values()]
+            each = (f"{score} {spearmanr(values, away)[0]:.2f}" for score, values in home.items())
+            lines.append(f"- with {name}, --adapt {adapt}: {', '.join(each)}")
     return lines
 
 
@@ -188,9 +204,9 @@ def _cell(row: Row, name: str, own: set[str]) -> str:
     return f"{_percent(row.shift, [name]):.1f}" + ("*" if name in own else "")
 
 
-def _percent(found: ShiftScores, names: Sequence[str]) -> float:
+def _percent(found: dict[str, float], names: Sequence[str]) -> float:
     """Mean accuracy under some corruptions, NaN for none of them."""
-    return 100 * float(np.mean([found.accuracies[name] for name in names])) if names else np.nan
+    return 100 * float(np.mean([found[name] for name in names])) if names else np.nan
 
 
 def _prepared(options: argparse.Namespace, text: str) -> Prepared:
@@ -224,18 +240,17 @@ def _measured(prepared: Prepared, adaptations: Sequence[str], kept: Path | None)
     predicted = np.concatenate([part.predicted for part in parts], axis=1)
     labels = problem.images.labels
     adapted = [
-        (views["adapted"]["accuracy"], result.measured["adapted.shift.accuracy"])
-        if "adapted" in (views := result.other_view_scores)
-        else (np.nan, np.nan)
+        (result.other_view_scores["adapted"]["accuracy"], result.measured["adapted.shift.accuracy"])
         for result in results
+        if problem.config.model.adapt != "none"
     ]
     return Row(
         float((found == labels[rows]).mean()),
         shift_scores(
             labels[np.concatenate([part.rows for part in parts])],
             dict(zip(parts[0].cases, predicted, strict=True)),
-        ),
-        tuple(np.mean(adapted, axis=0)),
+        ).accuracies,
+        tuple(np.mean(adapted, axis=0)) if adapted else None,
         _elsewhere(problem, results, adaptations, kept),
     )
 
@@ -245,26 +260,29 @@ def _elsewhere(
     results: Sequence[FoldResult],
     adaptations: Sequence[str],
     kept: Path | None,
-) -> dict[tuple[str, str], float]:
+) -> dict[str, dict[str, float]]:
     """Accuracies of external images, as the registered ensemble gives them."""
     with tempfile.TemporaryDirectory() as scratch:
         folders = [Path(scratch) / str(number) for number in range(len(results))]
         for folder, result in zip(folders, results, strict=True):
             card = replace(problem.card, appearance=result.appearance())
-            write_bundle(folder, card, result.weights)
+            write_bundle(
+                folder, card, result.weights, typicality=result.typicality(problem.images.labels)
+            )
         whole = kept or Path(scratch) / "ensemble"
         ensemble(folders, whole, 1.0)
         predictor = Predictor(whole)
         return {
-            (other.name, adapt): float(
-                (
-                    predictor.predict(other.images.pixels[:], adapt=adapt).argmax(axis=1)
-                    == other.images.labels
-                ).mean()
-            )
+            other.name: {
+                adapt: _accuracy(predictor.predict(other.images.pixels[:], adapt=adapt), other)
+                for adapt in adaptations
+            }
             for other in problem.externals
-            for adapt in adaptations
         }
+
+
+def _accuracy(probabilities: Floats, other: External) -> float:
+    return float((probabilities.argmax(axis=1) == other.images.labels).mean())
 
 
 if __name__ == "__main__":

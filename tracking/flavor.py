@@ -13,15 +13,14 @@ from typing import Any
 
 import pandas as pd
 
-from folds.arrays import Floats
 from folds.evaluation.costs import least_cost
 from folds.model.decision import Decision, joined
 from folds.model.inputs import ANYWHERE
 from folds.model.mixture import MixturePredictor, open_bundle
-from folds.model.predictor import Predictor
+from folds.model.predictor import Answers, Predictor
 from folds.runtime.cpu import keep_memory
 
-PREDICTED, SET = "predicted_class", "prediction_set"
+PREDICTED, SET, TYPICALITY = "predicted_class", "prediction_set", "typicality"
 _logger = logging.getLogger(__name__)
 
 
@@ -40,6 +39,11 @@ class Scorer:
     ) -> None:
         self._predictor, self.decision = predictor, decision
 
+    @property
+    def knows_typicality(self) -> bool:
+        """Whether it gives `folds.model.predictor.Answers.typicality`."""
+        return self._predictor.knows_typicality
+
     def predict(self, images: Any) -> pd.DataFrame:
         """What the model says of images, a row each.
 
@@ -52,32 +56,36 @@ class Scorer:
         -------
         DataFrame
             Column ``predicted_class``, the probability (float32) of each class by its name, and
-            with a decision ``prediction_set``: names of classes, see `folds.model.decision.joined`.
+            with a decision ``prediction_set``: names of classes, see `folds.model.decision.joined`;
+            where it is known ``typicality`` (float32), see `folds.model.typicality`.
         """
-        return self.table(self.probabilities(images))
+        return self.table(self.answer(images))
 
-    def probabilities(
+    def answer(
         self,
         images: Any,
         *,
         adapt: str | None = None,
         tell: Callable[[str], None] = _logger.warning,
-    ) -> Floats:
-        """Probabilities (N, C) of images, see `folds.model.predictor.Predictor.predict`."""
-        return self._predictor.predict(images, folder=_readable(), adapt=adapt, tell=tell)
+    ) -> Answers:
+        """What the bundle says of images, see `folds.model.predictor.Opened.answer`."""
+        return self._predictor.answer(images, folder=_readable(), adapt=adapt, tell=tell)
 
-    def table(self, probabilities: Floats) -> pd.DataFrame:
-        """The table that `predict` gives, from probabilities (N, C)."""
+    def table(self, answers: Answers) -> pd.DataFrame:
+        """The table that `predict` gives."""
         names, decision = self._predictor.card.class_names, self.decision
+        probabilities = answers.probabilities
         table = pd.DataFrame(probabilities, columns=pd.Index(names))
-        answers = least_cost(probabilities, None if decision is None else decision.cost_matrix)
+        chosen = least_cost(probabilities, None if decision is None else decision.cost_matrix)
         # a class of images may itself be called predicted_class
-        table.insert(0, PREDICTED, [names[n] for n in answers], allow_duplicates=True)
+        table.insert(0, PREDICTED, [names[n] for n in chosen], allow_duplicates=True)
         if decision is not None:
             sets = [
                 joined([names[n] for n in row.nonzero()[0]]) for row in decision.sets(probabilities)
             ]
             table.insert(len(table.columns), SET, sets, allow_duplicates=True)
+        if (known := answers.typicality) is not None:
+            table.insert(len(table.columns), TYPICALITY, known, allow_duplicates=True)
         return table
 
 

@@ -23,7 +23,8 @@ import tracking
 from folds.documents import read_json_file, read_yaml_file
 from folds.errors import UserError, reason
 from folds.model.decision import FILE
-from tracking.flavor import PREDICTED, SET, Scorer, load_scorer
+from folds.model.mixture import knows_typicality
+from tracking.flavor import PREDICTED, SET, TYPICALITY, Scorer, load_scorer
 from tracking.places import lost
 
 _LOADER = "tracking.flavor"
@@ -89,7 +90,8 @@ def _save(bundle: Path, folder: Path, model: LoggedModel) -> None:
     card = json.loads((bundle / "model.json").read_text(encoding="utf-8"))
     probabilities = [ColSpec(DataType.float, name) for name in card["class_names"]]
     sets = [ColSpec(DataType.string, SET)] if (bundle / FILE).exists() else []
-    outputs = Schema([ColSpec(DataType.string, PREDICTED), *probabilities, *sets])
+    typical = [ColSpec(DataType.float, TYPICALITY)] if knows_typicality(bundle) else []
+    outputs = Schema([ColSpec(DataType.string, PREDICTED), *probabilities, *sets, *typical])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*input example", UserWarning)
         mlflow.pyfunc.save_model(

@@ -15,9 +15,10 @@ from folds.files import check_folder, output_file
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from folds.arrays import Doubles, Floats
+    from folds.arrays import Doubles
     from folds.evaluation.selective import Point
     from folds.model.decision import Decision
+    from folds.model.predictor import Answers
 
 
 @dataclass
@@ -30,14 +31,19 @@ class Options:
     model: str = "models:/crossfold@champion"
     """Model: models:/NAME@ALIAS, models:/NAME/VERSION or models:/ID."""
     out: Path = Path("predictions.csv")
-    """CSV file to write: id, predicted_class, the probability of each class, and prediction_set:
-    the classes, between semicolons, that the true one is among as often as --coverage said."""
+    """CSV file to write: id, predicted_class, the probability of each class, prediction_set: the
+    classes, between semicolons, that the true one is among as often as --coverage said, and
+    typicality: how often an image like training's is as unlike them (0 to 1)."""
     adapt: str | None = None
     """Where the images are unlike training's: none, auto, or some of colour, framing, bn, prior,
     joined by +, see --adapt of distributed.cv; default: as the model was trained to."""
     abstain: float | None = None
     """Accuracy wanted of what is answered, as 0.99: images of which the model is not sure enough
     have an empty predicted_class."""
+    reject: float | None = None
+    """Typicality from which on images are answered, as 0.01: those below it are like none of the
+    classes (junk, another kind of object) and have an empty predicted_class. At most so many of the
+    images that are like training's are lost."""
     costs: Path | None = None
     """YAML file of what mistakes cost, {true class: {predicted class: cost}}, 1 where it says
     nothing: predicted_class is then the class of least expected cost."""
@@ -64,6 +70,11 @@ def main() -> None:
     store.connect(options.tracking_uri)
     model, card = load_model(options.model)
     chosen = _chosen(options, model.decision, tuple(card["class_names"]))
+    if options.reject is not None and not model.knows_typicality:
+        raise UserError(
+            f"--reject {options.reject:g}: {options.model} does not know what typical images are; "
+            "it takes a best-fold or an ensemble whose folds had 100 validation images or more"
+        )
     images = load_unlabelled(
         options.data,
         size=card["size"],
@@ -77,10 +88,10 @@ def main() -> None:
         # runs of different sizes: each decodes the files to its own, as its training did
         asked = {"path": [str(root / name) for name in images.ids.tolist()]}
     try:
-        rows = model.probabilities(asked, adapt=options.adapt, tell=_notice)
+        found = model.answer(asked, adapt=options.adapt, tell=_notice)
     except ValueError as error:
         raise UserError(str(error)) from None
-    table = chosen.table(model.table(rows), rows)
+    table = chosen.table(model.table(found), found)
     with (
         output_file(options.out) as scratch,
         scratch.open("w", newline="", encoding="utf-8") as file,
@@ -93,6 +104,12 @@ def main() -> None:
     if chosen.point is not None:
         empty = int((table.iloc[:, 0] == "").sum())
         print(f"abstained from {empty} of {len(table)}: {_promise(chosen.point)}")
+    if chosen.reject is not None:
+        unlike = sum(chosen.rejected(found))
+        print(
+            f"none of these: {unlike} of {len(table)} are unlike all that was trained on "
+            f"(typicality below {chosen.reject:g})"
+        )
 
 
 def _check(options: Options) -> None:
@@ -100,6 +117,8 @@ def _check(options: Options) -> None:
         _check_adapt(options.adapt)
     if options.abstain is not None and not 0 < options.abstain < 1:
         raise UserError(f"--abstain {options.abstain}: must be between 0 and 1, as 0.99")
+    if options.reject is not None and not 0 < options.reject < 1:
+        raise UserError(f"--reject {options.reject}: must be between 0 and 1, as 0.01")
     if options.abstain is not None and options.costs is not None:
         raise UserError(
             "--abstain and --costs: the accuracy of answers by other costs than the model's is not "
@@ -117,13 +136,17 @@ class _Chosen:
         Instead of the model's own.
     point : Point, optional
         From which confidence on images are answered.
+    reject : float, optional
+        From which typicality on they are.
     """
 
     costs: "Doubles | None" = None
     point: "Point | None" = None
+    reject: float | None = None
 
-    def table(self, table: "DataFrame", rows: "Floats") -> "DataFrame":
-        """A model's table with these answers; `rows` are the probabilities (N, C)."""
+    def table(self, table: "DataFrame", found: "Answers") -> "DataFrame":
+        """A model's table with these answers."""
+        rows = found.probabilities
         names, answers = table.columns[1 : rows.shape[1] + 1], table.iloc[:, 0].to_list()
         if self.costs is not None:
             from folds.evaluation.costs import least_cost
@@ -134,8 +157,15 @@ class _Chosen:
             confidence = [row[number[name]] for row, name in zip(rows, answers, strict=True)]
             sure = [value >= self.point.threshold for value in confidence]
             answers = [name if kept else "" for name, kept in zip(answers, sure, strict=True)]
-        table.isetitem(0, answers)
+        pairs = zip(answers, self.rejected(found), strict=True)
+        table.isetitem(0, ["" if rejected else name for name, rejected in pairs])
         return table
+
+    def rejected(self, found: "Answers") -> list[bool]:
+        """Which images (N,) are like none of the classes."""
+        if found.typicality is None or self.reject is None:
+            return [False] * len(found.probabilities)
+        return [value < self.reject for value in found.typicality.tolist()]
 
 
 def _chosen(options: Options, decision: "Decision | None", names: tuple[str, ...]) -> _Chosen:
@@ -145,11 +175,12 @@ def _chosen(options: Options, decision: "Decision | None", names: tuple[str, ...
 
     if options.costs is not None:
         try:
-            return _Chosen(costs=cost_matrix(canonical(str(options.costs)), names))
+            costs = cost_matrix(canonical(str(options.costs)), names)
+            return _Chosen(costs=costs, reject=options.reject)
         except ValueError as error:
             raise UserError(f"--costs {options.costs}: {error}") from None
     if options.abstain is None:
-        return _Chosen()
+        return _Chosen(reject=options.reject)
     if decision is None or not decision.curve:
         raise UserError(
             f"--abstain {options.abstain}: {options.model} does not know how often it is right; "
@@ -163,7 +194,7 @@ def _chosen(options: Options, decision: "Decision | None", names: tuple[str, ...
             f"{_promise(best)}; ask for {int(best.low * 1000) / 1000:g} or less, or train on more "
             "images"
         )
-    return _Chosen(point=point)
+    return _Chosen(point=point, reject=options.reject)
 
 
 def _promise(point: "Point") -> str:

@@ -205,7 +205,9 @@ def _train(
     else:
         if chief:
             card = replace(problem.card, appearance=result.appearance())
-            bundle = bundle_files(card, result.weights, problem.splits.data)
+            bundle = bundle_files(
+                card, result.weights, problem.splits.data, result.typicality(problem.images.labels)
+            )
             ray.get(ledger.finish.remote(lane.number, task, result.outcome, bundle))
     return None
 

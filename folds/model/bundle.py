@@ -4,6 +4,8 @@
 
     model.json           what the weights are of, see `ModelCard`
     model.safetensors    the weights; of an ensemble model-0.safetensors, model-1.safetensors, ...
+    typicality.safetensors
+                         of `folds.model.typicality`, if there; numbered as the weights are
 """
 
 import json
@@ -23,6 +25,7 @@ from folds.config.head import PLAIN_HEAD, HeadShape, check_tta
 from folds.documents import read_json_file
 from folds.errors import listed
 from folds.model.names import MOST_SIDE, is_elsewhere
+from folds.model.typicality import Typicality
 from folds.model.weights import TRAINED_ON
 
 FORMAT = "crossfold-model/4"
@@ -95,6 +98,11 @@ class ModelCard:
             return ["model.safetensors"]
         return [f"model-{number}.safetensors" for number in range(self.members)]
 
+    @property
+    def typicality_files(self) -> list[str]:
+        """Names of the members' files of `folds.model.typicality.Typicality`, if there are any."""
+        return [name.replace("model", "typicality") for name in self.files]
+
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read ``model.json``, also of a format before.
@@ -120,7 +128,10 @@ class ModelCard:
 
 
 def bundle_files(
-    card: ModelCard, weights: dict[str, Tensor], trained_on: Mapping[str, str] | None = None
+    card: ModelCard,
+    weights: dict[str, Tensor],
+    trained_on: Mapping[str, str] | None = None,
+    typicality: Typicality | None = None,
 ) -> dict[str, bytes]:
     """Contents of the files of a bundle of one member, by name.
 
@@ -130,12 +141,11 @@ def bundle_files(
     weights : dict of str to Tensor
     trained_on : mapping of str to str, optional
         Digests of the images, see `folds.splits.manifest.fingerprint`; kept with the weights.
+    typicality : Typicality, optional
     """
-    (name,) = card.files
-    return {
-        name: saved(weights, trained_on),
-        "model.json": _written(card),
-    }
+    (name,), (beside,) = card.files, card.typicality_files
+    content = {name: saved(weights, trained_on), "model.json": _written(card)}
+    return content if typicality is None else content | {beside: typicality.saved()}
 
 
 def saved(weights: dict[str, Tensor], trained_on: Mapping[str, str] | None = None) -> bytes:
@@ -149,17 +159,23 @@ def write_bundle(
     card: ModelCard,
     weights: dict[str, Tensor],
     trained_on: Mapping[str, str] | None = None,
+    typicality: Typicality | None = None,
 ) -> None:
     """Write a bundle of one member, see `bundle_files`, into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in bundle_files(card, weights, trained_on).items():
+    for name, content in bundle_files(card, weights, trained_on, typicality).items():
         (folder / name).write_bytes(content)
 
 
 def with_temperature(folder: Path, target: Path, temperature: float) -> None:
     """Copy a bundle, of any number of members, with another temperature."""
     card = replace(ModelCard.read(folder / "model.json"), temperature=temperature)
-    _assemble(target, card, [folder / name for name in card.files])
+    _assemble(
+        target,
+        card,
+        [folder / name for name in card.files],
+        [folder / name for name in card.typicality_files],
+    )
 
 
 def ensemble(folders: Sequence[Path], target: Path, temperature: float) -> None:
@@ -192,7 +208,13 @@ def ensemble(folders: Sequence[Path], target: Path, temperature: float) -> None:
     card = replace(
         joined_appearance(cards[0], cards), temperature=temperature, members=len(folders)
     )
-    _assemble(target, card, [folder / cards[0].files[0] for folder in folders])
+    (weights,), (typicality,) = cards[0].files, cards[0].typicality_files
+    _assemble(
+        target,
+        card,
+        [folder / weights for folder in folders],
+        [folder / typicality for folder in folders],
+    )
 
 
 def joined_appearance(card: ModelCard, cards: Sequence[ModelCard]) -> ModelCard:
@@ -201,10 +223,15 @@ def joined_appearance(card: ModelCard, cards: Sequence[ModelCard]) -> ModelCard:
     return replace(card, appearance=Appearance.mean(each) if len(each) == len(cards) else None)
 
 
-def _assemble(target: Path, card: ModelCard, weights: Sequence[Path]) -> None:
-    """Write a bundle whose members' weights are copies of files."""
+def _assemble(
+    target: Path, card: ModelCard, weights: Sequence[Path], typicalities: Sequence[Path]
+) -> None:
+    """Write a bundle of copies of members' files; typicalities only where all have one."""
     target.mkdir(parents=True, exist_ok=True)
-    for name, source in zip(card.files, weights, strict=True):
+    copies = list(zip(card.files, weights, strict=True))
+    if all(file.exists() for file in typicalities):
+        copies += zip(card.typicality_files, typicalities, strict=True)
+    for name, source in copies:
         shutil.copyfile(source, target / name)
     (target / "model.json").write_bytes(_written(card))
 

@@ -1,6 +1,7 @@
 """Several networks that answer as one: from pixels to probabilities, as training looked at them."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,21 @@ from torch import Tensor, nn
 from folds.augment import to_input
 from folds.augment.tta import views
 from folds.model.backbone import Classifier
+from folds.model.typicality import Typicality
+
+
+class Outputs(NamedTuple):
+    """What networks say of B images.
+
+    Parameters
+    ----------
+    probabilities : Tensor of float32, shape (B, C)
+    typicality : Tensor of float32, shape (B,), optional
+        The geometric mean of the members' p-values, see `folds.model.typicality.Typicality`.
+    """
+
+    probabilities: Tensor
+    typicality: Tensor | None
 
 
 class Ensemble(nn.Module):
@@ -23,30 +39,50 @@ class Ensemble(nn.Module):
         Test-time augmentation, see `folds.augment.tta.views`.
     temperature : float
         See `tempered`.
+    typicalities : sequence of Typicality
+        Of each member, or none.
     """
 
     def __init__(
-        self, members: Sequence[Classifier], size: int, tta: str, temperature: float
+        self,
+        members: Sequence[Classifier],
+        size: int,
+        tta: str,
+        temperature: float,
+        typicalities: Sequence[Typicality] = (),
     ) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
+        self.typicalities = nn.ModuleList(typicalities)
         self.size, self.temperature = size, temperature
         self.views = views(tta)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Probabilities (B, C), float32, of images (B, H, W, 3), uint8."""
+    def forward(self, pixels: Tensor) -> Outputs:
+        """What is said of images (B, H, W, 3), uint8."""
         return self.of_inputs(to_input(pixels, self.size))
 
-    def of_inputs(self, images: Tensor) -> Tensor:
-        """Probabilities (B, C) of images (B, 3, size, size), float32 in [0, 1]."""
+    def of_inputs(self, images: Tensor) -> Outputs:
+        """What is said of images (B, 3, size, size), float32 in [0, 1]."""
         stacked = torch.cat([view(images) for view in self.views])  # one pass for all views
-        means = [self._mean(member(stacked)) for member in self.members]
-        return torch.stack([tempered(mean, self.temperature) for mean in means]).mean(dim=0)
+        outputs = [member(stacked, with_features=True) for member in self.members]
+        means = [tempered(self._mean(logits), self.temperature) for logits, _ in outputs]
+        typical = [
+            one(features.reshape(len(self.views), -1, features.shape[1])[0])  # the plain view
+            for one, (_, features) in zip(self.typicalities, outputs, strict=False)
+        ]
+        return Outputs(torch.stack(means).mean(dim=0), geometric_mean(typical) if typical else None)
 
     def _mean(self, logits: Tensor) -> Tensor:
         """Probabilities (B, C) of logits (views * B, C)."""
         probabilities = logits.float().softmax(dim=1)
         return probabilities.reshape(len(self.views), -1, logits.shape[1]).mean(dim=0)
+
+
+def geometric_mean(values: Sequence[Tensor], shares: Sequence[float] | None = None) -> Tensor:
+    """Of several tensors, which count by shares; default: alike."""
+    shares = shares or [1 / len(values)] * len(values)
+    logarithms = [share * one.log() for share, one in zip(shares, values, strict=True)]
+    return torch.stack(logarithms).sum(dim=0).exp()
 
 
 def tempered(probabilities: Tensor, temperature: float) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from folds.errors import RunError, UserError, reason
 from folds.files import output_file
@@ -20,6 +21,7 @@ from folds.model.predictor import Predictor
 
 Target = Literal["onnx", "pt2"]
 TOLERANCE = 1e-4
+_STEP = 0.02  # of typicality, which has steps: as few images as that decide it
 PREPROCESSING = (
     "First page or frame; upright by EXIF; RGB on white where transparent. More than 8 bits a "
     "channel: round(255 * value / levels), clipped; levels null: the greatest value of the type, 1 "
@@ -30,7 +32,7 @@ PREPROCESSING = (
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _LARGEST = 2**31 - 2**20  # bytes of weights in one ONNX file
 
-Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Run = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 
 
 def check_target(target: Target) -> None:
@@ -76,10 +78,11 @@ def export(bundle: Path, target: Target, path: Path) -> float:
 
     Notes
     -----
-    The file takes uint8 images (N, size, size, 3), any N, and gives float32 probabilities (N, C);
-    normalisation, views, members and temperature are in it. What is in ``model.json`` goes with it:
-    in ONNX as metadata, all but texts as JSON; in pt2 as the extra file ``model.json``; so does a
-    bundle's `Decision`, as ``decision``. Beside it stands `PREPROCESSING`, which says how a file
+    The file takes uint8 images (N, size, size, 3), any N, and gives float32 probabilities (N, C)
+    and, where the bundle knows it, typicality (N,), see `folds.model.typicality`; normalisation,
+    views, members and temperature are in it. What is in ``model.json`` goes with it: in ONNX as
+    metadata, all but texts as JSON; in pt2 as the extra file ``model.json``; so does a bundle's
+    `Decision`, as ``decision``. Beside it stands `PREPROCESSING`, which says how a file
     becomes such an image.
     """
     check_target(target)
@@ -92,8 +95,10 @@ def export(bundle: Path, target: Target, path: Path) -> float:
     rng, size = np.random.default_rng(0), predictor.card.size
     images = rng.integers(0, 256, (3, size, size, 3), dtype=np.uint8)
     content, run = (_onnx if target == "onnx" else _pt2)(_program(predictor), about)
-    difference = float(np.abs(run(images) - predictor.predict(images)).max())
-    if not difference <= TOLERANCE:
+    said, (found, *typical) = predictor.answer(images), run(images)
+    difference = float(np.abs(found - said.probabilities).max())
+    step = 0.0 if said.typicality is None else float(np.abs(typical[0] - said.typicality).max())
+    if not (difference <= TOLERANCE and step <= _STEP):
         raise RunError(f"--to {target}: its probabilities are off by {difference:.2g}; use another")
     with output_file(path) as scratch:
         scratch.write_bytes(content)
@@ -110,11 +115,24 @@ def _check_one_input(predictor: Predictor | MixturePredictor, target: Target) ->
         )
 
 
+class _Known(nn.Module):
+    """A network of `Outputs` that gives what it knows: probabilities, or with typicality a pair."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Tensors (B, C) and (B,)."""
+        probabilities, typicality = self.model(pixels)
+        return probabilities if typicality is None else (probabilities, typicality)
+
+
 def _program(predictor: Predictor | MixturePredictor) -> torch.export.ExportedProgram:
     """Trace a bundle's network for any number of images."""
     side, backbone = predictor.card.size, predictor.card.backbone
     pixels = torch.zeros(2, side, side, 3, dtype=torch.uint8)
-    model = predictor.model.to(memory_format=torch.contiguous_format)
+    model = _Known(predictor.model).to(memory_format=torch.contiguous_format)
     try:
         with torch.no_grad():
             return torch.export.export(
@@ -129,7 +147,13 @@ def _pt2(program: torch.export.ExportedProgram, about: str) -> tuple[bytes, Run]
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={"model.json": about})
     module: Any = torch.export.load(io.BytesIO(file.getvalue())).module()
-    return file.getvalue(), lambda images: module(torch.from_numpy(images)).detach().numpy()
+
+    def run(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        outputs = module(torch.from_numpy(images))
+        each = outputs if isinstance(outputs, tuple) else (outputs,)
+        return [output.detach().numpy() for output in each]
+
+    return file.getvalue(), run
 
 
 def _onnx(program: torch.export.ExportedProgram, about: str) -> tuple[bytes, Run]:
@@ -142,7 +166,8 @@ def _onnx(program: torch.export.ExportedProgram, about: str) -> tuple[bytes, Run
             f"--to onnx: {bulk / 2**30:.1f} GiB of weights are too many for one ONNX file; "
             "use --to pt2"
         )
-    names: dict[str, Any] = {"input_names": ["images"], "output_names": ["probabilities"]}
+    outputs = ["probabilities", "typicality"][: len(program.graph_signature.user_outputs)]
+    names: dict[str, Any] = {"input_names": ["images"], "output_names": outputs}
     try:
         made: Any = torch.onnx.export(program, verbose=False, **names)
     except Exception as error:  # an operation that ONNX has not got
@@ -151,4 +176,4 @@ def _onnx(program: torch.export.ExportedProgram, about: str) -> tuple[bytes, Run
         made.model.metadata_props[name] = value if isinstance(value, str) else json.dumps(value)
     content = made.model_proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return content, lambda images: session.run(None, {"images": images})[0]
+    return content, lambda images: session.run(None, {"images": images})

@@ -8,21 +8,20 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from folds.documents import read_json_file
 from folds.errors import UserError, reason
 from folds.model.bundle import ModelCard
-from folds.model.inputs import ANYWHERE
-from folds.model.predictor import Predictor
+from folds.model.ensemble import Outputs, geometric_mean
+from folds.model.predictor import Answers, Opened, Predictor
 
 FORMAT = "crossfold-mixture/1"
 _MOST_PARTS, _MOST_WEIGHT = 1000, 10**9
@@ -158,7 +157,7 @@ class WeightedMean(nn.Module):
     Parameters
     ----------
     models : sequence of nn.Module
-        From images (B, H, W, 3), uint8, to probabilities (B, C).
+        From images (B, H, W, 3), uint8, to `folds.model.ensemble.Outputs`.
     weights : sequence of int
     """
 
@@ -167,15 +166,16 @@ class WeightedMean(nn.Module):
         self.models = nn.ModuleList(models)
         self.shares = [weight / sum(weights) for weight in weights]
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Probabilities (B, C), float32."""
-        each = [
-            share * model(pixels) for share, model in zip(self.shares, self.models, strict=True)
-        ]
-        return torch.stack(each).sum(dim=0)
+    def forward(self, pixels: Tensor) -> Outputs:
+        """What they say together of images (B, H, W, 3), uint8."""
+        each = [model(pixels) for model in self.models]
+        means = [share * one.probabilities for share, one in zip(self.shares, each, strict=True)]
+        typical = [one.typicality for one in each if one.typicality is not None]
+        together = geometric_mean(typical, self.shares) if len(typical) == len(each) else None
+        return Outputs(torch.stack(means).sum(dim=0), together)
 
 
-class MixturePredictor:
+class MixturePredictor(Opened):
     """As `Predictor`, of a mixture: each part sees the images as its own training did.
 
     Parameters
@@ -191,21 +191,31 @@ class MixturePredictor:
         self.parts = [Predictor(folder / name, device) for name in self.card.folders]
         self.model = WeightedMean([part.model for part in self.parts], self.card.weights)
 
-    def predict(
-        self,
-        images: Any,
-        *,
-        batch: int = 128,
-        folder: Path | None = ANYWHERE,
-        adapt: str | None = None,
-        tell: Callable[[str], None] = lambda line: None,
-    ) -> NDArray[np.float32]:
-        """Class probabilities (N, C), see `Predictor.predict`."""
-        how: Any = {"batch": batch, "folder": folder, "adapt": adapt, "tell": tell}
-        total: NDArray[np.float32] | float = 0.0
-        for part, share in zip(self.parts, self.model.shares, strict=True):
-            total = total + np.float32(share) * part.predict(images, **how)
-        return np.asarray(total, np.float32)
+    @property
+    def knows_typicality(self) -> bool:
+        """See `Opened.knows_typicality`."""
+        return all(part.knows_typicality for part in self.parts)
+
+    def answer(self, images: Any, **how: Any) -> Answers:
+        """See `Opened.answer`."""
+        each = [part.answer(images, **how) for part in self.parts]
+        shares = np.array(self.model.shares, np.float32)
+        means = np.tensordot(shares, np.stack([one.probabilities for one in each]), 1)
+        typical = [one.typicality for one in each if one.typicality is not None]
+        if len(typical) < len(each):
+            return Answers(means)
+        return Answers(means, np.exp(shares @ np.log(np.stack(typical))))
+
+
+def knows_typicality(folder: Path) -> bool:
+    """Whether a bundle, of whichever format, gives `Answers.typicality`."""
+    mixed = read_json_file(folder / "model.json")["format"] == FORMAT
+    parts = [folder / name for name in MixtureCard.read(folder).folders] if mixed else [folder]
+    return all(
+        (part / name).exists()
+        for part in parts
+        for name in ModelCard.read(part / "model.json").typicality_files
+    )
 
 
 def open_bundle(folder: Path, device: str | None = None) -> Predictor | MixturePredictor:

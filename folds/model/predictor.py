@@ -1,6 +1,8 @@
 """A bundle at work: class probabilities of images of any size."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
@@ -8,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from folds.adaptation import bring
+from folds.arrays import Floats
 from folds.augment import to_input
 from folds.config.adaptation import check_adapt
 from folds.errors import reason
@@ -25,11 +27,81 @@ from folds.model.ensemble import Ensemble
 from folds.model.folding import fold
 from folds.model.inputs import ANYWHERE, Pixels, batches, counted, taken
 from folds.model.names import Architecture, check_backbone
+from folds.model.typicality import Typicality
 
 _FEW = 10**7  # parameters that no memory is filled with
 
 
-class Predictor:
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of N images.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (N, C)
+        Rows sum to 1.
+    typicality : ndarray of float32, shape (N,), optional
+        How often an image like training's is as unlike them, see `folds.model.typicality`; None
+        where the model does not know.
+    """
+
+    probabilities: Floats
+    typicality: Floats | None = None
+
+
+class Opened(ABC):
+    """A bundle at work."""
+
+    @property
+    @abstractmethod
+    def knows_typicality(self) -> bool:
+        """Whether it gives `Answers.typicality`."""
+
+    @abstractmethod
+    def answer(
+        self,
+        images: Any,
+        *,
+        batch: int = 128,
+        folder: Path | None = ANYWHERE,
+        adapt: str | None = None,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> Answers:
+        """What the model says of images, looked at and tempered as they were scored.
+
+        Parameters
+        ----------
+        images : ndarray of integers, shape (N, H, W, 3), DataFrame, dict or list of dicts
+            RGB, or a table, see `folds.model.inputs.batches`; brought to the network's input as
+            they were for training, see `folds.images.resize`.
+        batch : int
+            Images at a time.
+        folder : Path, optional
+            Where a table's paths may lie; None: nowhere.
+        adapt : str, optional
+            What is done where the images are unlike training's, see
+            `folds.config.adaptation.check_adapt`; default: as the card says.
+        tell : callable
+            Hears, in a line each, what was asked for and is not done.
+
+        Returns
+        -------
+        Answers
+            With ``bn`` or ``prior`` they depend on all images that are asked about.
+
+        Raises
+        ------
+        ValueError
+            Something else, or an image that cannot be read; or the model does not know what its
+            training's images looked like.
+        """
+
+    def predict(self, images: Any, **how: Any) -> Floats:
+        """Class probabilities (N, C), see `answer`, which takes the same."""
+        return self.answer(images, **how).probabilities
+
+
+class Predictor(Opened):
     """Class probabilities of images of any size, on any machine.
 
     Parameters
@@ -54,10 +126,18 @@ class Predictor:
         check_backbone(self.card.backbone)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.folder = folder
+        files = [folder / name for name in self.card.typicality_files]
+        known = files if all(file.exists() for file in files) else []
+        self.typicalities = [Typicality.read(file).to(self.device) for file in known]
         members = self._members()
         for member in members:
             fold(member.pairs)
         self.model = self._together(members)
+
+    @property
+    def knows_typicality(self) -> bool:
+        """See `Opened.knows_typicality`."""
+        return bool(self.typicalities)
 
     def _members(self) -> list[Classifier]:
         """The networks as they were trained, nothing of them folded."""
@@ -67,7 +147,7 @@ class Predictor:
 
     def _together(self, members: Sequence[Classifier]) -> Ensemble:
         card = self.card
-        return Ensemble(members, card.size, card.tta, card.temperature).eval()
+        return Ensemble(members, card.size, card.tta, card.temperature, self.typicalities).eval()
 
     def _member(self, file: Path) -> Classifier:
         card = self.card
@@ -88,7 +168,7 @@ class Predictor:
         return member.eval()
 
     @torch.inference_mode()
-    def predict(
+    def answer(
         self,
         images: Any,
         *,
@@ -96,35 +176,8 @@ class Predictor:
         folder: Path | None = ANYWHERE,
         adapt: str | None = None,
         tell: Callable[[str], None] = lambda line: None,
-    ) -> NDArray[np.float32]:
-        """Class probabilities, looked at and tempered as they were scored.
-
-        Parameters
-        ----------
-        images : ndarray of integers, shape (N, H, W, 3), DataFrame, dict or list of dicts
-            RGB, or a table, see `folds.model.inputs.batches`; brought to the network's input as
-            they were for training, see `folds.images.resize`.
-        batch : int
-            Images at a time.
-        folder : Path, optional
-            Where a table's paths may lie; None: nowhere.
-        adapt : str, optional
-            What is done where the images are unlike training's, see
-            `folds.config.adaptation.check_adapt`; default: as the card says.
-        tell : callable
-            Hears, in a line each, what was asked for and is not done.
-
-        Returns
-        -------
-        ndarray of float32, shape (N, C)
-            Rows sum to 1. With ``bn`` or ``prior`` they depend on all images that are asked about.
-
-        Raises
-        ------
-        ValueError
-            Something else, or an image that cannot be read; or the model does not know what its
-            training's images looked like.
-        """
+    ) -> Answers:
+        """See `Opened.answer`."""
         adapt = self.card.adapt if adapt is None else check_adapt(adapt)
         look = partial(self._blocks, batch=batch, folder=folder)
         if adapt == "none":
@@ -143,7 +196,9 @@ class Predictor:
             return list(look(taken(images, looked_at(count))))
 
         own = self.model.members
-        plan = settle(own, self.model.of_inputs, sample, count, appearance, adapt)
+        plan = settle(
+            own, lambda batch: self.model.of_inputs(batch)[0], sample, count, appearance, adapt
+        )
         if plan.told is not None:
             tell(plan.told)
         blocks = (bring(block, appearance, plan.kinds) for block in look(images))
@@ -153,7 +208,10 @@ class Predictor:
                 found = self._answers(self._together(members), blocks)
         else:
             found = self._answers(self.model, blocks)
-        return shifted(found, np.array(appearance.shares)) if "prior" in plan.kinds else found
+        if "prior" not in plan.kinds:
+            return found
+        shares = np.array(appearance.shares)
+        return replace(found, probabilities=shifted(found.probabilities, shares))
 
     def _blocks(self, images: Any, *, batch: int, folder: Path | None) -> Iterator[Tensor]:
         """The network's inputs (B, 3, size, size) for what it is asked."""
@@ -163,10 +221,15 @@ class Predictor:
         ):
             yield self._inputs(block)
 
-    def _answers(self, model: Ensemble, blocks: Iterable[Tensor]) -> NDArray[np.float32]:
-        """Probabilities (N, C) of inputs that come in parts."""
-        none = np.zeros((0, len(self.card.class_names)), np.float32)
-        return np.concatenate([none, *(model.of_inputs(block).cpu().numpy() for block in blocks)])
+    def _answers(self, model: Ensemble, blocks: Iterable[Tensor]) -> Answers:
+        """What a network says of inputs that come in parts."""
+        none = [np.zeros((0, len(self.card.class_names)), np.float32)]
+        outputs = [model.of_inputs(block) for block in blocks]
+        found = np.concatenate(none + [output.probabilities.cpu().numpy() for output in outputs])
+        if not self.typicalities:
+            return Answers(found)
+        each = [output.typicality for output in outputs if output.typicality is not None]
+        return Answers(found, torch.cat([torch.zeros(0), *(one.cpu() for one in each)]).numpy())
 
     def _inputs(self, block: Sequence[Pixels]) -> Tensor:
         """Bring images of one size and another to the network's, in their order."""

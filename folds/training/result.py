@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from folds.arrays import Floats
+from folds.arrays import Floats, Ints
 from folds.config.stages import StagePosition, stage_position
 from folds.evaluation.metrics import scores, softmax
 from folds.evaluation.shift import corrupted_scores
 from folds.images.external import External
+from folds.model.typicality import Typicality
 from folds.training.adapted import Look, adapted_shift, fold_appearance, predict_served
 from folds.training.checkpoint import FoldState, kept_weights
 from folds.training.context import FoldContext
@@ -42,6 +43,10 @@ class FoldResult(FoldOutcome):
 
     weights: dict[str, Tensor]
     appearance: Look
+
+    def typicality(self, labels: Ints) -> Typicality | None:
+        """How typical images are, by features of validation images; `labels` are of all images."""
+        return Typicality.fit(self.features, labels[self.rows[: len(self.features)]])
 
     @property
     def outcome(self) -> FoldOutcome:

@@ -60,7 +60,7 @@ def test_an_ensemble_is_a_model_like_any_other(store, bundle, images, tmp_path):
         model, card = load_model(f"models:/{log_model(tmp_path / 'all', name='ensemble')}")
     assert (card["members"], card["temperature"]) == (2, 2.0)
     expected = Predictor(tmp_path / "all", "cpu").predict(images)
-    np.testing.assert_allclose(model.probabilities(images), expected, atol=1e-6)
+    np.testing.assert_allclose(model.answer(images).probabilities, expected, atol=1e-6)
 
 
 def test_fractions_are_refused(model_id, images):

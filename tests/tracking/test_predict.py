@@ -6,6 +6,7 @@ import sys
 import mlflow
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from folds import cli
@@ -14,6 +15,7 @@ from folds.model.backbone import build
 from folds.model.bundle import ModelCard, write_bundle
 from folds.model.decision import Decision
 from folds.model.predictor import Predictor
+from folds.model.typicality import Typicality
 from tests.folds.images.encodings import marked, png16, turned
 from tracking import predict
 from tracking.models import log_model
@@ -154,3 +156,56 @@ def test_costs_choose_another_answer(model, folder, tmp_path, monkeypatch, capsy
     costs.write_text("black: {dark: 2}")
     assert run(monkeypatch, *asked) == 2
     assert "there is no class 'black'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def knowing_model(store, tmp_path, folder):
+    """A model that the files of the folder are typical of, but the dark one."""
+    bundle, card = tmp_path / "knowing", ModelCard("test_resnet", ("dark", "bright"), 32)
+    network = build("test_resnet", classes=2, size=32, dropout=0.0, pretrained=None, seed=1).eval()
+    rng = np.random.default_rng(0)
+    near = torch.from_numpy(rng.random((200, 3, 1, 1), np.float32) / 4 + 0.5).expand(-1, -1, 32, 32)
+    with torch.inference_mode():
+        _, features = network(near, with_features=True)
+    known = Typicality.fit(features.numpy(), rng.integers(0, 2, 200))
+    write_bundle(bundle, card, network.state_dict(), typicality=known)
+    Image.new("RGB", (40, 40), (150, 140, 160)).save(folder / "like.png")
+    with mlflow.start_run(experiment_id=mlflow.create_experiment("k", store.artifact_root)):
+        return f"models:/{log_model(bundle, name='k')}"
+
+
+def test_what_is_like_no_class_is_not_answered(
+    knowing_model, folder, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "found.csv"
+    asked = ("--model", knowing_model, "--data", str(folder), "--out", str(out))
+    assert run(monkeypatch, *asked) == 0
+    plain = {row["id"]: row for row in rows_of(out)}
+    assert float(plain["like.png"]["typicality"]) > 0.05
+    assert all(float(plain[name]["typicality"]) < 0.01 for name in ("a.png", "b.jpg"))
+    capsys.readouterr()
+    assert run(monkeypatch, *asked, "--reject", "0.01") == 0
+    answers = {row["id"]: row["predicted_class"] for row in rows_of(out)}
+    assert answers["like.png"] == plain["like.png"]["predicted_class"]
+    assert answers["a.png"] == answers["b.jpg"] == ""
+    told = capsys.readouterr().out
+    assert f"none of these: {list(answers.values()).count('')} of {len(answers)} are unlike" in told
+    found = mlflow.pyfunc.load_model(knowing_model)
+    assert found.metadata.get_output_schema().input_names()[-1] == "typicality"
+
+
+@pytest.mark.parametrize(
+    ("level", "line"),
+    [
+        ("0", "--reject 0.0: must be between 0 and 1, as 0.01"),
+        ("0.01", "does not know what typical images are; it takes a best-fold or an ensemble"),
+    ],
+)
+def test_a_level_or_a_model_that_cannot_reject_is_refused(
+    model, folder, tmp_path, monkeypatch, capsys, level, line
+):
+    out = tmp_path / "x.csv"
+    asked = ("--model", model, "--data", str(folder), "--out", str(out), "--reject", level)
+    assert run(monkeypatch, *asked) == 2
+    assert line in capsys.readouterr().err
+    assert not out.exists()

@@ -41,7 +41,9 @@ class TestFiles:
         images = torch.from_numpy(noise(2, 32, 32, 3))
         with torch.inference_mode():
             logits = model.eval()(to_input(images, 32))
-        torch.testing.assert_close(predictor.model(images), logits.softmax(dim=1))
+        found, typicality = predictor.model(images)
+        torch.testing.assert_close(found, logits.softmax(dim=1))
+        assert typicality is None
 
     def test_are_safetensors_and_json(self, folder):
         assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors"]
