@@ -130,6 +130,9 @@ class Predictor(Opened):
         known = files if all(file.exists() for file in files) else []
         self.typicalities = [Typicality.read(file).to(self.device) for file in known]
         members = self._members()
+        widths = {member.head.features for member in members}
+        if {one.means.shape[1] for one in self.typicalities} - widths:
+            raise ValueError(f"{self.card.typicality_files[0]}: is of another network")
         for member in members:
             fold(member.pairs)
         self.model = self._together(members)

@@ -142,6 +142,13 @@ class TestInABundle:
         np.testing.assert_allclose(found, a**0.75 * b**0.25, rtol=0.05)
         assert knows_typicality(tmp_path / "mix")
 
+    def test_of_another_network_it_is_refused(self, tmp_path, cells):
+        folder = member(tmp_path / "m", 0, cells)
+        other = Typicality.fit(*drawn(FEWEST, 0))
+        (folder / "typicality.safetensors").write_bytes(other.saved())
+        with pytest.raises(ValueError, match=r"typicality\.safetensors: is of another network"):
+            Predictor(folder, "cpu")
+
     def test_no_image_has_none(self, tmp_path, cells):
         predictor = Predictor(member(tmp_path / "m", 0, cells), "cpu")
         assert predictor.answer(cells[0][:0]).typicality.shape == (0,)
