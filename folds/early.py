@@ -7,7 +7,10 @@ the process is no command of ours it does nothing.
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
+
+from folds.beside_dask import refuse_dask
 
 _OURS = ("distributed", "folds", "tracking")
 
@@ -23,6 +26,7 @@ def _is_command() -> bool:
 
 
 if _is_command():
+    refuse_dask(Path(__file__).parents[1] / "distributed")  # dask's hides the check of our own
     for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         if signal.getsignal(_number) is not signal.SIG_IGN:
             signal.signal(_number, _end)

@@ -11,6 +11,7 @@ def run_with_dask(folder, *, version="2026.1"):
     """Import our package from a folder into which dask's was installed as well."""
     (folder / "distributed").mkdir()
     (folder / "distributed" / "__init__.py").write_text((PACKAGE / "__init__.py").read_text())
+    (folder / "folds").symlink_to(PACKAGE.parent / "folds")
     info = folder / f"distributed-{version}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(
