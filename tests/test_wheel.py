@@ -85,7 +85,7 @@ def test_a_run_a_promotion_and_predictions_elsewhere(there, tmp_path):
     command = there / "crossfold"
     said = quietly(
         command, "cv", "--data", "digits", "--limit", "200", "--folds", "2", "--backbone",
-        "test_resnet", "--weights", "none", "--stages", "1:1:1e-3", "--shift", "none",
+        "test_resnet", "--weights", "none", "--stages", "1:1:1e-3", "--shift", "off",
         "--output", "run", cwd=tmp_path,
     )  # fmt: skip
     assert "registered" in said + (tmp_path / "run" / "report.html").read_text()
