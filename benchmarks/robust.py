@@ -266,9 +266,7 @@ def _elsewhere(
         folders = [Path(scratch) / str(number) for number in range(len(results))]
         for folder, result in zip(folders, results, strict=True):
             card = replace(problem.card, appearance=result.appearance())
-            write_bundle(
-                folder, card, result.weights, typicality=result.typicality(problem.images.labels)
-            )
+            write_bundle(folder, card, result.weights, typicality=result.typicality())
         whole = kept or Path(scratch) / "ensemble"
         ensemble(folders, whole, 1.0)
         predictor = Predictor(whole)

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import junk
 from folds.errors import UserError
@@ -40,8 +41,11 @@ def test_kinds_are_drawn_alike_and_all_differ():
 
 def test_a_row_for_each_place_with_the_kinds_as_columns(monkeypatch, tmp_path, capsys):
     rng = np.random.default_rng(0)
-    features = rng.normal(size=(120, 96)).astype(np.float32)
-    known = Typicality.fit(features, rng.integers(0, 10, 120))
+    images = torch.from_numpy(rng.random((120, 3, 32, 32), np.float32))
+    model = build("test_resnet", classes=10, size=32, dropout=0.0, pretrained=None, seed=0)
+    with torch.inference_mode():
+        _, features = model.eval().halfway(images)
+    known = Typicality.fit(features.numpy(), rng.integers(0, 10, 120))
     asked(monkeypatch, bundle(tmp_path / "m", known))
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     cells = [line.strip("| ").split(" | ") for line in lines]

@@ -205,9 +205,7 @@ def _train(
     else:
         if chief:
             card = replace(problem.card, appearance=result.appearance())
-            bundle = bundle_files(
-                card, result.weights, problem.splits.data, result.typicality(problem.images.labels)
-            )
+            bundle = bundle_files(card, result.weights, problem.splits.data, result.typicality())
             ray.get(ledger.finish.remote(lane.number, task, result.outcome, bundle))
     return None
 

@@ -116,6 +116,25 @@ class Classifier(nn.Module):
             output = part(output)
         return output
 
+    @property
+    def middle(self) -> int:
+        """How many parts of the chain are its first half."""
+        return max(1, len(self.chain) // 2)
+
+    def halfway(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Output of the first half of the chain, and its mean over places, for images in [0, 1].
+
+        Returns
+        -------
+        Tensor, to be given back with ``start=middle``
+        Tensor of float32, shape (B, F)
+        """
+        output = self.frozen_features(images, self.middle)
+        places = tuple(range(2, output.ndim))  # of maps (B, F, H, W)
+        if output.ndim == 3 or (output.ndim == 4 and output.shape[2] != output.shape[3]):
+            places = tuple(range(1, output.ndim - 1))  # of tokens (B, N, F), or channels last
+        return output, (output.mean(dim=places) if places else output).float()
+
     def _rest(self, output: Tensor, start: int) -> Tensor:
         """Run the parts of the chain from `start` on."""
         if output.ndim == 4:

@@ -1,7 +1,7 @@
 """Several networks that answer as one: from pixels to probabilities, as training looked at them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -64,12 +64,16 @@ class Ensemble(nn.Module):
     def of_inputs(self, images: Tensor) -> Outputs:
         """What is said of images (B, 3, size, size), float32 in [0, 1]."""
         stacked = torch.cat([view(images) for view in self.views])  # one pass for all views
-        outputs = [member(stacked, with_features=True) for member in self.members]
-        means = [tempered(self._mean(logits), self.temperature) for logits, _ in outputs]
-        typical = [
-            one(features.reshape(len(self.views), -1, features.shape[1])[0])  # the plain view
-            for one, (_, features) in zip(self.typicalities, outputs, strict=False)
-        ]
+        means, typical = [], []
+        typicalities: list[Any] = list(self.typicalities) or [None] * len(self.members)
+        members: list[Any] = list(self.members)
+        for member, typicality in zip(members, typicalities, strict=True):
+            output, features = member.halfway(stacked)
+            logits = member(output, start=member.middle)
+            means.append(tempered(self._mean(logits), self.temperature))
+            if typicality is not None:
+                plain = features.reshape(len(self.views), -1, features.shape[1])[0]
+                typical.append(typicality(plain))
         return Outputs(torch.stack(means).mean(dim=0), geometric_mean(typical) if typical else None)
 
     def _mean(self, logits: Tensor) -> Tensor:

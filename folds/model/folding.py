@@ -145,10 +145,15 @@ def predicting(model: Any, cut: int = 0) -> Iterator[None]:
     model.eval()
     whole: Sequence[Pair] = ()
     if cut < len(model.chain):  # else none of them runs
-        front = {module for part in model.chain[:cut] for module in part.modules()}
-        whole = [pair for pair in model.pairs if len({each in front for each in pair}) == 1]
+        whole = undivided(model, cut)
     with torch.inference_mode(), folded(whole):
         yield
+
+
+def undivided(model: Any, cut: int) -> list[Pair]:
+    """The pairs of a Classifier that lie on one side of a cut behind so many parts of its chain."""
+    front = {module for part in model.chain[:cut] for module in part.modules()}
+    return [pair for pair in model.pairs if len({each in front for each in pair}) == 1]
 
 
 def _activation(norm: Any) -> Callable[[Tensor], Tensor]:

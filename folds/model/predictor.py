@@ -24,7 +24,7 @@ from folds.model.adapting import looked_at, settle, table_norms
 from folds.model.backbone import Classifier
 from folds.model.bundle import ModelCard
 from folds.model.ensemble import Ensemble
-from folds.model.folding import fold
+from folds.model.folding import fold, undivided
 from folds.model.inputs import ANYWHERE, Pixels, batches, counted, taken
 from folds.model.names import Architecture, check_backbone
 from folds.model.typicality import Typicality
@@ -130,11 +130,13 @@ class Predictor(Opened):
         known = files if all(file.exists() for file in files) else []
         self.typicalities = [Typicality.read(file).to(self.device) for file in known]
         members = self._members()
-        widths = {member.head.features for member in members}
-        if {one.means.shape[1] for one in self.typicalities} - widths:
-            raise ValueError(f"{self.card.typicality_files[0]}: is of another network")
+        if self.typicalities:
+            blank = torch.zeros(1, 3, self.card.size, self.card.size, device=self.device)
+            _, features = members[0].halfway(blank)
+            if {one.means.shape[1] for one in self.typicalities} != {features.shape[1]}:
+                raise ValueError(f"{self.card.typicality_files[0]}: is of another network")
         for member in members:
-            fold(member.pairs)
+            fold(undivided(member, member.middle))  # what lies there is looked at
         self.model = self._together(members)
 
     @property

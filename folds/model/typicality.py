@@ -21,6 +21,8 @@ _TINY = 1e-12
 class Typicality(nn.Module):
     """P-values of features: how often an image like training's lies as far from its class.
 
+    Features are those of the middle of a network, see `folds.model.backbone.Classifier.halfway`.
+
     Parameters
     ----------
     means : Tensor of float32, shape (C, F)
@@ -39,7 +41,9 @@ class Typicality(nn.Module):
     - of M distances the p-value is (1 + those as great) / (M + 1): at most a share `a` of images
       that are drawn like training's has one of `a` or less;
     - features are brought to unit length, since their length says more of an image's contrast
-      than of its kind.
+      than of its kind;
+    - those at the end of a network would tell less: it is trained to drop what does not tell
+      classes apart, so a blank slide ends near a class.
 
     References
     ----------
@@ -67,7 +71,7 @@ class Typicality(nn.Module):
         self.register_buffer("distances", distances)
 
     def forward(self, features: Tensor) -> Tensor:
-        """P-values (B,), float32 in (0, 1], of pooled features (B, F)."""
+        """P-values (B,), float32 in (0, 1], of features (B, F)."""
         found = self._distance(features)
         as_far = (self.distances >= found[:, None]).sum(dim=1)
         return (1 + as_far).float() / (1 + len(self.distances))
@@ -90,7 +94,7 @@ class Typicality(nn.Module):
         Parameters
         ----------
         features : ndarray of float32, shape (N, F)
-            Pooled, see `folds.model.backbone.Classifier.forward`.
+            See `folds.model.backbone.Classifier.halfway`.
         labels : ndarray of int64, shape (N,)
 
         Returns

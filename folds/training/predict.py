@@ -19,6 +19,7 @@ from folds.config.stages import StagePosition
 from folds.corruptions import keys_of
 from folds.model.backbone import Classifier
 from folds.model.folding import predicting
+from folds.model.typicality import Typicality
 from folds.training.checkpoint import FoldState
 from folds.training.context import FoldContext
 from folds.training.divergence import check_logits
@@ -26,6 +27,7 @@ from folds.training.frozen import EVAL_BATCH_FACTOR
 from folds.training.inputs import plain_inputs
 from folds.training.loader import BatchLoader
 
+_TYPICAL, _AT_ONCE = 1000, 64  # images that say what is typical, and in a batch
 FOR_STATISTICS = 2000  # training images that batch norm's statistics are computed of anew
 
 
@@ -96,6 +98,25 @@ def features_of(
 ) -> Floats:
     """Pooled features (n, F) of rows of the images in their plain view, see `predict_logits`."""
     return _plain_pass(context, model, position, rows, model.head.features)
+
+
+def fold_typicality(context: FoldContext, model: Classifier) -> Typicality | None:
+    """How typical an image is for a model, by its validation images; in one worker alone."""
+    rows = context.held_out[:_TYPICAL]
+    parts = [rows[first : first + _AT_ONCE] for first in range(0, len(rows), _AT_ONCE)]
+    size = context.problem.size
+
+    def features_halfway(pixels: Tensor, part: slice) -> Tensor:
+        return model.halfway(to_input(pixels[part], size))[1]
+
+    with predicting(model, model.middle):
+        features = [
+            context.pieces(len(pixels), partial(features_halfway, pixels)).cpu().numpy()
+            for _, pixels in context.pixels.batches(parts)
+        ]
+    if not features:
+        return None
+    return Typicality.fit(np.concatenate(features), context.problem.images.labels[rows])
 
 
 def _plain_pass(

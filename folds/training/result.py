@@ -1,5 +1,6 @@
 """What is left of a fold when it is finished: the best epoch's model, and what it predicts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cache, partial
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from folds.arrays import Floats, Ints
+from folds.arrays import Floats
 from folds.config.stages import StagePosition, stage_position
 from folds.evaluation.metrics import scores, softmax
 from folds.evaluation.shift import corrupted_scores
@@ -17,7 +18,7 @@ from folds.training.adapted import Look, adapted_shift, fold_appearance, predict
 from folds.training.checkpoint import FoldState, kept_weights
 from folds.training.context import FoldContext
 from folds.training.outcome import FoldOutcome
-from folds.training.predict import features_of, predict_logits
+from folds.training.predict import features_of, fold_typicality, predict_logits
 from folds.training.validate import (
     external_scores,
     predict_external,
@@ -39,14 +40,13 @@ class FoldResult(FoldOutcome):
         The best epoch's model, on the CPU.
     appearance : callable
         Gives what the training images look like.
+    typicality : callable
+        Gives how typical an image is, by the validation images; None where they are too few.
     """
 
     weights: dict[str, Tensor]
     appearance: Look
-
-    def typicality(self, labels: Ints) -> Typicality | None:
-        """How typical images are, by features of validation images; `labels` are of all images."""
-        return Typicality.fit(self.features, labels[self.rows[: len(self.features)]])
+    typicality: Callable[[], Typicality | None]
 
     @property
     def outcome(self) -> FoldOutcome:
@@ -90,6 +90,7 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
         averaged=state.history[state.kept_epoch].averaged,
         scores=found,
         appearance=appearance,
+        typicality=cache(partial(fold_typicality, context, state.model)),
         holdout=_holdout(context, state, position, appearance),
         other_views=other_views,
         other_view_scores={name: scores(labels, seen) for name, seen in other_views.items()},

@@ -101,6 +101,7 @@ def fold_of(problem, repeat, fold, *, skill=0.7, values=(0.5, 0.6, 0.4), weights
         repeat=repeat, fold=fold, rows=rows, probabilities=found,
         weights=weights_of(problem, fold) if weights is None else weights,
         appearance=lambda: appearance_of([inputs], [1.0] * classes),
+        typicality=lambda: None,
         history=history(values), kept_epoch=kept_of(problem, values), averaged=False, scores=own,
         holdout=guesses(images.labels[held_out], classes, skill, rng), other_views=other_views,
         other_view_scores={

@@ -52,6 +52,18 @@ def make(name, size, **options):
     return build(name, classes=4, size=size, dropout=0.0, pretrained=None, seed=0, **options)
 
 
+def test_is_looked_at_in_the_middle(family):
+    """What goes on from there is the whole, and what is seen there is a vector an image."""
+    name, size = family
+    model, images = make(name, size).eval(), torch.rand(2, 3, size, size)
+    with torch.inference_mode():
+        output, features = model.halfway(images)
+        torch.testing.assert_close(model(output, start=model.middle), model(images))
+    assert (features.ndim, len(features)) == (2, 2)
+    assert features.shape[1] in output.shape[1:]
+    assert features.shape[1] >= 16  # channels, not the side of a map
+
+
 def test_trains_stage_by_stage(family):
     """Each stage trains more than the one before, and what it trains it moves."""
     name, size = family

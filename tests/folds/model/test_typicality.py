@@ -101,7 +101,7 @@ def member(folder, seed, cells, *, knows=True, **card):
     model = build("test_resnet", classes=3, size=SIZE, dropout=0.0, pretrained=None, seed=seed)
     pixels = torch.from_numpy(cells[0]).permute(0, 3, 1, 2) / 255
     with torch.inference_mode():
-        _, features = model.eval()(pixels, with_features=True)
+        _, features = model.eval().halfway(pixels)
     typicality = Typicality.fit(features.numpy(), cells[1]) if knows else None
     card = ModelCard("test_resnet", ("a", "b", "c"), SIZE, **card)
     write_bundle(folder, card, model.state_dict(), typicality=typicality)
