@@ -19,7 +19,7 @@ from tracking.figures import confusion_figure
 from tracking.limits import DESCRIPTION
 from tracking.promotion.registry import VersionNotes
 from tracking.report import write_report
-from tracking.report.card import FILE, description, model_card
+from tracking.report.card import FILE, description, headline, model_card
 from tracking.summary import Summary, partial_tags
 
 
@@ -70,7 +70,7 @@ def _register(run: Run, chosen: Candidate, decision: Decision, summary: Summary)
         **partial_tags(summary),
     }
     name = summary.registered.name
-    about = VersionNotes(tags, description(text, DESCRIPTION))
+    about = VersionNotes(tags, description(text, DESCRIPTION, headline(summary)))
     recorder = run.recorder
     return patiently(lambda: recorder.register(folder, chosen.kind, name, about), run.notify)
 

@@ -23,7 +23,7 @@ from tracking.formatting import sources
 from tracking.limits import DESCRIPTION
 from tracking.promotion.registry import VersionNotes
 from tracking.recorder import Recorder
-from tracking.report.card import FILE, description, model_card
+from tracking.report.card import FILE, description, headline, model_card
 from tracking.store import Store
 from tracking.summary import Summary, partial_tags
 from tracking.summary_parts import MlflowIds
@@ -125,7 +125,7 @@ def _notes(summary: Summary, text: str, choice: Choice) -> VersionNotes:
         **{f"crossfold.{name}": value for name, value in summary.digests.items()},
         **partial_tags(summary),
     }
-    return VersionNotes(tags, description(text, DESCRIPTION))
+    return VersionNotes(tags, description(text, DESCRIPTION, headline(summary)))
 
 
 def _log(

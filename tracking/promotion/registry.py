@@ -23,6 +23,13 @@ class Move:
     previous: str | None
 
 
+_ABOUT = (
+    "Image classifiers trained by crossfold, a version a run. "
+    f"{CHAMPION} is the one to use, {CANDIDATE} the newest: "
+    "python -m tracking.promote makes it the champion if it is better by more than noise."
+)
+
+
 @dataclass(frozen=True)
 class VersionNotes:
     """What is kept with a version.
@@ -48,7 +55,7 @@ def register(model_id: str, name: str, about: VersionNotes) -> str:
     """
     client = MlflowClient()
     with contextlib.suppress(mlflow.MlflowException):  # it exists, as it does after the first run
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=_ABOUT)
     model, source = client.get_logged_model(model_id), f"models:/{model_id}"
     of_run = client.search_model_versions(f"run_id='{model.source_run_id}'")
     there = [one for one in of_run if one.name == name and one.source == source]

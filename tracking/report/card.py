@@ -93,13 +93,22 @@ def _licence(bundle: ModelCard | MixtureCard, weights: str) -> str | None:
     return " and ".join(sorted(set(stated))) if len(stated) == len(each) else None
 
 
-def description(card: str, most: int) -> str:
+def headline(summary: Summary) -> str:
+    """What a model is and what it scores, in a line: all that a table of versions shows."""
+    names = (("macro-F1", "macro_f1"), ("accuracy", "accuracy"))
+    each = [f"{name} {_estimate(getattr(summary.oof, key))}" for name, key in names]
+    return f"{', '.join(each)} out of fold: {summary.registered.kind}, {summary.name}"
+
+
+def description(card: str, most: int, first: str) -> str:
     """The most important parts of a card, as the description of a version in the registry.
 
     Parameters
     ----------
     card : str
         See `model_card`.
+    first : str
+        The line that it begins with, see `headline`.
     most : int
         Characters; as many parts as fit, in the card's order.
 
@@ -110,7 +119,7 @@ def description(card: str, most: int) -> str:
     """
     end = f"\n\nThe whole card is {FILE} among the files of the model."
     head, *rest = re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.S).split("\n## ")
-    parts = {"": _short(head.strip())} | {
+    parts = {"": f"{markdown_text(first)}\n\n{_short(head.strip())}"} | {
         part.partition("\n")[0]: f"\n\n## {_short(part.strip())}" for part in rest
     }
     kept: set[str] = set()

@@ -8,7 +8,7 @@ from folds.model.bundle import ModelCard
 from folds.model.licence import licence_of
 from tests.tracking.report.planted import UNKNOWN, near, scores, shift, slices, told
 from tracking.limits import DESCRIPTION
-from tracking.report.card import FILE, description, model_card
+from tracking.report.card import FILE, description, headline, model_card
 from tracking.summary_parts import CandidateSummary, Missing, ScoredOn
 
 NAMES = ("basophil", "eosinophil")
@@ -126,9 +126,9 @@ def test_the_description_fits_and_says_where_the_whole_card_is(classes, letters)
     names = tuple(f"class_{number} ".ljust(letters, "x").strip() for number in range(classes))
     run = told(names, class_images=dict.fromkeys(names, 5), weights="hub:test_resnet")
     card = model_card(run, replace(BUNDLE, class_names=names))
-    text = description(card, DESCRIPTION)
+    text = description(card, DESCRIPTION, "macro-F1 0.9")
     assert 1000 < len(text) <= DESCRIPTION
-    assert text.startswith("# ")
+    assert text.startswith("macro-F1 0.9\n\n# ")
     assert text.endswith(f"The whole card is {FILE} among the files of the model.")
     for part in ("## Intended use", "## Scores", "| accuracy |"):
         assert part in text
@@ -146,7 +146,7 @@ def test_a_partial_run_is_told_before_all_else_also_in_the_description():
     (_, text), words = front(card), "> **Partial:** fold 2 is missing; scores are of "
     assert text.index(words) < text.index("An image classifier")
     assert "fold 2: its loss &lt;b&gt;is&lt;/b&gt; nan" in text.replace("\\", "")
-    assert words in description(card, DESCRIPTION)
+    assert words in description(card, DESCRIPTION, "macro-F1 0.9")
     assert "Partial" not in model_card(plain(), BUNDLE)
 
 
@@ -156,3 +156,13 @@ def test_slices_are_tables_whose_worst_is_named():
     assert "| a\\|b | 40 | 0.900 (0.893 to 0.906) | 0.800 (0.793 to 0.806) |" in text
     assert text.index("| d | 3 |") < text.index("| c | 40 |")
     assert "By site" not in model_card(plain(), BUNDLE)
+
+
+def test_a_line_says_what_a_table_of_versions_shows():
+    summary = full()
+    first = headline(summary)
+    assert first.startswith("macro-F1 0.")
+    assert f"out of fold: {summary.registered.kind}, {summary.name}" in first
+    text = description(model_card(summary, BUNDLE), DESCRIPTION, "a_b 1 | 2")
+    assert text.splitlines()[0] == "a\\_b 1 \\| 2"
+    assert "---\n" not in text[:20]
