@@ -45,6 +45,9 @@ class Command:
     resume: str | None = None
     """Go on with an interrupted run: its name, or without one the latest. Its settings are kept;
     only the cluster's and the tracker's may be given anew."""
+    progress: cli.Progress = "auto"
+    """What is seen while it works: auto, a live table on a terminal and lines elsewhere; plain,
+    lines; json, a line of JSON an event on stdout for other programs, all else on stderr; off."""
     verbose: bool = False
     """Show what Ray and MLflow print (also -v)."""
 
@@ -69,7 +72,7 @@ def execute(config: Config, options: Command, resumed: str | None = None) -> Non
     """Check, plan and run; the heavy imports wait until the command line is known to be good."""
     if options.verbose:
         os.environ["CROSSFOLD_VERBOSE"] = "1"
-    console = cli.Screen(emoji=False)  # a colon is a colon
+    console = cli.Screen(options.progress, emoji=False)  # a colon is a colon
     uri, config = config.tracking.tracking_uri, config.without_passwords()
     start = time.perf_counter()
     from distributed import cluster

@@ -61,6 +61,9 @@ class Command:
     """Start from a recipe's settings, which --config and flags override; list: show them all."""
     resume: str | None = None
     """Go on with an interrupted search: its name, or without one the latest."""
+    progress: cli.Progress = "auto"
+    """What is seen while it works: auto, a live table on a terminal and lines elsewhere; plain,
+    lines; json, a line of JSON an event on stdout for other programs, all else on stderr; off."""
     verbose: bool = False
     """Show what Ray and MLflow print (also -v)."""
 
@@ -83,7 +86,7 @@ def main() -> None:
         else _searched(config, asked, space, defaults)
     )
     if asked.train_best and best is not None:
-        cv.execute(best, cv.Command(verbose=asked.verbose))
+        cv.execute(best, cv.Command(progress=asked.progress, verbose=asked.verbose))
 
 
 def _check_own(argv: Sequence[str], resumed: str) -> None:
@@ -112,7 +115,7 @@ def _searched(
     request = Request.checked(config, options, asked.time_budget, resumed)
     from distributed.search import begin
 
-    with begin.session(config, verbose=asked.verbose) as session:
+    with begin.session(config, asked.progress, verbose=asked.verbose) as session:
         return begin.search(session, request).best
 
 
@@ -129,7 +132,7 @@ def _ranked(config: Config, asked: Command) -> Config | None:
     from distributed.search.backbones import read_backbones
 
     names = read_backbones(asked.backbones or "")
-    with begin.session(config, verbose=asked.verbose) as session:
+    with begin.session(config, asked.progress, verbose=asked.verbose) as session:
         ranked = begin.rank_backbones(session, names)
         if not asked.finetune:
             return None

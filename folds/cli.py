@@ -29,11 +29,24 @@ _REPEATED = {"external"}
 _SEVERAL = {"data"}  # one word, or several
 
 
+Progress = Literal["auto", "plain", "json", "off"]
+
+
 class Screen(Console):
     """A console that, like `print`, raises BrokenPipeError where nobody reads any more.
 
     What it is given it shows and never obeys, see `folds.text.shown`.
+
+    Parameters
+    ----------
+    progress : {"auto", "plain", "json", "off"}
+        What is seen of a command's work while it goes on: a live table on a terminal, else lines;
+        lines; a line of JSON an event on stdout, while all else goes to stderr; nothing.
     """
+
+    def __init__(self, progress: Progress = "auto", **settings: Any) -> None:
+        super().__init__(stderr=progress == "json", **settings)
+        self.progress = progress
 
     def _render_buffer(self, buffer: Iterable[Segment]) -> str:
         return super()._render_buffer(

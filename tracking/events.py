@@ -8,6 +8,7 @@ others keep their places, by which the Recorder knows what it has written.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from folds.files import DamagedError, opened_json, sealed_json
 from folds.training.outcome import EpochReport
@@ -115,11 +116,16 @@ _KINDS: dict[str, type[Event]] = {
 
 
 def to_line(event: Event, number: int = 0) -> str:
-    """An event as a line of a journal, from 0; an epoch's report is not nested in it."""
+    """An event as a line of a journal, from 0."""
+    return sealed_json(content_of(event) | {"number": number}) + "\n"
+
+
+def content_of(event: Event) -> dict[str, Any]:
+    """An event as plain values, with its kind; an epoch's report is not nested in it."""
     kind = next(name for name, own in _KINDS.items() if isinstance(event, own))
     content = asdict(event)
     report = content.pop("report", {})
-    return sealed_json({"kind": kind} | content | report | {"number": number}) + "\n"
+    return {"kind": kind} | content | report
 
 
 def from_lines(lines: bytes) -> list[Event]:

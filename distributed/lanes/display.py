@@ -4,15 +4,14 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
+from distributed.progress import Shown
 from folds.config.stages import Stage, total_epochs
 from folds.training.outcome import EpochReport
-from tracking.events import EpochEnded, Event, Failed, Finished, Started
+from tracking.events import EpochEnded, Event, Failed, Finished, Started, content_of
 
 
 @dataclass
@@ -26,13 +25,13 @@ class _Row:
     seconds: float = 0.0
 
 
-class Display:
-    """Shows events as they come.
+class Display(Shown):
+    """Shows events as they come: a table with a row a fold, or a line each.
 
     Parameters
     ----------
     console : Console
-        A terminal gets a live table with a row a fold, anything else a line an event.
+        See `Shown`.
     names : sequence of str
         Names of the folds.
     stages : sequence of Stage
@@ -44,19 +43,10 @@ class Display:
     def __init__(
         self, console: Console, names: Sequence[str], stages: Sequence[Stage], lanes: int
     ) -> None:
-        self._console, self._stages, self._lanes = console, stages, lanes
+        self._stages, self._lanes = stages, lanes
         self._rows = [_Row(name) for name in names]
         self._width = max(map(len, names))
-        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._table)
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
+        super().__init__(console)  # which asks for the table
 
     def show(self, event: Event) -> None:
         """Take in one event."""
@@ -71,9 +61,11 @@ class Display:
                 row.state = "finished"
             case Failed():
                 row.state = "failed"
-        if not self._console.is_terminal:
-            line = self._line(row, event)
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        content = content_of(event)
+        del content["task"]
+        self._tell(
+            self._line(row, event), {"event": content.pop("kind"), "fold": row.name} | content
+        )
 
     def _line(self, row: _Row, event: Event) -> str:
         head = row.name.ljust(self._width)

@@ -67,9 +67,9 @@ class Session:
 
 
 @contextmanager
-def session(config: Config, *, verbose: bool) -> Iterator[Session]:
+def session(config: Config, progress: cli.Progress, *, verbose: bool) -> Iterator[Session]:
     """Start Ray in the background, or find the cluster; in the end, leave it."""
-    began, console = time.perf_counter(), cli.Screen(emoji=False)  # a colon is a colon
+    began, console = time.perf_counter(), cli.Screen(progress, emoji=False)  # a colon is a colon
     address = cluster.address_of(config.cluster.address)
     notices = cluster.set_environment(address)
     check_output(config.tracking.output)

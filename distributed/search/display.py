@@ -1,25 +1,24 @@
 """What a user sees while trials race: a live table, or a line for each that ends."""
 
 import time
-from typing import Self
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
+from distributed.progress import Shown
 from distributed.search.trials import Trial
 from tracking.search.fields import values_text
 
 _ROWS = 24  # of the table: those under way and those that ended last
 
 
-class Display:
-    """Shows trials as they go on.
+class Display(Shown):
+    """Shows trials as they go on: a table with a row a trial, or a line for each that ends.
 
     Parameters
     ----------
     console : Console
-        A terminal gets a live table with a row a trial, anything else a line.
+        See `Shown`.
     count : int
         Trials in all.
     folds : int
@@ -29,26 +28,18 @@ class Display:
     """
 
     def __init__(self, console: Console, count: int, folds: int, title: str = "") -> None:
-        self._console, self._count, self._folds, self._title = console, count, folds, title
+        self._count, self._folds, self._title = count, folds, title
         self._trials: dict[int, Trial] = {}
         self._began = time.monotonic()
-        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._table)
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
+        super().__init__(console)  # which asks for the table
 
     def show(self, trial: Trial) -> None:
         """Take in what has happened to a trial."""
         self._trials.pop(trial.number, None)
         self._trials[trial.number] = trial  # the latest come last
-        if not self._console.is_terminal and trial.state != "unfinished":
-            self._console.print(self._line(trial), highlight=False, markup=False, soft_wrap=True)
+        if trial.state != "unfinished":
+            known = {"state": trial.state, "values": trial.values, "scores": trial.scores}
+            self._tell(self._line(trial), {"event": "trial", "trial": trial.number} | known)
 
     def _line(self, trial: Trial) -> str:
         head = f"{self._title}trial {trial.number}/{self._count}  {trial.state}"

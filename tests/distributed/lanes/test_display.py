@@ -1,8 +1,11 @@
 import io
+import json
+from dataclasses import replace
 
-from rich.console import Console
+import pytest
 
 from distributed.lanes.display import Display
+from folds.cli import Screen
 from folds.config.stages import Stage
 from folds.training.outcome import EpochReport
 from tracking.events import EpochEnded, Failed, Finished, Started
@@ -17,9 +20,9 @@ EPOCH = EpochEnded(
 )  # fmt: skip
 
 
-def shown(events, *, terminal):
+def shown(events, *, terminal, progress="auto"):
     screen = io.StringIO()
-    console = Console(file=screen, force_terminal=terminal, width=100)
+    console = Screen(progress, file=screen, force_terminal=terminal, width=100)
     with Display(console, ["fold 1", "fold 2"], [Stage(1, 4, 1e-3)], 1) as display:
         for event in events:
             display.show(event)
@@ -59,3 +62,24 @@ def test_ends_are_told():
     text = shown([finished, failed], terminal=False)
     assert "finished: epoch 3, accuracy 0.900" in text
     assert "fold 2  failed: the loss became nan" in text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_program_gets_a_line_of_json_an_event_on_stdout(capsys, terminal):
+    undefined = replace(EPOCH.report, val_loss=float("nan"))
+    finished = Finished(task=1, kept_epoch=2, scores={"accuracy": 0.9, "macro_f1": float("inf")})
+    events = [STARTED, EPOCH, EpochEnded(task=0, report=undefined), finished]
+    assert shown(events, terminal=terminal, progress="json") == ""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["event"] for line in lines] == ["started", "epoch", "epoch", "finished"]
+    assert [line["fold"] for line in lines] == ["fold 1", "fold 1", "fold 1", "fold 2"]
+    assert (lines[1]["epoch"], lines[1]["val_accuracy"]) == (1, 0.75)
+    assert lines[2]["val_loss"] is None
+    assert lines[3]["scores"] == {"accuracy": 0.9, "macro_f1": None}
+
+
+def test_a_terminal_may_get_lines_or_nothing(capsys):
+    plain = shown([STARTED], terminal=True, progress="plain")
+    assert plain == "fold 1  starts: 80 images to train on, 20 to validate\n"
+    assert shown([STARTED, EPOCH], terminal=True, progress="off") == ""
+    assert capsys.readouterr().out == ""
