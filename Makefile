@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow test-faults soak fuzz audit lint format bench guard schema clean
+.PHONY: demo test test-slow test-faults soak fuzz audit lock sbom lint format bench guard schema clean
 
 demo: $(VENV)/ready          ## cross-validate on the built-in demo images, and doubt their labels
 	$(BIN)/python -m distributed.cv --recipe demo --output demo-run
@@ -36,6 +36,19 @@ audit: $(VENV)/ready         ## known weaknesses of the packages, told and no mo
 	-timeout 120 $(VENV)/audit/bin/pip install --quiet pip-audit
 	-timeout 120 $(VENV)/audit/bin/pip-audit --progress-spinner off --path $$($(BIN)/python -c \
 	  "import sysconfig; print(sysconfig.get_path('purelib'))")
+
+lock:                        ## what nodes install, by hash: deploy/requirements.lock; asks PyPI
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/pip install --quiet uv
+	echo 'ray[default]' | $(VENV)/lock/bin/uv pip compile - pyproject.toml --extra export --extra s3 \
+	  -c constraints.txt --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+	  --python-version 3.11 --python-platform linux --output-file deploy/requirements.lock
+
+sbom: $(VENV)/ready          ## what is installed, as a CycloneDX bill of materials: sbom.json
+	$(PYTHON) -m venv $(VENV)/sbom
+	$(VENV)/sbom/bin/pip install --quiet cyclonedx-bom
+	$(VENV)/sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file sbom.json $(BIN)/python
 
 lint: $(VENV)/ready          ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
