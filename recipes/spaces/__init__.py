@@ -1,0 +1,1 @@
+"""Spaces that ``distributed.tune --space`` searches, by name."""
