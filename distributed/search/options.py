@@ -57,7 +57,9 @@ def read_space(word: str) -> Any:
         There is no such file or name, or it is not YAML.
     """
     own = {
-        entry.name.removesuffix(".yaml"): entry for entry in (files("recipes") / "spaces").iterdir()
+        entry.name.removesuffix(".yaml"): entry
+        for entry in files("recipes.spaces").iterdir()
+        if entry.name.endswith(".yaml")
     }
     try:
         known = own.get(word)
