@@ -10,6 +10,7 @@ from folds.arrays import Ints
 from folds.audit.embedding import tsne
 from folds.evaluation.calibration import reliability
 from folds.evaluation.metrics import confusion
+from folds.evaluation.tradeoffs import tradeoffs
 from folds.images import ImageSet
 from folds.training.outcome import FoldOutcome
 from tracking.report import (
@@ -50,6 +51,7 @@ def make_visuals(
         confusion=confusion(oof.labels, oof.probabilities),
         trained=reliability(oof.labels, pooled.served),
         tempered=reliability(oof.labels, assessment.calibrated),
+        tradeoffs=tradeoffs(oof.labels, oof.probabilities),
         mistakes=confident_mistakes(by_image, images.class_names, pixels),
         unsure=least_certain(by_image, images.class_names, pixels),
         augmentation=augmentation,

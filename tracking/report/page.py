@@ -23,6 +23,7 @@ from tracking.report.figures import (
     risk_coverage_figure,
 )
 from tracking.report.origin import computed_on, reproduce
+from tracking.report.tradeoff_figure import tradeoff_figures
 from tracking.report.unsure import other_sets, unsure_words
 from tracking.report.visuals import Visuals
 from tracking.summary import Summary
@@ -75,6 +76,7 @@ def write_report(path: Path, summary: Summary, visuals: Visuals) -> None:
         unsure=unsure_words(summary),
         other_sets=other_sets(summary),
         classes=parts.weakest_first(summary.classes),
+        tradeoffs=tradeoff_figures(visuals.tradeoffs, names),
         few_images=FEWEST,
         shift=parts.shift_table(shift.cases, shift.clean.macro_f1)
         if shift is not None and shift.clean is not None

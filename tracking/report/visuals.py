@@ -9,6 +9,7 @@ from PIL import Image
 
 from folds.arrays import Ints
 from folds.evaluation.calibration import Reliability
+from folds.evaluation.tradeoffs import Tradeoff
 from folds.training.outcome import EpochReport
 from tracking.report.gallery import Gallery
 
@@ -43,6 +44,8 @@ class Visuals:
     trained, tempered : Reliability
         Of the out-of-fold predictions, in the view that the registered model has: as they are, and
         each fold's with the temperature that the others give.
+    tradeoffs : sequence of Tradeoff or None
+        Of the classes, out of fold.
     mistakes, unsure : Gallery
         As `confident_mistakes` and `least_certain` make them; without tiles they are not shown.
     augmentation : PIL.Image.Image
@@ -55,6 +58,7 @@ class Visuals:
     confusion: Ints
     trained: Reliability
     tempered: Reliability
+    tradeoffs: Sequence[Tradeoff | None]
     mistakes: Gallery
     unsure: Gallery
     augmentation: Image.Image

@@ -5,6 +5,7 @@ from PIL import Image
 
 from folds.evaluation.calibration import reliability, tempered
 from folds.evaluation.metrics import confusion
+from folds.evaluation.tradeoffs import tradeoffs
 from folds.model.decision import decision_of
 from folds.training.outcome import EpochReport
 from tests.tracking.conftest import FORMAT_1
@@ -237,6 +238,7 @@ def planted(classes=8, count=400, *, names=None, ids=None, severities=(3,),
         confusion=counts,
         trained=reliability(labels, probabilities),
         tempered=reliability(labels, tempered(probabilities, 1.24)),
+        tradeoffs=tradeoffs(labels, probabilities),
         mistakes=confident_mistakes(by_image, names, noise),
         unsure=least_certain(by_image, names, noise),
         augmentation=sheet(),

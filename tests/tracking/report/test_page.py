@@ -164,7 +164,7 @@ class TestWhole:
         steps = np.diff(found.headings)
         assert steps.max() == 1
         assert len(found.ids) == len(set(found.ids))
-        assert found.tags.count("svg") == 5
+        assert found.tags.count("svg") == 7
 
     @pytest.mark.parametrize("classes", [2, 40, 120])
     def test_few_and_many_classes(self, written, classes):
@@ -216,7 +216,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(tmp_path, written, classes,
     )
     (title,) = re.findall("<title>([^<]*)</title>", shown(tmp_path / "host.html", tmp_path / "b"))
     inner, width, sections, figures = map(int, title.split())
-    assert (sections, figures) == (len(PARTS), 5)
+    assert (sections, figures) == (len(PARTS), 7)
     assert inner <= 390
     assert width <= inner
 
