@@ -5,7 +5,7 @@ cannot say anything else. The project's own papers (``PAPERS``) are shown where 
 a file of the repository that the site does not show becomes its name.
 """
 
-import dataclasses
+import inspect
 import io
 import os
 import re
@@ -31,7 +31,7 @@ PAPERS = (
     "benchmarks/RESULTS.png", "benchmarks/scaling.png",
 )  # fmt: skip
 _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
-_WIDTH = "92"  # of a help text, in columns
+_WIDTH = "84"  # of a help text, in columns
 
 
 def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
@@ -118,6 +118,7 @@ def commands() -> str:
     for name, (module, about) in COMMANDS.items():
         found = import_module(module)
         lines += [f"## crossfold {name}", "", f"`python -m {module}`: {about}.", ""]
+        lines += [_escaped(inspect.cleandoc(found.__doc__ or "").partition("\n")[2]).strip(), ""]
         if hasattr(found, "Command"):
             lines += ["It takes all [settings](settings.md), and:", ""]
         lines += ["```text", _help(name, found), "```", ""]
@@ -159,11 +160,9 @@ def _escaped(text: str) -> str:
 
 def _help(name: str, module: Any) -> str:
     """What ``crossfold NAME --help`` prints of the command's own flags."""
-    options = getattr(module, "Options", None)
-    if options is None or not dataclasses.is_dataclass(options) or hasattr(module, "Command"):
-        options = module.Command
+    options = getattr(module, "Command", None) or module.Options
     os.environ["COLUMNS"] = _WIDTH
     out = io.StringIO()
     with redirect_stdout(out), suppress(SystemExit):
-        cli.parse(options, ["--help"], prog=f"crossfold {name}", description=module.__doc__)
+        cli.parse(options, ["--help"], prog=f"crossfold {name}", description="")
     return "\n".join(line.rstrip() for line in out.getvalue().strip().splitlines())
