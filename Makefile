@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow test-faults soak fuzz audit lint format docs bench guard schema clean
+.PHONY: demo test test-slow test-faults soak fuzz audit lint format docs notebooks bench guard schema clean
 
 demo: $(VENV)/ready          ## cross-validate on the built-in demo images, and doubt their labels
 	$(BIN)/python -m distributed.cv --recipe demo --output demo-run
@@ -47,9 +47,11 @@ format: $(VENV)/ready        ## bring the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(VENV)/ready          ## the site, into site/; any warning is an error
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+docs: $(VENV)/docs           ## the site, into site/; any warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebooks: $(VENV)/docs      ## run docs/notebooks from top to bottom; minutes
+	$(BIN)/python -m pytest --nbmake -p no:cacheprovider docs/notebooks
 
 bench: $(VENV)/ready         ## every comparison in small; `python -m benchmarks.run --help` has more
 	$(BIN)/python -m benchmarks.run --quick
@@ -65,6 +67,10 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+$(VENV)/docs: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
 	touch $@
 
 clean:

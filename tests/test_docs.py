@@ -4,6 +4,7 @@ import ast
 import contextlib
 import importlib
 import importlib.util
+import json
 import re
 import shlex
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
 from distributed import command
@@ -19,61 +21,21 @@ from folds import cli
 from folds.config import groups, read_yaml, recipes
 from folds.crossfold import COMMANDS
 from folds.errors import UserError
+from tests.pages import PAGES, ROOT, blocks, named, programs, prose, shell_lines
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
-PAGES += sorted((ROOT / "docs").rglob("*.md"))
 GENERATED = {
     "docs/reference/settings.md",
     "docs/reference/commands.md",
     "docs/reference/recipes.md",
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 # programs of others, whose flags are not looked at
 OTHERS = frozenset({
-    "aws", "base64", "cd", "cmp", "curl", "docker", "echo", "export", "git", "kubectl", "mlflow",
-    "pip", "pre-commit", "printf", "ray", "sbatch", "sed", "source", "tail",
+    "aws", "base64", "cd", "cmp", "curl", "docker", "echo", "export", "git", "kubectl", "pip",
+    "pre-commit", "printf", "sbatch", "sed", "source", "tail",
 })  # fmt: skip
+CLICKED = {"mlflow": "mlflow.cli", "ray": "ray.scripts.scripts"}
 THEIR_FLAGS = frozenset({"--autoscaling-config", "--extra-index-url", "--minutes"})
-
-
-def named(page):
-    return page.relative_to(ROOT).as_posix()
-
-
-def blocks(page, *languages):
-    found = BLOCK.findall(page.read_text(encoding="utf-8"))
-    return [text for language, text in found if language in languages]
-
-
-def shell_lines(page):
-    """The commands of a page, without prompts, each with the error that it is said to end with."""
-    for text in blocks(page, "bash"):
-        for line in text.replace("\\\n", " ").replace("|\n", "| ").splitlines():
-            yield line, None
-    for text in blocks(page, "console"):
-        for part in text.split("$ ")[1:]:
-            line, _, output = part.partition("\n")
-            yield line, output.strip() if output.startswith("error: ") else None
-
-
-def programs(line):
-    """Each program of a line of shell with its words, those of a quoted command line, too."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars="|;&()")
-    lexer.whitespace_split, lexer.commenters = True, "#"
-    words, found = [], []
-    for word in [*lexer, ";"]:
-        if set(word) <= set("|;&()"):
-            found += [words] if words else []
-            words = []
-        elif "=" in word.split("/")[0] and not words:  # a variable of the program's
-            continue
-        else:
-            words.append(word)
-            if re.search(r"(?:^| )(python -m|crossfold) ", word):
-                found += programs(word)
-    return found
 
 
 ALL = sorted({
@@ -124,11 +86,21 @@ def check_module(name, words):
         module.parser().parse_args(words)
 
 
+def check_clicked(program, words):
+    """Have click read the words of a command of MLflow or Ray."""
+    while isinstance(program, click.Group):
+        name, *words = words
+        program = program.get_command(click.Context(program), name)
+    program.make_context(program.name, list(words))
+
+
 def check_program(program, words):
     if Path(program).name == "python" and words[:1] == ["-m"]:
         check_module(words[1], words[2:])
     elif program == "crossfold":
         check_module(COMMANDS[words[0]][0], words[1:])
+    elif program in CLICKED:
+        check_clicked(importlib.import_module(CLICKED[program]).cli, words)
     elif program == "make":
         assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), words
     else:
@@ -151,11 +123,11 @@ def test_every_command_parses(there, capsys, line, error):
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_commands_in_the_text_exist(page):
-    prose = BLOCK.sub("", page.read_text(encoding="utf-8"))
-    for module in re.findall(r"`python -m ([\w.]+)", prose):
+    text = prose(page)
+    for module in re.findall(r"`python -m ([\w.]+)", text):
         assert importlib.util.find_spec(module), module
-    assert set(re.findall(r"`crossfold ([a-z]+)", prose)) <= set(COMMANDS)
-    for target in re.findall(r"`make ([a-z-]+)", prose):
+    assert set(re.findall(r"`crossfold ([a-z]+)", text)) <= set(COMMANDS)
+    for target in re.findall(r"`make ([a-z-]+)", text):
         check_program("make", [target])
 
 
@@ -184,14 +156,20 @@ def known():
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_flag_in_the_text_is_known(known, page):
-    prose = BLOCK.sub("", page.read_text(encoding="utf-8"))
-    code = re.findall(r"`([^`]+)`", prose)
+    code = re.findall(r"`([^`]+)`", prose(page))
     programs = ("ray ", "mlflow ", "pip ", "kubectl ", "docker ")
     flags = {
         flag for text in code if not text.startswith(programs)
         for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", text)
     }  # fmt: skip
     assert not flags - known
+
+
+def check_imports(code):
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in ("folds", "tracking"):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, alias.name) for alias in node.names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -201,13 +179,17 @@ def test_extras_and_code_are_what_they_say(page):
               for name in found.split(",")}  # fmt: skip
     assert extras <= set(PROJECT["optional-dependencies"])
     for code in blocks(page, "python"):
-        for node in ast.walk(ast.parse(code)):
-            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in (
-                "folds",
-                "tracking",
-            ):
-                module = importlib.import_module(node.module)
-                assert all(hasattr(module, alias.name) for alias in node.names)
+        check_imports(code)
+
+
+@pytest.mark.parametrize("name", ["folds", "runs"])
+def test_notebooks_import_what_there_is_and_are_kept_as_they_ran(name):
+    notebook = json.loads((ROOT / f"docs/notebooks/{name}.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert not any(out["output_type"] == "error" for cell in cells for out in cell["outputs"])
+    for cell in cells:
+        check_imports("".join(cell["source"]))
 
 
 @pytest.mark.parametrize("name", ["run.yaml", "policy.yaml", "costs.yaml"])
@@ -224,7 +206,7 @@ def slug(heading):
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_link_leads_somewhere(page):
-    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    text = prose(page)
     for target in re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(
         r'(?:src|href)="([^"]+)"', text
     ):
@@ -236,7 +218,7 @@ def test_every_link_leads_somewhere(page):
             continue
         assert there.exists(), target
         if anchor:
-            content = BLOCK.sub("", there.read_text(encoding="utf-8"))
+            content = prose(there)
             assert anchor in {slug(line) for line in re.findall(r"^#+ (.*)", content, re.MULTILINE)}
 
 
