@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow test-faults soak fuzz audit lock sbom lint format bench guard schema clean
+.PHONY: demo test test-slow test-faults soak fuzz audit lock sbom lint format docs notebooks bench guard schema clean
 
 demo: $(VENV)/ready          ## cross-validate on the built-in demo images, and doubt their labels
 	$(BIN)/python -m distributed.cv --recipe demo --output demo-run
@@ -60,6 +60,12 @@ format: $(VENV)/ready        ## bring the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(VENV)/docs           ## the site, into site/; any warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebooks: $(VENV)/docs      ## run docs/notebooks from top to bottom; minutes
+	$(BIN)/python -m pytest --nbmake -p no:cacheprovider docs/notebooks
+
 bench: $(VENV)/ready         ## every comparison in small; `python -m benchmarks.run --help` has more
 	$(BIN)/python -m benchmarks.run --quick
 
@@ -76,5 +82,9 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@
 
+$(VENV)/docs: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -26,7 +26,8 @@ class Command:
     """What to search, and how."""
 
     space: str | None = None
-    """The settings that are varied: a YAML file, or head, full or augment; see the README."""
+    """The settings that are varied: a YAML file, or head, full or augment; see
+    docs/how-to/search.md."""
     trials: int = 20
     """Configurations to try, at most."""
     sampler: Sampler = "tpe"

@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 import warnings
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,13 +137,15 @@ def load_model(uri: str) -> tuple[Scorer, dict[str, Any]]:
     Notes
     -----
     MLflow's own ``load_model`` imports the code that is stored with a model, whoever stored it.
-    Here the installed code reads the bundle, and what else is in the model is left alone.
+    Here the installed code reads the bundle, and what else is in the model is left alone. Its files
+    stay as long as the model does, which reads them again where it adapts its batch norm.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = fetch_bundle(uri, Path(folder))
+    with contextlib.ExitStack() as kept:
+        bundle = fetch_bundle(uri, Path(kept.enter_context(tempfile.TemporaryDirectory())))
         with _named(uri):
-            model = load_scorer(bundle)
-            return model, read_json_file(bundle / "model.json")
+            model, card = load_scorer(bundle), read_json_file(bundle / "model.json")
+        weakref.finalize(model, kept.pop_all().close)
+        return model, card
 
 
 def fetch_bundle(uri: str, folder: Path) -> Path:

@@ -109,7 +109,7 @@ class TrainConfig(Section):
     augment: Annotated[str, BeforeValidator(canonical)] = Field(
         "light",
         description="Augmentation of training images: none, light, rand, trivial, augmix, strong; "
-        "names joined by +; a .yaml file or a list of operations, see the README.",
+        "names joined by +; a .yaml file or a list of operations, see docs/how-to/augmentation.md.",
     )
     val_augment: Annotated[str, BeforeValidator(canonical)] = Field(
         "none",

@@ -1,4 +1,4 @@
-"""The cluster of `cluster.local.yaml`, brought up by `ray up` and used as docs/cluster.md says."""
+"""The cluster of `cluster.local.yaml`, brought up and used as docs/how-to/cluster.md says."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""docs/cluster.md on two hosts: `ray up`, a run by `ray exec`, `ray down`.
+"""docs/how-to/cluster.md on two hosts: `ray up`, a run by `ray exec`, `ray down`.
 
 It takes minutes: python -m pytest -m slow tests/cluster
 """

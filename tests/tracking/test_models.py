@@ -1,4 +1,5 @@
 import base64
+import gc
 import os
 import shutil
 import subprocess
@@ -9,11 +10,16 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
+from folds.adaptation import appearance_of
+from folds.augment import to_input
 from folds.errors import UserError, masked
-from folds.model.bundle import ensemble
+from folds.model.backbone import build
+from folds.model.bundle import ModelCard, ensemble, write_bundle
 from folds.model.predictor import Predictor
+from tests.folds.model.test_adapting import SIDE, pictures
 from tracking.flavor import _load_pyfunc
 from tracking.models import load_model, log_model
 
@@ -61,6 +67,21 @@ def test_an_ensemble_is_a_model_like_any_other(store, bundle, images, tmp_path):
     assert (card["members"], card["temperature"]) == (2, 2.0)
     expected = Predictor(tmp_path / "all", "cpu").predict(images)
     np.testing.assert_allclose(model.answer(images).probabilities, expected, atol=1e-6)
+
+
+def test_it_adapts_long_after_it_was_loaded_and_then_leaves_no_file(store, tmp_path):
+    seen = appearance_of([to_input(torch.from_numpy(pictures(100, 0)), SIDE)], [0.4, 0.3, 0.3])
+    card = ModelCard("test_resnet", ("a", "b", "c"), SIDE, appearance=seen)
+    network = build("test_resnet", classes=3, size=SIDE, dropout=0, pretrained=None, seed=2)
+    write_bundle(tmp_path / "seen", card, network.state_dict())
+    with mlflow.start_run(experiment_id=mlflow.create_experiment("e", store.artifact_root)):
+        model, _ = load_model(f"models:/{log_model(tmp_path / 'seen', name='seen')}")
+    folder, dark = model._predictor.folder, pictures(64, 3, 20, 60)
+    plain, adapted = model.answer(dark), model.answer(dark, adapt="bn", tell=pytest.fail)
+    assert np.abs(adapted.probabilities - plain.probabilities).max() > 1e-4
+    del model
+    gc.collect()
+    assert not folder.exists()
 
 
 def test_fractions_are_refused(model_id, images):

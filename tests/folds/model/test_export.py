@@ -102,8 +102,8 @@ def test_a_file_that_says_something_else_is_not_written(tmp_path, monkeypatch):
 
 
 def _preprocess():
-    """The function that README gives to users of the file."""
-    text = Path(__file__).parents[3].joinpath("README.md").read_text(encoding="utf-8")
+    """The function that docs/how-to/export.md gives to users of the file."""
+    text = Path(__file__).parents[3].joinpath("docs/how-to/export.md").read_text(encoding="utf-8")
     (block,) = [b for b in text.split("```python\n") if b.startswith("def preprocess(")]
     names = {"np": np, "Image": Image, "ImageOps": ImageOps}
     exec(block.split("```")[0], names)
@@ -146,7 +146,7 @@ def exported(tmp_path_factory):
 
 
 def _same(exported, target, files):
-    """Whether an exported file says of files, by README's preprocessing, what the bundle says."""
+    """Whether an exported file says of files, by the docs' preprocessing, what the bundle says."""
     path = exported / f"model.{target}"
     if not path.exists():
         pytest.skip("crossfold[export] is not there")
