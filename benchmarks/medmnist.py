@@ -54,8 +54,8 @@ class Published:
     roc_auc: float | None = None
 
 
-# at 28 px: Yang et al., Scientific Data 10, 2023. At 224 px: as reported for MedMNIST+; its table was
-# not at hand, so look it up before quoting it
+# 28 px: Yang et al., Scientific Data 10, 2023; 224 px: as reported for MedMNIST+, whose table was
+# not at hand: look it up before quoting it
 PUBLISHED: dict[str, tuple[Published, ...]] = {
     "bloodmnist": (
         Published("ResNet-18", 28, 0.958, 0.998),

@@ -120,7 +120,7 @@ class Loader(Protocol):
         ...
 
 
-def prepare(config: Config, *, load: Loader = load) -> Prepared:
+def prepare(config: Config, *, load: Loader = load, test: bool = True) -> Prepared:
     """Load and check everything that a run depends on.
 
     Parameters
@@ -129,6 +129,9 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
         The settings.
     load : Loader
         Brings in the images.
+    test : bool
+        Whether the test part that images may come with is scored. It may be once: not by each
+        trial of a search.
 
     Raises
     ------
@@ -148,7 +151,7 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
         images = with_given_groups(images, splits, audit)
     size = input_size(backbone, wanted.image_size, images.pixels.shape[1])
     names = images.class_names
-    externals = load_externals(_external_sources(config), names, config.data, size=size)
+    externals = load_externals(_external_sources(config, test=test), names, config.data, size=size)
     externals, told = looked_at(images, externals, config.data)
     if config.data.audit != "off":
         unlike = {other.name: looks_told(images, other.images, size) for other in externals}
@@ -175,8 +178,8 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     return Prepared(problem, chosen, weights.source, layers, tuple(notices), audit)
 
 
-def _external_sources(config: Config) -> dict[str, str]:
-    """Sources of external images by name, with the test part that the images come with.
+def _external_sources(config: Config, *, test: bool) -> dict[str, str]:
+    """Sources of external images by name, if wanted with the test part that the images come with.
 
     That part is called ``test``. It can be nothing that models are chosen by: what they may be
     chosen by stands in the settings.
@@ -187,15 +190,15 @@ def _external_sources(config: Config) -> dict[str, str]:
         Others are called so.
     """
     given = config.evaluation.externals
-    test = None if config.data.sources else own_test(config.data.told)
-    if test is None:
+    source = own_test(config.data.told) if test and not config.data.sources else None
+    if source is None:
         return given
     if _TEST in given:
         raise UserError(
             f"--external {_TEST}={given[_TEST]}: the test part of --data {config.data.told} has "
             "that name; give yours another"
         )
-    return {_TEST: test, **given}
+    return {_TEST: source, **given}
 
 
 def sized(config: DataConfig, backbone: str) -> DataConfig:

@@ -77,6 +77,9 @@ def test_the_test_part_is_scored_and_in_no_fold(root):
     assert len(problem.images) == 24
     assert not any(name.startswith("test") for name in problem.images.ids)
     assert own_test("bloodmnist/train") is None
+    assert prepare(Config.from_flat(settings), test=False).problem.externals == ()
+    several = Config.from_flat({**settings, "limit": None, "data": ["a=bloodmnist", "b=digits"]})
+    assert prepare(several).problem.externals == ()
 
 
 def test_grades_are_told_to_be_classes(root):
