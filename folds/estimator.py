@@ -30,10 +30,12 @@ from folds.model.predictor import Predictor
 from folds.prepare import Prepared, prepare
 from folds.runtime.device import Runtime
 from folds.training.fit import fit_fold
+from folds.training.frozen import kept_in_memory
 from folds.training.result import FoldResult
 from folds.training.together import write_ensemble
 
 Pixels = NDArray[np.uint8]
+_SHARED = 2**31  # bytes, of what a frozen backbone makes of the images, for all folds
 _PARAMETERS = frozenset(
     "backbone weights batch_size stages augment balance optimizer tta".split()  # noqa: SIM905
 )
@@ -48,9 +50,9 @@ _SETTINGS = (
 class CrossfoldClassifier(ClassifierMixin, BaseEstimator):
     """The folds of a cross-validation, fine-tuned one after another in this process.
 
-    `fit` trains a network on each of `folds` stratified folds and scores it on the images that it
-    has not seen; `predict` asks all of them and takes the mean of their probabilities. Neither Ray
-    nor MLflow is needed; the command ``crossfold cv`` trains the same folds on a cluster.
+    `fit` trains a network on each of `folds` stratified folds and scores it on images that it has
+    not seen; `predict` takes the mean of their probabilities. ``crossfold cv`` trains the same
+    folds on a cluster.
 
     Parameters
     ----------
@@ -107,6 +109,7 @@ class CrossfoldClassifier(ClassifierMixin, BaseEstimator):
     - Equal X, y, groups and parameters, with an int as `random_state`, give equal results on one
       machine.
     - A flaw in the data or a setting is a ValueError of one line that names the flag.
+    - What a frozen backbone makes of the images is computed once for all folds.
     """
 
     def __init__(
@@ -168,7 +171,11 @@ class CrossfoldClassifier(ClassifierMixin, BaseEstimator):
             prepared = prepare(config, load=given(images))
             runtime = Runtime.choose(config.cluster.device, config.train.precision)
             problem = prepared.problem
-            results = [fit_fold(problem, *task, runtime=runtime) for task in prepared.folds]
+            shared = kept_in_memory(problem, runtime, _SHARED)
+            results = [
+                fit_fold(problem, *task, runtime=runtime, frozen_features=shared)
+                for task in prepared.folds
+            ]
         self._remember(prepared, results, len(labels))
         self._open()
         for notice in prepared.notices:
@@ -186,11 +193,7 @@ class CrossfoldClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[rows]
 
     def save(self, folder: str | Path) -> None:
-        """Write the fitted model as a bundle.
-
-        Its weights are safetensors and the rest is JSON; `folds.model.predictor.Predictor` opens
-        it, with nothing unpickled.
-        """
+        """Write safetensors and JSON, which `folds.model.predictor.Predictor` opens."""
         check_is_fitted(self)
         Path(folder).mkdir(parents=True, exist_ok=True)
         for name, content in self.bundle_.items():
