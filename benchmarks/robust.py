@@ -14,7 +14,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,13 @@ from folds.corruptions.corrupt import TABLE
 from folds.errors import UserError
 from folds.evaluation.shift import shift_scores
 from folds.images.external import External
-from folds.model.bundle import ensemble, write_bundle
 from folds.model.predictor import Predictor
 from folds.prepare import Prepared, prepare
 from folds.runtime.device import Runtime
 from folds.training.fit import fit_fold
 from folds.training.problem import Problem
 from folds.training.result import FoldResult
+from folds.training.together import write_ensemble
 
 _CHAINS = {"rand_augment": RAND, "trivial_augment": TRIVIAL, "aug_mix": AUG_MIX}
 _ROW = "row.json"
@@ -263,12 +263,8 @@ def _elsewhere(
 ) -> dict[str, dict[str, float]]:
     """Accuracies of external images, as the registered ensemble gives them."""
     with tempfile.TemporaryDirectory() as scratch:
-        folders = [Path(scratch) / str(number) for number in range(len(results))]
-        for folder, result in zip(folders, results, strict=True):
-            card = replace(problem.card, appearance=result.appearance())
-            write_bundle(folder, card, result.weights, typicality=result.typicality())
-        whole = kept or Path(scratch) / "ensemble"
-        ensemble(folders, whole, 1.0)
+        whole = kept or Path(scratch)
+        write_ensemble(whole, problem, results)
         predictor = Predictor(whole)
         return {
             other.name: {

@@ -22,6 +22,7 @@ from folds.evaluation.slices import check_columns
 from folds.images import ImageSet, load
 from folds.images.external import load_externals
 from folds.images.groups import merge_groups, named_groups, named_sites
+from folds.images.places import own_test
 from folds.model.backbone import check_size, create_backbone, fixed_input, input_size, native_size
 from folds.model.layer_groups import BatchNorm
 from folds.model.names import resolve
@@ -32,6 +33,7 @@ from folds.splits.manifest import SplitManifest, fingerprint
 from folds.training.optim import check_optimizer
 from folds.training.problem import Problem
 
+_TEST = "test"
 SEEN = (
     "--weights {}: this model was trained on these very images, so that every fold validates on "
     "what its first weights have seen and all scores flatter; start from weights of other images"
@@ -118,7 +120,7 @@ class Loader(Protocol):
         ...
 
 
-def prepare(config: Config, *, load: Loader = load) -> Prepared:
+def prepare(config: Config, *, load: Loader = load, test: bool = True) -> Prepared:
     """Load and check everything that a run depends on.
 
     Parameters
@@ -127,6 +129,9 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
         The settings.
     load : Loader
         Brings in the images.
+    test : bool
+        Whether the test part that images may come with is scored. It may be once: not by each
+        trial of a search.
 
     Raises
     ------
@@ -146,7 +151,7 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
         images = with_given_groups(images, splits, audit)
     size = input_size(backbone, wanted.image_size, images.pixels.shape[1])
     names = images.class_names
-    externals = load_externals(config.evaluation.externals, names, config.data, size=size)
+    externals = load_externals(_external_sources(config, test=test), names, config.data, size=size)
     externals, told = looked_at(images, externals, config.data)
     if config.data.audit != "off":
         unlike = {other.name: looks_told(images, other.images, size) for other in externals}
@@ -171,6 +176,29 @@ def prepare(config: Config, *, load: Loader = load) -> Prepared:
     problem = Problem(config, *given, resolved=backbone)
     chosen = _chosen(splits, config)
     return Prepared(problem, chosen, weights.source, layers, tuple(notices), audit)
+
+
+def _external_sources(config: Config, *, test: bool) -> dict[str, str]:
+    """Sources of external images by name, if wanted with the test part that the images come with.
+
+    That part is called ``test``. It can be nothing that models are chosen by: what they may be
+    chosen by stands in the settings.
+
+    Raises
+    ------
+    UserError
+        Others are called so.
+    """
+    given = config.evaluation.externals
+    source = own_test(config.data.told) if test and not config.data.sources else None
+    if source is None:
+        return given
+    if _TEST in given:
+        raise UserError(
+            f"--external {_TEST}={given[_TEST]}: the test part of --data {config.data.told} has "
+            "that name; give yours another"
+        )
+    return {_TEST: source, **given}
 
 
 def sized(config: DataConfig, backbone: str) -> DataConfig:

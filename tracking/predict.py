@@ -27,7 +27,8 @@ class Options:
 
     data: str
     """Images: an .npz file, a .csv or .parquet table with a column path, a folder with image files
-    at any depth, 'demo', 'demo-lab2' or 'digits'."""
+    at any depth or of the Hugging Face hub, a part of MedMNIST as bloodmnist/test, 'demo',
+    'demo-lab2' or 'digits'."""
     model: str = "models:/crossfold@champion"
     """Model: models:/NAME@ALIAS, models:/NAME/VERSION or models:/ID."""
     out: Path = Path("predictions.csv")

@@ -168,7 +168,7 @@ def _entered(
     told: set[str] = set()
     for entry in backbones:
         try:
-            prepared = prepare(_settings(config, entry), load=load)
+            prepared = prepare(_settings(config, entry), load=load, test=False)
         except UserError as error:
             failed[entry] = str(error)
             continue

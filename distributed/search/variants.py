@@ -119,7 +119,7 @@ def prepared_variants(
         }
         own = Config.from_flat(config.flat() | settings)
         if key(own) not in found:
-            found[key(own)] = prepared = prepare(own, load=once)
+            found[key(own)] = prepared = prepare(own, load=once, test=False)
             told = set().union(*(one.notices for one in [*found.values()][:-1]))
             for notice in (n for n in prepared.notices if n not in told):
                 tell(f"notice: {notice}")

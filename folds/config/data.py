@@ -70,7 +70,9 @@ class DataConfig(Section):
     data: Annotated[str | tuple[str, ...], BeforeValidator(check_data)] = Field(
         "demo",
         description="Images: an .npz file (AN2DL or MedMNIST layout), a folder of class folders, "
-        "a .csv or .parquet table (columns path, label and, if you like, group and site), 'demo' "
+        "a .csv or .parquet table (columns path, label and, if you like, group and site), a folder "
+        "of the Hugging Face hub (save_to_disk, or Parquet), a set of MedMNIST as bloodmnist or "
+        "bloodmnist:224 (the test part of these two is scored as --external test), 'demo' "
         "(rendered blood cells), 'demo-lab2' (another laboratory's) or 'digits' (scikit-learn's). "
         "Or several as NAME=SOURCE, each a site, whose classes are united by name.",
     )

@@ -119,7 +119,7 @@ def decode(file: Path | BinaryIO, levels: float | None = None) -> Image.Image:
         white = _white(image)
         image.load()
         turn = _TURNS.get(_orientation(image))
-        shown = _on_white(image) if white is None else _reduced(image, file, white, levels)
+        shown = on_white(image) if white is None else _reduced(image, file, white, levels)
         return shown if turn is None else shown.transpose(turn)
 
 
@@ -201,7 +201,7 @@ def _white(image: Any) -> float | None:
     return float(2 ** (max(bits) - signed) - 1)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def on_white(image: Image.Image) -> Image.Image:
     """RGB of an image of 8 bits or fewer; colours of what was cut away do not come back."""
     if not image.has_transparency_data:
         return image.convert("RGB")
@@ -264,7 +264,7 @@ def _colour(image: Any, file: Path | BinaryIO, levels: float | None) -> tuple[Ar
     if kind not in ("RGB", "RGBA"):
         if levels is not None:
             raise UndecidedError(f"has 16-bit {kind} values, which --levels cannot scale", _MEND)
-        return np.asarray(_on_white(image)).astype(np.uint16) * 257, None
+        return np.asarray(on_white(image)).astype(np.uint16) * 257, None
     if modes == {"LA;16B"}:  # four bytes a pixel
         read = _read_as(file, lambda _: "RGBA").astype(np.uint16)
         values = read[..., 0::2] * 256 + read[..., 1::2]

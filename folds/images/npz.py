@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from folds.archives import ObjectsError, member, names, read_arrays
 from folds.errors import UserError, listed, reason
-from folds.images.columns import read_columns, read_ids
+from folds.images.columns import Columns, read_columns, read_ids
 from folds.images.imageset import ImageSet, stratified
 from folds.images.listing import Unlabelled
 from folds.images.pixelfile import PixelWriter, Shape, pieces
 from folds.images.resize import own_side, shrink
 
 _PARTS = ("train", "val")  # MedMNIST's test part stays a test part
+ALL_PARTS = (*_PARTS, "test")
 _COLUMNS = ("images", "labels", "ids", "groups", "sites")  # ends of the names that have a meaning
 _LAYOUTS = "'images' and 'labels' (AN2DL), or 'train_images', 'train_labels', ... (MedMNIST)"
 
@@ -42,6 +43,12 @@ class NpzSource:
         No more images than this, a stratified choice.
     slices : tuple of str
         Names of further arrays to be kept, see `ImageSet.columns`.
+    parts : tuple of str
+        Those of a MedMNIST file that are read.
+    class_names : tuple of str
+        Of a file that has no array of this name.
+    notices : tuple of str
+        What the user must know of it.
 
     Raises
     ------
@@ -56,12 +63,15 @@ class NpzSource:
     limit: int | None
     seed: int
     slices: tuple[str, ...] = ()
+    parts: tuple[str, ...] = _PARTS
+    class_names: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def shape(self) -> Shape:
         """Of all decoded pixels, told by the arrays' headers alone; `limit` is left aside."""
         arrays = _read(self.path, images=False)
-        blocks, _ = _blocks(self.path, arrays)
+        blocks, _ = _blocks(self.path, arrays, self.parts)
         side = self._side(arrays[blocks[0]])
         return sum(len(arrays[block]) for block in blocks), side, side, 3
 
@@ -73,9 +83,7 @@ class NpzSource:
     def decode(self) -> ImageSet:
         """Read the images into memory."""
         arrays = _read(self.path, others=self.slices)
-        blocks, notices = _blocks(self.path, arrays)
-        told = read_columns(self.path, arrays, blocks, self.slices)
-        notices = (*notices, *told.notices)
+        blocks, told, notices = self._told(arrays)
         side = self._side(arrays[blocks[0]])
         pixels = shrink(np.concatenate([_rgb(arrays[block]) for block in blocks]), side)
         images = ImageSet(
@@ -86,9 +94,7 @@ class NpzSource:
     def decode_to(self, target: Path) -> ImageSet:
         """Read the images into a new `PixelFile`; those in Fortran order are refused."""
         arrays = _read(self.path, images=False, others=self.slices)
-        blocks, notices = _blocks(self.path, arrays)
-        told = read_columns(self.path, arrays, blocks, self.slices)
-        notices = (*notices, *told.notices)
+        blocks, told, notices = self._told(arrays)
         rows = stratified(told.labels, told.class_names, self.limit, seed=self.seed)
         side = self._side(arrays[blocks[0]])
         with PixelWriter(target, (len(rows), side, side, 3)) as writer:
@@ -106,16 +112,24 @@ class NpzSource:
         ids, groups = told.ids[rows], told.groups[rows]
         return ImageSet(pixels, told.labels[rows], told.class_names, ids, groups, notices, columns)
 
+    def _told(self, arrays: dict[str, NDArray]) -> tuple[list[str], Columns, tuple[str, ...]]:
+        """Names of the arrays of images, what is known of each image, and notices."""
+        if self.class_names:
+            arrays = {"class_names": np.array(self.class_names), **arrays}
+        blocks, notices = _blocks(self.path, arrays, self.parts)
+        told = read_columns(self.path, arrays, blocks, self.slices)
+        return blocks, told, (*self.notices, *notices, *told.notices)
+
     def _side(self, array: NDArray) -> int:
         """Side in pixels that images are kept at."""
         height, width = array.shape[1:3]
         return own_side({(height, width)}, self.size, auto=self.auto)
 
 
-def load_unlabelled(path: Path) -> Unlabelled:
-    """Read the images alone, in their own size; every part of a MedMNIST file."""
+def load_unlabelled(path: Path, parts: tuple[str, ...] = ALL_PARTS) -> Unlabelled:
+    """Read the images alone, in their own size; of a MedMNIST file those of these parts."""
     arrays = _read(path)
-    blocks, _ = _blocks(path, arrays, parts=(*_PARTS, "test"))
+    blocks, _ = _blocks(path, arrays, parts)
     pixels = np.concatenate([_rgb(arrays[block]) for block in blocks])
     return Unlabelled(pixels, read_ids(path, arrays, blocks))
 
@@ -197,9 +211,9 @@ def _blocks(
                 f"--data {path}: {name} has shape {arrays[name].shape}, {blocks[0]} "
                 f"{arrays[blocks[0]].shape}; save all parts in one size"
             )
-    left_out = "test" not in parts and "test_images" in arrays
+    left_out = parts == _PARTS and "test_images" in arrays
     count = len(arrays["test_images"]) if left_out else 0
-    notices = (f"the file's test part ({count} images) is left out",) if left_out else ()
+    notices = (f"the file's test part ({count} images) is in no fold",) if left_out else ()
     return blocks, notices
 
 

@@ -1,6 +1,5 @@
 """One type for every source of images: what it is, how much it holds, and how it is decoded."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,24 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folds.config import DataConfig
-from folds.errors import UserError, nearest
-from folds.files import expanded, is_file, is_folder
-from folds.images import demo, folder, npz, table
-from folds.images.class_names import check_ids, check_names, writable
+from folds.errors import UserError
+from folds.images import folder, medmnist, npz, table
+from folds.images.class_names import check_ids, check_names
+from folds.images.embedded import EmbeddedSource
 from folds.images.imageset import ImageSet
 from folds.images.listing import Decoder, FileSource, Unlabelled, decode_in_threads
 from folds.images.npz import NpzSource
 from folds.images.pixelfile import Shape, write_pixels
+from folds.images.places import BUILT_IN, hub_parts, path_of
 from folds.images.resize import shrink
 from folds.images.sites import SitesSource, of_site, shared
 from folds.images.survey import Target
-from folds.text import shortened
-
-_BUILT_IN: dict[str, Callable[[], ImageSet]] = {
-    "demo": demo.load,
-    "demo-lab2": demo.load_lab2,
-    "digits": demo.load_digits,
-}
 
 
 @dataclass(frozen=True)
@@ -61,7 +54,7 @@ class BuiltIn:
 # - decode_to(target): into a new `PixelFile`, with little memory; its disk may be full
 # Both ways give the same images, whatever the order in which a file system lists files, and raise
 # `UserError` where the source is damaged or not in a known layout.
-Source = BuiltIn | FileSource | NpzSource | SitesSource
+Source = BuiltIn | FileSource | NpzSource | EmbeddedSource | SitesSource
 
 
 def open_source(
@@ -93,14 +86,15 @@ def open_source(
     """
     if config.sources:
         return _open_sites(config, seed=seed, largest=largest, decoder=decoder)
-    path = _path_of(config.told)
     size = largest if config.image_size == "auto" else config.image_size
     target = Target(size, auto=config.image_size == "auto", levels=config.levels)
+    path = path_of(config.told)
     if path is None:
-        _refuse_slices(config)
-        images = _BUILT_IN[config.told]()
-        images = replace(images, pixels=shrink(images.pixels[:], target.size))
-        return BuiltIn(images.limited(config.limit, seed=seed))
+        return _open_named(config, target, seed=seed)
+    parts, told = hub_parts(path)
+    if parts:
+        how = config.limit, seed, config.slices, config.skip_broken, told
+        return EmbeddedSource(path, parts, target, *how)
     if path.is_dir():
         _refuse_slices(config)
         listing = folder.survey(path, target, limit=config.limit, seed=seed)
@@ -111,6 +105,18 @@ def open_source(
     notices = check_names(path, listing.class_names, listing.ids.tolist())
     listing = replace(listing, notices=(*listing.notices, *notices))
     return FileSource(listing, config.skip_broken, decoder)
+
+
+def _open_named(config: DataConfig, target: Target, *, seed: int) -> BuiltIn | NpzSource:
+    """Images that a name stands for, and no path."""
+    _refuse_slices(config)
+    if (one := medmnist.named(config.told)) is not None:
+        how = target.size, target.auto, config.limit, seed
+        parts, told = one.parts, one.notices
+        return NpzSource(one.file(), *how, parts=parts, class_names=one.class_names, notices=told)
+    images = BUILT_IN[config.told]()
+    images = replace(images, pixels=shrink(images.pixels[:], target.size))
+    return BuiltIn(images.limited(config.limit, seed=seed))
 
 
 def _open_sites(config: DataConfig, *, seed: int, largest: int, decoder: Decoder) -> SitesSource:
@@ -215,10 +221,15 @@ def load_unlabelled(
     UserError
         As `load`.
     """
-    path, target = _path_of(source), Target(size, levels=levels)
+    path, target = path_of(source), Target(size, levels=levels)
     if path is None:
-        built_in = _BUILT_IN[source]()
+        if (one := medmnist.named(source)) is not None:
+            return npz.load_unlabelled(one.file(), (one.part,) if one.part else npz.ALL_PARTS)
+        built_in = BUILT_IN[source]()
         return Unlabelled(built_in.pixels[:], built_in.ids)
+    parts, _ = hub_parts(path, train=False)
+    if parts:
+        return EmbeddedSource(path, parts, target, skip_broken=skip_broken).unlabelled()
     if path.is_dir():
         images = folder.load_unlabelled(path, target, skip_broken=skip_broken)
     elif path.suffix.lower() in table.SUFFIXES:
@@ -241,33 +252,9 @@ def files_of(config: DataConfig, ids: NDArray[np.str_]) -> list[Path]:
 
 def root_of(source: str) -> Path | None:
     """The folder that a source's ids are relative to; None if its images are no files."""
-    path = _path_of(source)
-    if path is None or path.is_dir():
+    path = path_of(source)
+    if path is None or hub_parts(path)[0]:
+        return None
+    if path.is_dir():
         return path
     return table.root_of(path) if path.suffix.lower() in table.SUFFIXES else None
-
-
-def _path_of(source: str) -> Path | None:
-    """Where a source lies; None if it is built in.
-
-    Raises
-    ------
-    UserError
-        There is no such source.
-    """
-    if source in _BUILT_IN:
-        return None
-    if not writable(source):
-        raise UserError(f"--data {source!r}: the path is not UTF-8; rename it")
-    path = expanded(source)
-    if is_folder(path) or (is_file(path) and path.suffix.lower() in (".npz", *table.SUFFIXES)):
-        return path
-    if is_file(path):
-        raise UserError(
-            f"--data {source}: not an .npz file; give one, a .csv or .parquet table, a folder of "
-            f"class folders, or {' or '.join(_BUILT_IN)}"
-        )
-    beside = path.parent.iterdir() if is_folder(path.parent) else ()
-    source = shortened(source)
-    near = nearest(source, [*_BUILT_IN, *(str(path.parent / entry.name) for entry in beside)])
-    raise UserError(f"--data {source}: no such file or folder{near}")

@@ -41,16 +41,22 @@ def surveyed(files: Sequence[Path], target: Target) -> tuple[int, list[str]]:
     """
     with ThreadPoolExecutor() as pool:
         headers = list(pool.map(header, files))
+    return summed_up([file.name for file in files], headers, target)
+
+
+def summed_up(
+    names: Sequence[str], headers: Sequence[Header | None], target: Target
+) -> tuple[int, list[str]]:
+    """What `surveyed` returns, of files whose headers are read; None: it could not be."""
     sizes = {found.size for found in headers if found}
     side = own_side(sizes, target.size, auto=target.auto) if sizes else target.size
-    return side, _notices(files, headers, target.levels)
+    return side, _notices(names, headers, target.levels)
 
 
 def _notices(
-    files: Sequence[Path], headers: Sequence[Header | None], levels: float | None
+    names: Sequence[str], headers: Sequence[Header | None], levels: float | None
 ) -> list[str]:
-    several = [file.name for file, found in zip(files, headers, strict=True)
-               if found and found.several]  # fmt: skip
+    several = [name for name, found in zip(names, headers, strict=True) if found and found.several]
     whites = sorted({found.white for found in headers if found and found.white is not None})
     deep = sum(found is not None and found.white is not None for found in headers)
     lines = []

@@ -9,7 +9,7 @@ one output an image; each fold's steps pass only through the rest, often the hea
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -162,6 +162,27 @@ class FrozenFeatureExtractor:
             image = augment(pixels, table[some], problem.policy, problem.size)
         with self._runtime.autocast():
             return self._model.frozen_features(image, view.depth)
+
+
+def kept_in_memory(problem: Problem, runtime: Runtime, budget: int) -> FrozenFeatures:
+    """Share views among folds that are trained one after another in this process.
+
+    Parameters
+    ----------
+    budget : int
+        Bytes for the outputs of all images in all views that are shared.
+
+    Returns
+    -------
+    FrozenFeatures
+        It computes each view when a fold first asks for it, and keeps it.
+    """
+    views = shareable_views(problem, budget)
+    if not views:
+        return no_frozen_features
+    extractor = FrozenFeatureExtractor(problem, runtime)
+    outputs = cache(lambda view: extractor.outputs(view, 0, len(problem.images)))
+    return lambda view: outputs(view) if view in views else None
 
 
 def to_array(output: Tensor) -> NDArray:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import timm
 import torch
 import yaml
@@ -33,6 +35,7 @@ from folds.model.names import resolve
 from folds.model.weights import load_pretrained
 from folds.splits.manifest import SplitManifest
 from tests.folds.images.encodings import encoded, marked, png16, tiff
+from tests.folds.images.test_hub import table as hub_table
 from tests.fuzz import mutations
 from tracking.comparison.evidence import _external, _load, _sorted
 from tracking.models import fetch_bundle, load_model
@@ -195,6 +198,35 @@ def _table_readers():
     )  # fmt: skip
 
 
+def _hub_readers():
+    one = hub_table(range(4))
+    stream = io.BytesIO()
+    with pa.ipc.new_stream(stream, one.schema) as writer:
+        writer.write_table(one)
+    state, whole = {"_data_files": [{"filename": "a.arrow"}]}, {"splits": ["train"]}
+    files = {
+        "set/dataset_dict.json": _json(whole),
+        "set/train/state.json": _json(state),
+        "set/train/dataset_info.json": b"{}",
+        "set/train/a.arrow": stream.getvalue(),
+    }
+    strategies = {
+        "set/dataset_dict.json": mutations.json_of(whole),
+        "set/train/state.json": mutations.json_of(state),
+        "set/train/a.arrow": mutations.any_of([stream.getvalue()]),
+    }
+
+    def reading(folder):
+        return load(DataConfig(data=str(folder / "set")), seed=0, largest=16)
+
+    for file, strategy in strategies.items():
+        others = {name: content for name, content in files.items() if name != file}
+        yield f"hub {file.rsplit('/')[-1]}", Reader(file, files[file], strategy, reading, others)
+    parquet = _saved(lambda file: pq.write_table(one, file))
+    name = "set/train-00000-of-00001.parquet"
+    yield "hub parquet", Reader(name, parquet, mutations.any_of([parquet]), reading, {})
+
+
 def _settings_readers():
     settings = {
         "data": "digits", "folds": 3, "backbone": "test_resnet", "stages": ["0:1:1e-3", "1:2:1e-4"],
@@ -349,7 +381,7 @@ def _model_readers():
 def readers():
     """All readers by name."""
     makers = (
-        _image_readers, _array_readers, _table_readers, _settings_readers, _document_readers,
-        _weights_readers, _model_readers,
+        _image_readers, _array_readers, _table_readers, _hub_readers, _settings_readers,
+        _document_readers, _weights_readers, _model_readers,
     )  # fmt: skip
     return {name: reader for maker in makers for name, reader in maker()}

@@ -225,10 +225,11 @@ def test_what_is_divided_otherwise_at_another_size_is_refused(monkeypatch, weigh
     assert len(prepared_variants(config, space, load, lambda line: None)) == 2
     real = variants.prepare
 
-    def prepare(config, *, load):
+    def prepare(config, *, load, test):
+        assert not test  # that part is scored once, and not by trials
         seed = config.data.image_size
         split = config.split.model_copy(update={"seed": seed})
-        return real(config.model_copy(update={"split": split}), load=load)
+        return real(config.model_copy(update={"split": split}), load=load, test=test)
 
     monkeypatch.setattr(variants, "prepare", prepare)
     with pytest.raises(UserError, match=r"images of 32 px are not divided as those of 16 px"):

@@ -148,7 +148,7 @@ class TestMedmnist:
         assert images.ids.tolist() == [
             "train/0000000", "train/0000001", "train/0000002", "val/0000000", "val/0000001",
         ]  # fmt: skip
-        assert images.notices == ("the file's test part (1 images) is left out",)
+        assert images.notices == ("the file's test part (1 images) is in no fold",)
 
     def test_columns_of_each_part(self, read):
         groups = {"train_groups": np.array([7, 7, 8]), "val_groups": np.array([8, 9])}

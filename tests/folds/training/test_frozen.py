@@ -12,7 +12,14 @@ from folds.runtime.device import Runtime
 from folds.runtime.workers import Workers
 from folds.training.context import fold_context
 from folds.training.fit import fit_fold
-from folds.training.frozen import FrozenFeatureExtractor, fresh_model, frozen_depth, shareable_views
+from folds.training.frozen import (
+    FrozenFeatureExtractor,
+    fresh_model,
+    frozen_depth,
+    kept_in_memory,
+    no_frozen_features,
+    shareable_views,
+)
 from folds.training.frozen_view import PLAIN, View
 from folds.training.inputs import training_inputs
 
@@ -273,3 +280,26 @@ class TestRepeats:
         assert len(both) > 30
         equal = sum(torch.equal(first[row], second[row]) for row in both)
         assert equal == (len(both) if same else 0)
+
+
+class TestKeptInMemory:
+    def test_each_view_is_computed_once_for_all_folds(self, make_tuned, monkeypatch):
+        problem = make_tuned(stages=GRADUAL)
+        expected, seen = all_outputs(problem), []
+        real = FrozenFeatureExtractor.outputs
+        monkeypatch.setattr(
+            FrozenFeatureExtractor, "outputs",
+            lambda self, view, *rows: seen.append(view) or real(self, view, *rows),
+        )  # fmt: skip
+        features = kept_in_memory(problem, CPU, 10**9)
+        for fold in range(2):
+            fit_fold(problem, 0, fold, runtime=CPU, frozen_features=features)
+        assert len(seen) == len(set(seen))
+        assert set(seen) == set(expected)
+        for view, output in expected.items():
+            torch.testing.assert_close(features(view), output)
+        assert features(View(99, 1)) is None
+
+    def test_nothing_is_kept_beyond_the_budget_or_of_random_weights(self, make_tuned, make_problem):
+        assert kept_in_memory(make_tuned(stages=GRADUAL), CPU, 0) is no_frozen_features
+        assert kept_in_memory(make_problem(), CPU, 10**9) is no_frozen_features
