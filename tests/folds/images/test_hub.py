@@ -111,6 +111,23 @@ def test_the_test_part_is_external(write):
         Config.from_flat({**settings, "select_by": "external.test.accuracy"})
 
 
+def test_a_file_gives_the_pixels_that_it_gives_in_a_folder(tmp_path):
+    rng = np.random.default_rng(0)
+    files = []
+    for row, (kind, size) in enumerate([("png", (40, 30)), ("jpeg", (20, 50)), ("png", (64, 64))]):
+        buffer = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(buffer, kind)
+        files.append(buffer.getvalue())
+        (tmp_path / "folder" / f"c{row % 2}").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folder" / f"c{row % 2}" / f"{row}.{kind}").write_bytes(files[-1])
+    save(tmp_path / "hub", table((), files=files))
+    mine, theirs = read(tmp_path / "hub"), read(tmp_path / "folder")
+    assert mine.pixels.shape == (3, 32, 32, 3)
+    by_name = np.argsort([int(name.split("/")[1][0]) for name in theirs.ids])
+    np.testing.assert_array_equal(mine.pixels, theirs.pixels[by_name])
+    assert mine.labels.tolist() == theirs.labels[by_name].tolist()
+
+
 def test_rows_without_end_are_refused(write, monkeypatch):
     monkeypatch.setattr(hub_table, "_MOST_ROWS", 5)
     with pytest.raises(UserError, match="more than 5 rows"):
