@@ -157,13 +157,19 @@ class ParentRun:
             )
 
     def log_parent(
-        self, metrics: Mapping[str, float], files: Sequence[Path], tags: Mapping[str, str]
+        self,
+        metrics: Mapping[str, float],
+        files: Sequence[Path],
+        tags: Mapping[str, str],
+        curves: Sequence[Mapping[str, float]] = (),
     ) -> None:
-        """Write the parent's metrics, files and tags."""
+        """Write the parent's metrics, files and tags; of curves an epoch's values each."""
         if not self.runs.finished:
             self.runs.finished = int(time.time() * 1000)
             self.remember()
         self.writer.metrics(self.runs.parent, self.runs.finished, FINAL, metrics)
+        for epoch, values in enumerate(curves, start=1):
+            self.writer.metrics(self.runs.parent, self.runs.finished, epoch, values)
         for path in files:
             self.client.log_artifact(self.runs.parent, str(path))
         for name, value in tags.items():

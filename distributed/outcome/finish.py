@@ -1,5 +1,9 @@
 """The end of the main job: predictions pooled and judged, a model registered, all of it told."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from distributed.lanes.recording import patiently
 from distributed.outcome.assessment import assess
 from distributed.outcome.candidates import Candidate, choose
@@ -15,12 +19,15 @@ from folds.evaluation.shift import score_corrupted
 from folds.evaluation.slices import pooled_worst
 from folds.model.bundle import ModelCard
 from folds.model.decision import Decision
+from folds.training.outcome import EpochReport
 from tracking.figures import confusion_figure
 from tracking.limits import DESCRIPTION
 from tracking.promotion.registry import VersionNotes
 from tracking.report import write_report
 from tracking.report.card import FILE, description, headline, model_card
 from tracking.summary import Summary, partial_tags
+
+_CURVES = ("train_loss", "val_loss", "val_accuracy", "val_macro_f1")
 
 
 def finish(run: Run) -> Summary:
@@ -52,8 +59,39 @@ def finish(run: Run) -> Summary:
         **partial_tags(summary),
     }
     patiently(lambda: run.recorder.log_confusion(figure), run.notify)
-    patiently(lambda: run.recorder.log_parent(_metrics(summary), files, tags), run.notify)
+    metrics, curves = _metrics(summary), fold_curves([result.history for result in results])
+    patiently(lambda: run.recorder.log_parent(metrics, files, tags, curves), run.notify)
     return summary
+
+
+def fold_curves(histories: Sequence[Sequence[EpochReport]]) -> list[dict[str, float]]:
+    """Mean, least and most over folds of each epoch's scores, for the parent run's charts.
+
+    Parameters
+    ----------
+    histories : sequence of sequences of EpochReport
+        Of the folds, an epoch each.
+
+    Returns
+    -------
+    list of dict of str to float
+        As ``folds.val_macro_f1.mean``; of a single fold nothing, its run has them.
+    """
+    if len(histories) < 2:
+        return []
+    curves = []
+    for epoch in range(max(map(len, histories))):
+        reports = [history[epoch] for history in histories if epoch < len(history)]
+        values: dict[str, float] = {}
+        for name in _CURVES:
+            each = [getattr(report, name) for report in reports]
+            values |= {
+                f"folds.{name}.mean": float(np.mean(each)),
+                f"folds.{name}.least": min(each),
+                f"folds.{name}.most": max(each),
+            }
+        curves.append(values)
+    return curves
 
 
 def _register(run: Run, chosen: Candidate, decision: Decision, summary: Summary) -> str:

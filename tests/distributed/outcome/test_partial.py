@@ -45,7 +45,7 @@ class Recorded:
     def log_confusion(self, figure):
         pass
 
-    def log_parent(self, metrics, files, tags):
+    def log_parent(self, metrics, files, tags, curves=()):
         self.parent = tags
 
 
