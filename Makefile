@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow test-faults soak fuzz audit lint format bench guard schema clean
+.PHONY: demo test test-slow test-faults soak fuzz audit lint format docs notebooks bench guard schema clean
 
 demo: $(VENV)/ready          ## cross-validate on the built-in demo images, and doubt their labels
 	$(BIN)/python -m distributed.cv --recipe demo --output demo-run
@@ -47,7 +47,6 @@ format: $(VENV)/ready        ## bring the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-.PHONY: docs notebooks
 docs: $(VENV)/docs           ## the site, into site/; any warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
