@@ -222,6 +222,23 @@ def test_every_link_leads_somewhere(page):
             assert anchor in {slug(line) for line in re.findall(r"^#+ (.*)", content, re.MULTILINE)}
 
 
+def test_recipes_that_a_page_lists_are_listed_so():
+    (text,) = [text for text in blocks(ROOT / "docs/how-to/training.md", "console")
+               if text.startswith("$ crossfold cv --recipe list\n")]  # fmt: skip
+    shown = text.splitlines()[1:]
+    assert shown
+    assert set(shown) <= set(recipes.listing().splitlines())
+
+
+def test_the_reference_of_python_names_what_there_is():
+    text = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
+    for part in text.split("\n::: ")[1:]:
+        module = importlib.import_module(part.split()[0])
+        members = re.search(r"members: \[(.*)\]", part)
+        names = members[1].split(", ") if members else []
+        assert all(hasattr(module, name) for name in names), names
+
+
 @pytest.fixture(scope="module")
 def hooks():
     spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")

@@ -9,8 +9,10 @@ import urllib.error
 import urllib.request
 
 import mlflow
+import mlflow.models.cli
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from folds.model.backbone import build
@@ -80,3 +82,20 @@ def test_it_answers_as_the_bundle_does(store, both, images, hidden):
         assert refused.value.code == 400
         assert "a served model reads no paths" in refused.value.read().decode()
     assert "/code/folds/" in hidden.used
+
+
+def test_its_image_holds_the_model_its_code_and_no_more_than_that_needs(store, both, tmp_path):
+    with mlflow.start_run(experiment_id=mlflow.create_experiment("e", store.artifact_root)):
+        mlflow.register_model(f"models:/{log_model(both, name='ensemble')}", "cells")
+    words = ["generate-dockerfile", "-m", "models:/cells/1", "--output-directory", "image"]
+    done = CliRunner().invoke(mlflow.models.cli.commands, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    image = tmp_path / "image"
+    assert "COPY model_dir /opt/ml/model" in (image / "Dockerfile").read_text()
+    model = image / "model_dir"
+    assert {path.name for path in (model / "code").iterdir()} == {"folds", "tracking"}
+    needed = (model / "requirements.txt").read_text().split()
+    assert all("==" in line for line in needed)
+    names = {line.partition("==")[0] for line in needed}
+    assert {"mlflow", "safetensors", "timm", "torch"} <= names
+    assert not names & {"crossfold", "ray"}
