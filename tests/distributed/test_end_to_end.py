@@ -187,10 +187,15 @@ def test_one_parent_and_one_child_a_fold_are_finished(done, client, summary):
     assert metrics["oof_accuracy"] == pytest.approx(summary["oof"]["accuracy"])
     history = client.get_metric_history(folds[0].info.run_id, "val_loss")
     assert sorted(point.step for point in history) == [1, 2]
-    mean = client.get_metric_history(parents[0].info.run_id, "folds/val_loss/mean")
-    each = [client.get_metric_history(fold.info.run_id, "val_loss") for fold in folds]
-    of_two = {point.step: (point.value + other.value) / 2 for point, other in zip(*each)}  # noqa: B905
-    assert {point.step: point.value for point in mean} == pytest.approx(of_two)
+
+    def curve(run, key):
+        return {
+            point.step: point.value for point in client.get_metric_history(run.info.run_id, key)
+        }
+
+    each = [curve(fold, "val_loss") for fold in folds]
+    mean = {step: sum(one[step] for one in each) / 2 for step in (1, 2)}
+    assert curve(parents[0], "folds/val_loss/mean") == pytest.approx(mean)
     names = {file.path for file in client.list_artifacts(folds[0].info.run_id)}
     assert {"confusion.png", "curves.png"} <= names
     assert folds[0].data.params["batch_size"] == "16"
