@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -89,10 +90,14 @@ class Display(Shown):
                 return head
 
     def _table(self) -> Table:
-        table = Table(caption=self._caption(), caption_justify="left")
-        table.add_column(_COLUMNS[0])
+        table = Table(
+            caption=self._caption(), caption_justify="left", box=SIMPLE_HEAD, show_edge=False,
+            pad_edge=False, padding=(0, 1, 0, 0),
+        )  # fmt: skip
+        table.add_column(_COLUMNS[0], no_wrap=True)
         for name in _COLUMNS[1:]:
-            table.add_column(name, justify="right")
+            head = name.replace(" ", "\n").replace("-", "\n").replace("/", "\n/")
+            table.add_column(head, justify="right", no_wrap=True)
         for row in self._rows:
             table.add_row(*self._cells(row))
         return table

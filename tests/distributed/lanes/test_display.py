@@ -83,3 +83,17 @@ def test_a_terminal_may_get_lines_or_nothing(capsys):
     assert plain == "fold 1  starts: 80 images to train on, 20 to validate\n"
     assert shown([STARTED, EPOCH], terminal=True, progress="off") == ""
     assert capsys.readouterr().out == ""
+
+
+def test_the_table_fits_80_columns():
+    screen = io.StringIO()
+    console = Screen("off", file=screen, width=80)
+    names = [f"repeat {repeat}, fold 10" for repeat in (1, 2)]
+    display = Display(console, names, [Stage(1, 100, 1e-3)] * 3, 1)
+    display.show(EPOCH)
+    console.print(display._table())
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert all(word in text for word in (*names, "waiting", "2/300", "0.750", "321"))
+    assert "…" not in text
