@@ -20,6 +20,7 @@ COMMANDS = MappingProxyType(
         "ensemble": ("tracking.ensemble", "make one model of several runs"),
         "promote": ("tracking.promote", "let a candidate become the champion, if it is better"),
         "predict": ("tracking.predict", "classify images with a registered model"),
+        "batch": ("distributed.predict", "classify millions of images over a cluster"),
         "export": ("tracking.export", "write a model as one file, ONNX or pt2"),
         "replay": ("tracking.replay", "bring what was recorded without a server to MLflow"),
     }

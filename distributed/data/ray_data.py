@@ -51,7 +51,7 @@ def decode(listing: Listing, writer: PixelWriter) -> NDArray[np.bool_]:
     """
     import ray.data
 
-    _configure(ray.data.DataContext.get_current())
+    configure(ray.data.DataContext.get_current())
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     count = len(listing.ids)
     blocks = math.ceil(count / max(1, _BLOCK // math.prod(listing.shape[1:])))
@@ -71,7 +71,8 @@ def decode(listing: Listing, writer: PixelWriter) -> NDArray[np.bool_]:
     return good
 
 
-def _configure(context: Any) -> None:
+def configure(context: Any) -> None:
+    """Have Ray Data say little, and hold some blocks for each core under way."""
     verbose = "CROSSFOLD_VERBOSE" in os.environ
     logging.getLogger("ray.data").setLevel(logging.INFO if verbose else logging.CRITICAL)
     context.enable_progress_bars = context.print_on_execution_start = verbose
@@ -85,11 +86,12 @@ def _fetch(root: Path, ids: ray.ObjectRef, batch: Batch) -> Batch:
     """Fetch the bytes of some files; none of a file that cannot be opened."""
     names = ray.get(ids)[batch["id"]]
     content = np.empty(len(names), dtype=object)
-    content[:] = [_content(root / name) for name in names.tolist()]
+    content[:] = [content_of(root / name) for name in names.tolist()]
     return {"row": batch["id"], "content": content}
 
 
-def _content(file: Path) -> bytes:
+def content_of(file: Path) -> bytes:
+    """A file's bytes; none of one that cannot be opened."""
     try:
         return file.read_bytes()
     except OSError:

@@ -48,12 +48,17 @@ def survey(root: Path, target: Target, *, limit: int | None = None, seed: int = 
 
 def load_unlabelled(root: Path, target: Target, *, skip_broken: bool) -> Unlabelled:
     """Read every image file below a folder, named by its path in it."""
+    ids, notices = list_unlabelled(root)
+    return decode_unlabelled(root, root, ids, target, notices, skip_broken=skip_broken)
+
+
+def list_unlabelled(root: Path) -> tuple[NDArray[np.str_], list[str]]:
+    """Paths of every image file below a folder, in it; and what was passed over."""
     files, passed = images_below(root, root)
     if not files:
         there = f": {passed.told}" if passed.kinds else ""
         raise UserError(f"--data {root}: no image files ({READ}) in it{there}")
-    ids = _relative(files, root)
-    return decode_unlabelled(root, root, ids, target, passed.notices, skip_broken=skip_broken)
+    return _relative(files, root), passed.notices
 
 
 def _relative(files: Sequence[Path], root: Path) -> NDArray[np.str_]:

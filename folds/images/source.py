@@ -240,6 +240,37 @@ def load_unlabelled(
     return images
 
 
+def list_unlabelled(source: str) -> tuple[Path, NDArray[np.str_], list[str]]:
+    """Image files for prediction, without reading them.
+
+    Returns
+    -------
+    root : Path
+        That the names are relative to.
+    ids : ndarray of str, shape (N,)
+    notices : list of str
+        What was passed over.
+
+    Raises
+    ------
+    UserError
+        As `load_unlabelled`; or the source's images are no files.
+    """
+    path = path_of(source)
+    if path is None or root_of(source) is None:
+        raise UserError(
+            f"--data {source}: its images are no files; give a folder or a table of paths, "
+            "or use python -m tracking.predict"
+        )
+    if path.is_dir():
+        ids, notices = folder.list_unlabelled(path)
+        root = path
+    else:
+        (root, ids), notices = table.list_unlabelled(path), []
+    check_ids(path, ids.tolist())
+    return root, ids, notices
+
+
 def files_of(config: DataConfig, ids: NDArray[np.str_]) -> list[Path]:
     """The files of the images of these ids; those of images that are no files are left out."""
     if not config.sources:

@@ -76,8 +76,13 @@ def survey(
 
 def load_unlabelled(path: Path, target: Target, *, skip_broken: bool) -> Unlabelled:
     """Read the files of a table's column ``path``, in the order of the rows."""
-    root, ids = _files(path, _frame(path))
+    root, ids = list_unlabelled(path)
     return decode_unlabelled(path, root, ids, target, skip_broken=skip_broken)
+
+
+def list_unlabelled(path: Path) -> tuple[Path, Text]:
+    """A table's folder, and the files of its column ``path``."""
+    return _files(path, _frame(path))
 
 
 def root_of(path: Path) -> Path:
