@@ -10,7 +10,9 @@ from matplotlib.ticker import PercentFormatter
 
 from folds.evaluation.tradeoffs import Tradeoff
 from folds.pages.svg import INK, embed, palette, style
+from folds.text import one_line, shortened
 
+_LETTERS = 24  # of a name
 _NAMED = 8  # classes with a colour and a name: those of least average precision
 
 
@@ -27,7 +29,8 @@ def tradeoff_figures(each: Sequence[Tradeoff | None], names: Sequence[str]) -> l
     list of Markup
         Two figures; none where no class has curves.
     """
-    known = [(name, one) for name, one in zip(names, each, strict=True) if one is not None]
+    short = [shortened(one_line(name), _LETTERS) for name in names]
+    known = [(name, one) for name, one in zip(short, each, strict=True) if one is not None]
     known.sort(key=lambda pair: pair[1].average_precision)
     if not known:
         return []
@@ -36,16 +39,16 @@ def tradeoff_figures(each: Sequence[Tradeoff | None], names: Sequence[str]) -> l
         for number, (name, one) in reversed([*enumerate(known)]):
             axes.plot(
                 one.false_positives, one.true_positives, drawstyle="steps-post",
-                **_look(number, f"{name}, area {one.roc_auc:.3f}"),
+                **_look(number, f"{one.roc_auc:.3f}  {name}"),
             )  # fmt: skip
-        _legend(axes, "lower right")
+        _legend(axes, "lower right", "area")
         pr, axes = _panel("recall", "precision")
         for number, (name, one) in reversed([*enumerate(known)]):
             axes.plot(
                 one.recall, one.precision, drawstyle="steps-post",
-                **_look(number, f"{name}, AP {one.average_precision:.3f}"),
+                **_look(number, f"{one.average_precision:.3f}  {name}"),
             )  # fmt: skip
-        _legend(axes, "lower left")
+        _legend(axes, "lower left", "AP")
         return [
             embed(roc, "roc", "ROC curves of the classes, each against the others"),
             embed(pr, "precision-recall", "Precision over recall of the classes"),
@@ -69,6 +72,9 @@ def _look(number: int, label: str) -> dict[str, Any]:
     return {"color": INK, "lw": 0.7, "alpha": 0.25}
 
 
-def _legend(axes: Axes, place: Any) -> None:
+def _legend(axes: Axes, place: Any, title: str) -> None:
     lines, labels = axes.get_legend_handles_labels()
-    axes.legend(lines[::-1], labels[::-1], loc=place, fontsize=8.5)
+    axes.legend(
+        lines[::-1], labels[::-1], loc=place, fontsize=8.5, title=title, title_fontsize=8.5,
+        alignment="left",
+    )  # fmt: skip
