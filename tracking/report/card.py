@@ -96,8 +96,8 @@ def _licence(bundle: ModelCard | MixtureCard, weights: str) -> str | None:
 def headline(summary: Summary) -> str:
     """What a model is and what it scores, in a line: all that a table of versions shows."""
     names = (("macro-F1", "macro_f1"), ("accuracy", "accuracy"))
-    each = [f"{name} {_estimate(getattr(summary.oof, key))}" for name, key in names]
-    return f"{', '.join(each)} out of fold: {summary.registered.kind}, {summary.name}"
+    each = [f"{name} {_estimate(summary.oof_intervals[key])}" for name, key in names]
+    return f"{', '.join(each)} out of fold: {summary.registered.kind}"
 
 
 def description(card: str, most: int, first: str) -> str:
@@ -119,7 +119,7 @@ def description(card: str, most: int, first: str) -> str:
     """
     end = f"\n\nThe whole card is {FILE} among the files of the model."
     head, *rest = re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.S).split("\n## ")
-    parts = {"": f"{markdown_text(first)}\n\n{_short(head.strip())}"} | {
+    parts = {"": f"{first}\n\n{_short(head.strip())}"} | {
         part.partition("\n")[0]: f"\n\n## {_short(part.strip())}" for part in rest
     }
     kept: set[str] = set()
