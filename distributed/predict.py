@@ -52,11 +52,12 @@ def main() -> None:
     _check(options)
     console = cli.Screen(options.progress, emoji=False)
     from distributed import cluster
-    from distributed.data.predict import predict_files
+    from distributed.data.predict import columns_of, predict_files
     from distributed.run import notify, say
     from folds.images.source import list_unlabelled
     from tracking import store
-    from tracking.models import fetch_bundle, load_model
+    from tracking.flavor import load_scorer
+    from tracking.models import fetch_bundle
 
     root, ids, notices = list_unlabelled(options.data)
     address = cluster.address_of(options.address)
@@ -65,10 +66,13 @@ def main() -> None:
     store.connect(options.tracking_uri)
     with tempfile.TemporaryDirectory() as scratch:
         bundle = fetch_bundle(options.model, Path(scratch))
-        names = load_model(options.model)[1]["class_names"]
+        try:
+            columns = columns_of(load_scorer(bundle))
+        except ValueError as error:
+            raise UserError(f"--model {options.model}: cannot be loaded ({error})") from None
         cluster.start(address, cluster.local_resources(), verbose=False)
         told = predict_files(
-            bundle, names, root, ids, options.out, batch=options.batch, adapt=options.adapt,
+            bundle, columns, root, ids, options.out, batch=options.batch, adapt=options.adapt,
             console=console,
         )  # fmt: skip
     _conclude(options, len(ids), told)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from rich.table import Table
 from folds.cli import Progress, Screen
 
 
-class Shown:
+class Shown(ABC):
     """A live table, or a line an event, see `folds.cli.Screen`.
 
     Parameters
@@ -39,9 +40,9 @@ class Shown:
     def _is_live(self) -> bool:
         return self._progress == "auto" and self._console.is_terminal
 
+    @abstractmethod
     def _table(self) -> Table:
         """What the live table shows now."""
-        raise NotImplementedError
 
     def _tell(self, line: str, record: Mapping[str, Any]) -> None:
         """Print an event where there is no live table: for people, or the same for a program."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
@@ -22,9 +23,7 @@ from distributed.progress import Shown
 from folds.cli import Screen
 from folds.files import output_file
 from folds.images.listing import read
-from folds.model.decision import FILE
-from folds.model.mixture import knows_typicality
-from tracking.flavor import PREDICTED, SET, TYPICALITY, Scorer, load_scorer
+from tracking.flavor import Scorer, load_scorer
 
 BROKEN = "broken"
 _READERS = 2  # tasks that read files beside the driver
@@ -33,7 +32,7 @@ _EVERY_S = 5.0  # seconds between lines of progress
 
 def predict_files(
     bundle: Path,
-    class_names: Sequence[str],
+    names: Sequence[str],
     root: Path,
     ids: NDArray[np.str_],
     out: Path,
@@ -48,7 +47,8 @@ def predict_files(
     ----------
     bundle : Path
         See `folds.model.mixture.open_bundle`.
-    class_names : sequence of str
+    names : sequence of str
+        Of the columns of its table, see `columns_of`.
     root : Path
         On this machine; the others need no file.
     ids : ndarray of str, shape (N,)
@@ -70,9 +70,7 @@ def predict_files(
     Rows are in the order of `ids`. Memory does not grow with N: Ray Data waits when what is under
     way fills its share of the object store.
     """
-    names = [PREDICTED, *class_names, *([SET] if (bundle / FILE).exists() else [])]
-    names += [TYPICALITY] if knows_typicality(bundle) else []
-    answers = _answers(bundle, len(names), root, ids, batch, adapt)
+    answers = _answers(bundle, root, ids, batch, adapt)
     told, done = Counter[str](), 0
     with output_file(out) as scratch, _Progress(console, len(ids)) as shown:
         writer: pq.ParquetWriter | None = None
@@ -91,14 +89,17 @@ def predict_files(
     return told
 
 
-def _answers(
-    bundle: Path,
-    width: int,
-    root: Path,
-    ids: NDArray[np.str_],
-    batch: int,
-    adapt: str | None,
-) -> Any:
+def columns_of(scorer: Scorer) -> list[str]:
+    """Names of the columns of a model's table."""
+    return list(_nothing(scorer).columns)
+
+
+def _nothing(scorer: Scorer) -> pd.DataFrame:
+    """What a model says of no image: the columns and their types."""
+    return scorer.table(scorer.answer(np.zeros((0, 8, 8, 3), np.uint8), adapt="none"))
+
+
+def _answers(bundle: Path, root: Path, ids: NDArray[np.str_], batch: int, adapt: str | None) -> Any:
     """Tables of answers, in the order of the ids."""
     import ray.data
 
@@ -119,7 +120,7 @@ def _answers(
             label_selector=here, compute=ray.data.TaskPoolStrategy(size=min(_READERS, len(names))),
         )
         .map_batches(
-            _Copy, fn_constructor_args=(ray.put(files), width, adapt),
+            _Copy, fn_constructor_args=(ray.put(files), adapt),
             batch_size=None, compute=copies, num_gpus=1 if gpus else 0, num_cpus=0 if gpus else 1,
         )
         .iter_batches(batch_size=None, batch_format="pyarrow")
@@ -137,7 +138,7 @@ def _contents(root: Path, batch: Batch) -> Batch:
 class _Copy:
     """A copy of the model on some machine."""
 
-    def __init__(self, files: ray.ObjectRef, width: int, adapt: str | None) -> None:
+    def __init__(self, files: ray.ObjectRef, adapt: str | None) -> None:
         torch.set_num_threads(1)
         self._folder = tempfile.TemporaryDirectory()  # read again where batch norm is adapted
         for name, content in ray.get(files).items():
@@ -145,40 +146,29 @@ class _Copy:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         self._scorer: Scorer = load_scorer(Path(self._folder.name))
-        self._width, self._adapt = width, adapt
+        self._adapt = adapt
 
     def __call__(self, batch: Batch) -> pa.Table:
         """Answers of files' contents; empty where one cannot be read."""
         contents = batch["content"].tolist()
-        good = [read(io.BytesIO(content), 8) is not None for content in contents]
+        good = np.array([read(io.BytesIO(content), 8) is not None for content in contents])
         told: list[str] = []
         asked = [{"image": content} for content, kept in zip(contents, good, strict=True) if kept]
-        values = self._columns(asked, told)
-        places = (np.cumsum(good) - 1).tolist()
+        known = self._table(asked, told)
+        table = known.set_axis(good.nonzero()[0]).reindex(range(len(good)))
         columns = [pa.array(batch["id"].tolist(), pa.string())]
-        for number, column in enumerate(values):
-            row = [
-                column[place] if kept else None for place, kept in zip(places, good, strict=True)
-            ]
-            text = number in (0, self._set)
-            columns.append(pa.array(row, pa.string() if text else pa.float32()))
+        for place, dtype in enumerate(known.dtypes):  # by places: classes may be called anything
+            kind = pa.float32() if dtype == np.float32 else pa.string()
+            columns.append(pa.array(table.iloc[:, place], kind, from_pandas=True))
         columns.append(pa.array(["; ".join(told) or None, *[None] * (len(good) - 1)], pa.string()))
         return pa.Table.from_arrays(columns, [f"column {n}" for n in range(len(columns))])
 
-    def _columns(self, asked: list[dict[str, bytes]], told: list[str]) -> list[list[Any]]:
-        """What the model says of images that can be read, by the columns of its table."""
+    def _table(self, asked: list[dict[str, bytes]], told: list[str]) -> pd.DataFrame:
+        """What the model says of images that can be read."""
         if not asked:
-            return [[] for _ in range(self._width)]
+            return _nothing(self._scorer)
         found = self._scorer.answer(asked, adapt=self._adapt, tell=told.append)
-        table = self._scorer.table(found)
-        return [table.iloc[:, place].tolist() for place in range(self._width)]
-
-    @property
-    def _set(self) -> int:
-        """The place of the prediction sets among the columns, or -1."""
-        if self._scorer.decision is None:
-            return -1
-        return self._width - 1 - self._scorer.knows_typicality
+        return self._scorer.table(found)
 
 
 class _Progress(Shown):

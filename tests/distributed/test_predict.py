@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from distributed import predict
-from distributed.data.predict import BROKEN, predict_files
+from distributed.data.predict import BROKEN, columns_of, predict_files
 from folds import cli
 from folds.model.backbone import build
 from folds.model.bundle import ModelCard, write_bundle
@@ -49,7 +49,14 @@ def answered(bundle, folder, out, batch, console=None):
     ids = np.array(sorted(path.name for path in folder.iterdir()))
     console = console or cli.Screen("off", file=io.StringIO())
     told = predict_files(
-        bundle, ("id", "bright"), folder, ids, out, batch=batch, adapt=None, console=console
+        bundle,
+        columns_of(load_scorer(bundle)),
+        folder,
+        ids,
+        out,
+        batch=batch,
+        adapt=None,
+        console=console,
     )
     return told, _table(out)
 

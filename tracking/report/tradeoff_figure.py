@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from folds.arrays import Doubles
 from folds.evaluation.tradeoffs import Tradeoff
 from folds.pages.svg import INK, embed, palette, style
 from folds.text import one_line, shortened
@@ -37,17 +38,13 @@ def tradeoff_figures(each: Sequence[Tradeoff | None], names: Sequence[str]) -> l
     with style():
         roc, axes = _panel("false positives, of all other images", "true positives (recall)")
         for number, (name, one) in reversed([*enumerate(known)]):
-            axes.plot(
-                one.false_positives, one.true_positives, drawstyle="steps-post",
-                **_look(number, f"{one.roc_auc:.3f}  {name}"),
-            )  # fmt: skip
+            label = f"{one.roc_auc:.3f}  {name}"
+            _curve(axes, one.false_positives, one.true_positives, number, label)
         _legend(axes, "lower right", "area")
         pr, axes = _panel("recall", "precision")
         for number, (name, one) in reversed([*enumerate(known)]):
-            axes.plot(
-                one.recall, one.precision, drawstyle="steps-post",
-                **_look(number, f"{one.average_precision:.3f}  {name}"),
-            )  # fmt: skip
+            label = f"{one.average_precision:.3f}  {name}"
+            _curve(axes, one.recall, one.precision, number, label)
         _legend(axes, "lower left", "AP")
         return [
             embed(roc, "roc", "ROC curves of the classes, each against the others"),
@@ -65,11 +62,12 @@ def _panel(across: str, up: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _look(number: int, label: str) -> dict[str, Any]:
-    """How the curve of the class of this rank is drawn, the weakest being 0."""
+def _curve(axes: Axes, x: Doubles, y: Doubles, number: int, label: str) -> None:
+    """Draw the curve of the class of this rank, the weakest being 0."""
+    look: dict[str, Any] = {"color": INK, "lw": 0.7, "alpha": 0.25}
     if number < _NAMED:
-        return {"color": palette(_NAMED)[number], "lw": 1.5, "label": label}
-    return {"color": INK, "lw": 0.7, "alpha": 0.25}
+        look = {"color": palette(_NAMED)[number], "lw": 1.5, "label": label}
+    axes.plot(x, y, drawstyle="steps-post", **look)
 
 
 def _legend(axes: Axes, place: Any, title: str) -> None:
