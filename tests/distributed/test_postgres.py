@@ -51,7 +51,9 @@ def test_a_run_of_many_classes_is_registered_with_what_fits_of_its_card(server, 
     client = mlflow.MlflowClient(server, server)
     version = client.get_model_version(NAME, "1")
     assert 1000 < len(version.description) <= DESCRIPTION
-    assert version.description.startswith("# o'brien")
+    scores, title = version.description.split("\n")[:3:2]
+    assert scores.startswith("macro-F1 ")
+    assert title == "# o'brien: ensemble"
     assert version.description.endswith("MODEL_CARD.md among the files of the model.")
     summary = json.loads((runs / "out1" / "summary.json").read_text())
     run = client.get_run(summary["mlflow"]["parent_run"])
