@@ -50,13 +50,20 @@ def first_settings(
 
 
 def check_unchanged(config: Config, before: Config, resumed: str) -> None:
-    """Refuse settings that would change the results of a run that goes on.
+    """Refuse settings that would change the results of a run that goes on, or what it trains.
 
     Raises
     ------
     UserError
         Names the flags.
     """
+    now, then = config.tracking, before.tracking
+    curves = now.learning_curve, then.learning_curve
+    if curves[0] != curves[1] or (any(curves) and now.trains_on_all != then.trains_on_all):
+        raise UserError(
+            f"--resume {resumed}: its folds of --learning-curve are numbered by what it began "
+            "with; leave out --learning-curve, --refit, --distill and --candidate"
+        )
     if config.digest == before.digest:
         return
     old = {name: value for part in before.science.values() for name, value in part.items()}

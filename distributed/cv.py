@@ -147,7 +147,8 @@ def _recorder(store: "Store", space: workspace.Workspace, prepared: "Prepared") 
     from tracking.recorder import Recorder
 
     classes = prepared.problem.images.class_names
-    return Recorder(store, space.memory, class_names=classes, names=prepared.names)
+    names = prepared.names[: prepared.first_of_curve]
+    return Recorder(store, space.memory, class_names=classes, names=names)
 
 
 def leave(status: int) -> None:

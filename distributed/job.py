@@ -93,6 +93,7 @@ def _work(prepared: Prepared) -> Work:
         shared=problem.config.cluster.cache_budget != 0,
         image_bytes=problem.images.pixels.nbytes,
         passes=(VIEWS if optim.consistency else 1) * (2 if optim.sam else 1),
+        curve=sum(prepared.curve),
     )
 
 

@@ -30,6 +30,7 @@ from folds.model.weights import load_pretrained
 from folds.splits.fold_balance import split_notices
 from folds.splits.make import held_out, make_splits, tasks
 from folds.splits.manifest import SplitManifest, fingerprint
+from folds.training.curve import check_curve
 from folds.training.optim import check_optimizer
 from folds.training.problem import Problem
 
@@ -69,12 +70,13 @@ class Prepared:
 
     @property
     def names(self) -> list[str]:
-        """Names of the folds, from 1, as people see them."""
+        """Names of all tasks, as people see them: folds count from 1."""
         if self.problem.splits.repeats == 1:
             names = [f"fold {fold + 1}" for _, fold in self.folds]
         else:
             names = [f"repeat {repeat + 1} fold {fold + 1}" for repeat, fold in self.folds]
-        return [*names, self.whole] if self.refit else names
+        whole = [self.whole] if self.refit else []
+        return [*names, *whole, *(f"{name}, {share:g}" for share in self.curve for name in names)]
 
     @property
     def whole(self) -> str:
@@ -84,13 +86,28 @@ class Prepared:
     @property
     def refit(self) -> bool:
         """Whether a model is trained on all images, once the folds are finished."""
-        tracking = self.problem.config.tracking
-        return tracking.refit or tracking.distill > 0 or tracking.candidate == "refit"
+        return self.problem.config.tracking.trains_on_all
+
+    @property
+    def curve(self) -> tuple[float, ...]:
+        """Shares of their training parts that the folds are trained on as well, descending."""
+        return self.problem.config.tracking.learning_curve
+
+    @property
+    def first_of_curve(self) -> int:
+        """Number of tasks that are no part of the learning curve, whose own come after them."""
+        return len(self.folds) + self.refit
+
+    def tasks_of_curve(self, share: float) -> range:
+        """Numbers of the tasks that train on a share, in the order of the folds."""
+        first = self.first_of_curve + self.curve.index(share) * len(self.folds)
+        return range(first, first + len(self.folds))
 
     @property
     def tasks(self) -> list[tuple[int, int]]:
         """All that is trained, by repeat and fold: the number of folds stands for none of them."""
-        return [*self.folds, (0, self.problem.splits.folds)] if self.refit else self.folds
+        whole = [(0, self.problem.splits.folds)] if self.refit else []
+        return [*self.folds, *whole, *self.folds * len(self.curve)]
 
     @cached_property
     def batch_norm(self) -> bool:
@@ -175,6 +192,7 @@ def prepare(config: Config, *, load: Loader = load, test: bool = True) -> Prepar
     given = images, splits, size, stages, weights.state, externals
     problem = Problem(config, *given, resolved=backbone)
     chosen = _chosen(splits, config)
+    check_curve(problem, chosen)
     return Prepared(problem, chosen, weights.source, layers, tuple(notices), audit)
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-_ORDER, _TABLE, _MODEL, _DRAW, _SECOND = 1, 2, 3, 4, 5  # streams of one seed that never meet
+# streams of one seed that never meet
+_ORDER, _TABLE, _MODEL, _DRAW, _SECOND, SUBSET = 1, 2, 3, 4, 5, 6
 
 
 def stream(seed: int, purpose: int, *numbers: int) -> np.random.Generator:

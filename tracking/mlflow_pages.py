@@ -10,6 +10,9 @@ from folds.config.scores import TITLES
 _TITLES = {**TITLES, "roc_auc": "AUC"}
 SHOWN = {name: _TITLES[name] for name in ("accuracy", "macro_f1", "roc_auc", "log_loss")}
 _ML = "workflowType=machine_learning"  # or else the page shows MLflow's tools for chats
+CHOSEN_BY = "chosen_by.score"
+"""An epoch's value of ``--select-by``. MLflow shows charts by the alphabet, those of names with a
+dot first: this one before those of external and corrupted images and of all folds."""
 
 
 @dataclass(frozen=True)

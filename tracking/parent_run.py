@@ -161,15 +161,15 @@ class ParentRun:
         metrics: Mapping[str, float],
         files: Sequence[Path],
         tags: Mapping[str, str],
-        curves: Sequence[Mapping[str, float]] = (),
+        curves: Sequence[tuple[int, Mapping[str, float]]] = (),
     ) -> None:
-        """Write the parent's metrics, files and tags; of curves an epoch's values each."""
+        """Write the parent's metrics, files and tags; of curves a step and its values each."""
         if not self.runs.finished:
             self.runs.finished = int(time.time() * 1000)
             self.remember()
         self.writer.metrics(self.runs.parent, self.runs.finished, FINAL, metrics)
-        for epoch, values in enumerate(curves, start=1):
-            self.writer.metrics(self.runs.parent, self.runs.finished, epoch, values)
+        for step, values in curves:
+            self.writer.metrics(self.runs.parent, self.runs.finished, step, values)
         for path in files:
             self.client.log_artifact(self.runs.parent, str(path))
         for name, value in tags.items():

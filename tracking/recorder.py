@@ -4,6 +4,7 @@ It is fed the events of a run in order and keeps, in a small file, the ids of it
 many events it has written. After a restart it goes on behind the last of them.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from folds.evaluation.metrics import confusion, odd_initial_loss
 from folds.training.outcome import FoldOutcome
 from tracking.events import EpochEnded, Event, Failed, Finished, Retried, Started
 from tracking.figures import confusion_figure, curves_figure
-from tracking.mlflow_pages import Pages, fold_note
+from tracking.mlflow_pages import CHOSEN_BY, Pages, fold_note
 from tracking.models import log_model
 from tracking.parent_run import FINAL, ParentRun, Runs
 from tracking.promotion.registry import VersionNotes, register
@@ -69,7 +70,8 @@ class Recorder(ParentRun):
     class_names : sequence of str
         For the pictures.
     names : sequence of str
-        Names of the folds, in the order of their numbers.
+        Names of the folds, in the order of their numbers. What happens to further ones is not
+        written: they are points of a learning curve, which the parent run gets in the end.
 
     Notes
     -----
@@ -103,8 +105,9 @@ class Recorder(ParentRun):
 
     def take(self, event: Event, space: RunFolder) -> None:
         """Write an event of a run's journal; that of a finished fold with its files."""
-        files = FoldFiles.read(space, event.task) if isinstance(event, Finished) else None
-        self.write(event, files)
+        ours = event.task < len(self._names)
+        finished = ours and isinstance(event, Finished)
+        self.write(event, FoldFiles.read(space, event.task) if finished else None)
 
     def write(self, event: Event, files: FoldFiles | None = None) -> None:
         """Write one event; the next one comes only when this one has been written.
@@ -115,6 +118,12 @@ class Recorder(ParentRun):
         files : FoldFiles, optional
             With `Finished`.
         """
+        if event.task < len(self._names):
+            self._write(event, files)
+        self.runs.written += 1
+        self.remember()
+
+    def _write(self, event: Event, files: FoldFiles | None) -> None:
         task = str(event.task)
         match event:
             case Started():
@@ -131,8 +140,6 @@ class Recorder(ParentRun):
                 self._add_line(self.runs.parent, "crossfold.notices", line)
             case Failed():
                 self.fail(event.task, event.cause, event.time)
-        self.runs.written += 1
-        self.remember()
 
     def fail(self, task: int, cause: str, time: int | None = None) -> None:
         """End a fold's run as failed, if it has one: it may have failed before it started.
@@ -175,6 +182,8 @@ class Recorder(ParentRun):
         report = event.report
         values = {name: getattr(report, name) for name in _EPOCH_METRICS}
         there = {name: value for name, value in values.items() if value is not None}
+        if not math.isnan(report.val_loss):  # a refit is chosen by nothing
+            there[CHOSEN_BY] = report.score
         if self.incomplete:  # an event that was lost may come again, at another time
             points = self.client.get_metric_history(run, "train_loss")
             if any((p.step, p.value) == (report.epoch + 1, report.train_loss) for p in points):

@@ -16,6 +16,7 @@ from tracking.summary_parts import (
     Calibration,
     CandidateSummary,
     ClassSummary,
+    CurveSummary,
     EpochChoice,
     Estimate,
     FoldSummary,
@@ -87,6 +88,9 @@ class Summary(Part):
         default_factory=dict,
         description="Out of fold by site, where sites are known, and by the columns of --slices; "
         "older files lack it.",
+    )
+    learning_curve: CurveSummary | None = Field(
+        None, description="With --learning-curve; older files lack it."
     )
     holdout: ScoredOn | None = Field(
         description="On the test part, never used for choosing; null without --holdout."

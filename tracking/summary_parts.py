@@ -186,6 +186,36 @@ class SlicesSummary(Part):
         return next((one for one in self.values if one.value == self.worst), None)
 
 
+class CurvePoint(Part):
+    """Out-of-fold scores of the folds, trained on a share of their training parts."""
+
+    share: float
+    images: float = Field(description="That a fold trained on, in the mean.")
+    scores: dict[str, Estimate] = Field(description="With 95% intervals.")
+
+
+class LawSummary(Part):
+    """score = limit - factor n^-exponent with n training images; of a loss the negative."""
+
+    limit: float
+    factor: float
+    exponent: float
+
+
+class CurveSummary(Part):
+    """Scores by the number of training images."""
+
+    score: str = Field(description="What the law is of.")
+    points: list[CurvePoint] = Field(description="Ascending; the last one is the run itself.")
+    law: LawSummary | None = Field(description="Null where no power law fits well enough.")
+    gain: Estimate | None = Field(
+        description="What twice the images would add to the score, larger being better."
+    )
+    missing: dict[str, str] = Field(
+        description="Why folds have failed whose share has no point, by their names."
+    )
+
+
 class Calibration(Part):
     """What a temperature makes of the probabilities."""
 

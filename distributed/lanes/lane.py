@@ -25,10 +25,12 @@ from folds.runtime.memory import free_memory, out_of_memory
 from folds.runtime.probe import probe
 from folds.runtime.trial import Trial
 from folds.runtime.workers import Workers
+from folds.training.curve import without_shift
 from folds.training.fit import fit_fold
 from folds.training.frozen import FrozenFeatures, no_frozen_features
 from folds.training.parts import smaller
 from folds.training.problem import Problem
+from folds.training.result import FoldResult
 from folds.training.retries import divergence_cause, memory_cause, one_image_cause
 from tracking.events import EpochEnded, Started
 
@@ -174,12 +176,13 @@ def _train(
     """Train a fold and hand it in; or say why it might go better otherwise."""
     ledger, task, chief = lane.ledger, claim.task, workers.rank == 0
     taken_away = TakenAway()
-    torch.set_num_threads(lane.plan.threads_of(task))
+    whole = claim.share == 1
+    torch.set_num_threads(lane.plan.threads_of(task) if whole else lane.plan.threads)
     try:
         if chief:
             _record_start(lane, problem, claim)
         result = fit_fold(
-            problem,
+            problem if whole else without_shift(problem),
             claim.repeat,
             claim.fold,
             runtime=lane.runtime,
@@ -187,6 +190,7 @@ def _train(
             frozen_features=frozen_features,
             refit=claim.refit,
             attempt=claim.attempt,
+            share=claim.share,
             checkpoint=ray.get(ledger.checkpoint.remote(task)),
             checkpoint_now=taken_away,
             on_epoch=lambda report: ledger.record.remote(EpochEnded(task=task, report=report)),
@@ -204,10 +208,15 @@ def _train(
         raise
     else:
         if chief:
-            card = replace(problem.card, appearance=result.appearance())
-            bundle = bundle_files(card, result.weights, problem.splits.data, result.typicality())
+            bundle = _bundle(problem, result) if whole else {}
             ray.get(ledger.finish.remote(lane.number, task, result.outcome, bundle))
     return None
+
+
+def _bundle(problem: Problem, result: FoldResult) -> dict[str, bytes]:
+    """A finished fold's model as files."""
+    card = replace(problem.card, appearance=result.appearance())
+    return bundle_files(card, result.weights, problem.splits.data, result.typicality())
 
 
 def _try_otherwise(
@@ -236,7 +245,7 @@ def _try_otherwise(
 
 
 def _record_start(lane: Lane, problem: Problem, claim: Claim) -> None:
-    train, held_out = problem.splits.parts(claim.repeat, claim.fold, problem.images.ids)
+    train, held_out = problem.parts(claim.repeat, claim.fold, claim.share)
     started = Started(
         task=claim.task,
         train=len(train),

@@ -31,13 +31,17 @@ _PATIENCE_S = 600.0  # until another lane measures how to compute
 
 @dataclass(frozen=True)
 class Claim:
-    """A fold that a lane shall train now, and how; with `refit`, all images."""
+    """A fold that a lane shall train now, and how; with `refit`, all images.
+
+    With a `share` below 1 it is a point of the learning curve, whose model nobody keeps.
+    """
 
     task: int
     repeat: int
     fold: int
     refit: RefitPlan | None = None
     attempt: Attempt = FIRST
+    share: float = 1.0
 
 
 class Ledger:
@@ -54,9 +58,12 @@ class Ledger:
     pieces : list of Piece
         What is computed once for all folds, before the first of them.
     refit : bool
-        Whether the last of the tasks trains on all images; it waits for all others.
+        Whether the last task before those of the curve trains on all images; it waits for the
+        folds, and comes after the curve.
+    curve : sequence of float
+        Of each of the last tasks, the share of its training part.
     distill : float
-        Share of what all others teach it; 0: nothing.
+        Share of what the folds teach a refit; 0: nothing.
     written : int
         Events that the Recorder has seen: fewer in the journal means that its end is lost.
     start : str, optional
@@ -77,6 +84,7 @@ class Ledger:
         pieces: Sequence[Piece] = (),
         *,
         refit: bool = False,
+        curve: Sequence[float] = (),
         distill: float = 0.0,
         written: int = 0,
         start: str | None = None,
@@ -94,10 +102,13 @@ class Ledger:
         missing = [t for t in range(len(tasks)) if t not in failed and not self._space.finished(t)]
         self._standing.keep(missing)
         self._at, self._losses = self._standing.at, self._standing.losses
+        others = len(tasks) - len(curve)
+        self._refit = others - 1 if refit else None
+        self._shares = dict(zip(range(others, len(tasks)), curve, strict=True))
         self._pending = [task for task in missing if task not in self._at.values()]
+        self._pending.sort(key=lambda task: task == self._refit)
         self._excused: set[int] = set()
         self._trouble: dict[int, str] = {}
-        self._refit = len(tasks) - 1 if refit else None
         self._distill = distill
         self._pieces = Pieces(pieces)
         self._measuring: int | None = None
@@ -147,13 +158,14 @@ class Ledger:
             return None
 
     def _folds_are_there(self) -> bool:
-        """Whether all but the last task are finished: the lane that ends the last one sees it."""
-        return all(self._space.finished(task) for task in range(len(self._tasks) - 1))
+        """Whether all folds are finished: the lane that ends the last one sees it."""
+        return all(self._space.finished(task) for task in range(self._refit or 0))
 
     def _claim(self, task: int) -> Claim:
         attempt = self._journal.attempt(task)
         if task != self._refit:
-            return Claim(task, *self._tasks[task], attempt=attempt)
+            share = self._shares.get(task, 1.0)
+            return Claim(task, *self._tasks[task], attempt=attempt, share=share)
         outcomes = [self._space.read_outcome(fold) for fold in range(task)]
         return Claim(task, *self._tasks[task], RefitPlan.of(outcomes, self._distill), attempt)
 

@@ -37,7 +37,7 @@ def train(run: Run) -> dict[int, str]:
     -------
     dict of int to str
         Why tasks have failed for good, by their numbers; all others are finished, but for a refit,
-        which nobody begins where a fold has failed.
+        which nobody begins where a fold has failed. Those of the learning curve are not told.
 
     Raises
     ------
@@ -62,7 +62,8 @@ def train(run: Run) -> dict[int, str]:
     with run.stopwatch.phase("training"):
         failed = watch.follow(lanes)
     run.stopwatch.seconds |= ask(ledger, ledger.seconds.remote())
-    return before | failed
+    first = run.prepared.first_of_curve
+    return before | {task: cause for task, cause in failed.items() if task < first}
 
 
 def _given_up(run: Run, to_do: set[int]) -> dict[int, str]:
@@ -71,6 +72,7 @@ def _given_up(run: Run, to_do: set[int]) -> dict[int, str]:
     last = {event.task: event for event in read_journal(run.space.events) if event.task in to_do}
     failed = {task: event.cause for task, event in last.items() if isinstance(event, Failed)}
     concluded = folds & to_do <= failed.keys() and bool(folds - to_do)
+    failed = {task: cause for task, cause in failed.items() if task < run.prepared.first_of_curve}
     return failed if run.config.tracking.allow_partial and concluded else {}
 
 
@@ -89,6 +91,7 @@ def _start_ledger(run: Run, to_do: set[int]) -> Any:
         run.config.cluster.max_failures,
         _pieces(run, to_do),
         refit=run.prepared.refit,
+        curve=[share for share in run.prepared.curve for _ in run.prepared.folds],
         distill=run.config.tracking.distill,
         written=run.recorder.runs.written,
         start=uuid.uuid4().hex,
@@ -226,7 +229,8 @@ class _Watch:
         except BaseException:  # Ctrl-C, or Ray is gone: nobody else may write while runs are closed
             recorder_thread.stop()
             raise
-        waits = {len(run.prepared.folds)} if self._failed else set()  # a refit, for all folds
+        folds = len(run.prepared.folds)
+        waits = {folds} if any(task < folds for task in self._failed) else set()  # the refit
         if self._to_do - waits:
             why = [f"{names[task]}: {cause}" for task, cause in self._failed.items()]
             why += [f"a lane ended early: {lane.error}" for lane in lanes if lane.error]

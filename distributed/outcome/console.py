@@ -10,6 +10,7 @@ from distributed.run import say
 from folds.evaluation.slices import FEWEST
 from folds.training.outcome import FoldOutcome
 from tracking.mlflow_pages import SHOWN, Pages, figure, table
+from tracking.report.images import images_words
 from tracking.report.parts import epoch_words
 from tracking.report.unsure import unsure_words
 from tracking.summary import Summary
@@ -122,6 +123,8 @@ def _lines(summary: Summary) -> list[str]:
         f"epochs    {epoch_words(summary)}",
         *(f"unsure    {line}" for line in unsure_words(summary)),
     ]
+    if (curve := summary.learning_curve) is not None:
+        lines += [f"images    {line}" for line in images_words(curve)]
     if (shift := summary.oof_shift) is not None:
         lines.append(
             f"shift     {shift.images} images under {shift.corruptions} "

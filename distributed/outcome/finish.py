@@ -10,6 +10,7 @@ from distributed.outcome.candidates import Candidate, choose
 from distributed.outcome.console import markdown, print_summary
 from distributed.outcome.deciding import decide
 from distributed.outcome.files import output_folder, write_files
+from distributed.outcome.learning_curve import curve_metrics, curve_of
 from distributed.outcome.pooling import pool
 from distributed.outcome.summarise import summarise
 from distributed.outcome.visuals import make_visuals
@@ -22,12 +23,14 @@ from folds.model.decision import Decision
 from folds.training.outcome import EpochReport
 from tracking.figures import confusion_figure
 from tracking.limits import DESCRIPTION
+from tracking.mlflow_pages import CHOSEN_BY
 from tracking.promotion.registry import VersionNotes
 from tracking.report import write_report
 from tracking.report.card import FILE, description, headline, model_card
 from tracking.summary import Summary, partial_tags
 
-_CURVES = ("train_loss", "val_loss", "val_accuracy", "val_macro_f1")
+_OTHERS = ("train_loss", "val_loss", "val_accuracy", "val_macro_f1")
+_CURVES = {CHOSEN_BY: "score", **{f"folds.{name}": name for name in _OTHERS}}
 
 
 def finish(run: Run) -> Summary:
@@ -41,6 +44,7 @@ def finish(run: Run) -> Summary:
     choice = choose(run, results, pooled, beside, assessment.temperature)
     decision, decided = decide(run, pooled, assessment, choice.chosen)
     summary = summarise(run, results, pooled, shift, assessment, choice, decided)
+    summary = summary.model_copy(update={"learning_curve": curve_of(run, pooled)})
     folder, config = output_folder(run), run.config
     size, seed = prepared.problem.size, config.split.seed
     augmentation = sheet(images, config.train.augment, size=size, seed=seed)
@@ -59,7 +63,8 @@ def finish(run: Run) -> Summary:
         **partial_tags(summary),
     }
     patiently(lambda: run.recorder.log_confusion(figure), run.notify)
-    metrics, curves = _metrics(summary), fold_curves([result.history for result in results])
+    metrics, epochs = _metrics(summary), fold_curves([result.history for result in results])
+    curves = [*enumerate(epochs, start=1), *curve_metrics(summary.learning_curve)]
     patiently(lambda: run.recorder.log_parent(metrics, files, tags, curves), run.notify)
     return summary
 
@@ -83,12 +88,12 @@ def fold_curves(histories: Sequence[Sequence[EpochReport]]) -> list[dict[str, fl
     for epoch in range(max(map(len, histories))):
         reports = [history[epoch] for history in histories if epoch < len(history)]
         values: dict[str, float] = {}
-        for name in _CURVES:
-            each = [getattr(report, name) for report in reports]
+        for name, field in _CURVES.items():
+            each = [getattr(report, field) for report in reports]
             values |= {
-                f"folds.{name}.mean": float(np.mean(each)),
-                f"folds.{name}.least": min(each),
-                f"folds.{name}.most": max(each),
+                f"{name}.mean": float(np.mean(each)),
+                f"{name}.least": min(each),
+                f"{name}.most": max(each),
             }
         curves.append(values)
     return curves

@@ -27,7 +27,7 @@ def take_what_is_there(run: Run, failed: Mapping[int, str]) -> Run:
     -----
     A refit needs all folds: they say for how long to train, and what such a model is worth.
     """
-    names, folds = run.prepared.names, len(run.prepared.folds)
+    names, folds = run.prepared.names[: run.prepared.first_of_curve], len(run.prepared.folds)
     missing = dict(sorted(failed.items()))
     if run.prepared.refit and any(task < folds for task in failed):
         missing[folds] = "it needs all folds"

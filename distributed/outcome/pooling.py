@@ -1,8 +1,7 @@
 """The folds' predictions put together: what can be said of all of them at once."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from folds.evaluation.predictions import (
 )
 from folds.prepare import Prepared
 from folds.training.outcome import FoldOutcome
+from folds.training.problem import Problem
 
 Results = list[FoldOutcome]
 """Of the folds that are there, in the order of their numbers (`Run.there`); without a refit."""
@@ -82,28 +82,50 @@ class Pooled:
         return self.oof.probabilities
 
 
+class OutOfFold(NamedTuple):
+    """Predictions of all validation images, in the order of images within a repeat.
+
+    Parameters
+    ----------
+    oof : Predictions
+        Of M rows.
+    rows : ndarray of int64, shape (M,)
+        Their images.
+    order : ndarray of int64, shape (M,)
+        What puts the folds' rows, one fold after another, into that order.
+    """
+
+    oof: Predictions
+    rows: Ints
+    order: Ints
+
+
+def out_of_fold(problem: Problem, results: Results) -> OutOfFold:
+    """Put together what the folds say of their validation parts."""
+    images = problem.images
+    rows, fold, repeat = _where(results, [result.rows for result in results])
+    order = np.lexsort((rows, repeat))
+    rows = rows[order]
+    crossfit = problem.config.evaluation.choose_epoch == "crossfit"
+    epochs = crossfitted(results) if crossfit else [result.kept_epoch for result in results]
+    said = [_probabilities(*pair) for pair in zip(results, epochs, strict=True)]
+    oof = Predictions(
+        labels=images.labels[rows],
+        probabilities=np.concatenate(said)[order],
+        groups=images.groups[rows],
+        fold=fold[order],
+        repeat=repeat[order],
+    )
+    return OutOfFold(oof, rows, order)
+
+
 def pool(prepared: Prepared, results: Results) -> Pooled:
     """Put the results of all folds together, in the order of images within a repeat."""
     problem = prepared.problem
     images = problem.images
-    rows, fold, repeat = _where(results, [result.rows for result in results])
-    order = np.lexsort((rows, repeat))
-    rows, fold, repeat = rows[order], fold[order], repeat[order]
-
-    def joined(parts: Iterable[Floats]) -> Floats:
-        return np.concatenate(list(parts))[order]
-
-    crossfit = problem.config.evaluation.choose_epoch == "crossfit"
-    epochs = crossfitted(results) if crossfit else [result.kept_epoch for result in results]
-    oof = Predictions(
-        labels=images.labels[rows],
-        probabilities=joined(_probabilities(*pair) for pair in zip(results, epochs, strict=True)),
-        groups=images.groups[rows],
-        fold=fold,
-        repeat=repeat,
-    )
+    oof, rows, order = out_of_fold(problem, results)
     other_views = {
-        view: joined(result.other_views[view] for result in results)
+        view: np.concatenate([result.other_views[view] for result in results])[order]
         for view in results[0].other_views
     }
     external = {

@@ -50,6 +50,8 @@ class Work:
         Corrupted images that each fold's model is scored on.
     passes : int
         Of an image through the network and back in an epoch in which the backbone trains.
+    curve : float
+        Sum of the shares of their training parts that the folds are trained on as well.
     """
 
     images: int
@@ -61,6 +63,7 @@ class Work:
     image_bytes: int
     shift_views: int = 0
     passes: int = 1
+    curve: float = 0.0
 
     def steps(self, batch_size: int) -> int:
         """Training steps of all folds together, in batches of so many images."""
@@ -142,7 +145,8 @@ def _rounds(plan: Plan, work: Work, rates: "Rates") -> tuple[float, float]:
         folds = range(first, min(first + plan.lanes, plan.tasks))
         now += fold_seconds(plan, folds[-1], work, rates)  # no other has fewer cores
         recorded = max(recorded, now) + len(folds) * RECORD_S
-    return now, recorded
+    now += work.curve * plan.tasks / plan.lanes * fold_seconds(plan, 0, work, rates)
+    return now, max(now, recorded)
 
 
 def fold_seconds(plan: Plan, task: int, work: Work, rates: "Rates") -> float:

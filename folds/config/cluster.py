@@ -25,6 +25,12 @@ def _model_name(name: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_printable)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _descending(shares: tuple[float, ...]) -> tuple[float, ...]:
+    """Each share once, the largest first: what takes longest is begun first."""
+    return tuple(sorted(set(shares), reverse=True))
 
 
 class ClusterConfig(Section):
@@ -110,6 +116,12 @@ class TrackingConfig(Section):
         "share of each image's out-of-fold probabilities in its target, the rest being its label. "
         "0: none; try 0.7.",
     )
+    learning_curve: Annotated[tuple[Share, ...], AfterValidator(_descending)] = Field(
+        (),
+        description="Would more images help? Train each fold on these shares of its training part, "
+        "too, as 0.1 0.25 0.5, and score them on the same validation images: the report shows the "
+        "scores by the number of images.",
+    )
     allow_partial: bool = Field(
         False,
         description="Where folds have failed for good, end the run with those that are there: exit "
@@ -121,3 +133,8 @@ class TrackingConfig(Section):
         None,
         description="Folder that receives report.html, summary.json, splits.json, oof.npz, ...",
     )
+
+    @property
+    def trains_on_all(self) -> bool:
+        """Whether a model is trained on all images, once the folds are finished."""
+        return self.refit or self.distill > 0 or self.candidate == "refit"

@@ -66,9 +66,10 @@ def fold_context(
     frozen_features: FrozenFeatures,
     refit: RefitPlan | None = None,
     attempt: Attempt = FIRST,
+    share: float = 1.0,
 ) -> FoldContext:
     """Divide the images for a fold and put them on its device."""
-    train, held_out = problem.splits.parts(repeat, fold, problem.images.ids)
+    train, held_out = problem.parts(repeat, fold, share)
     room = None if attempt.parts == 1 else 0  # a device that was full does not keep images
 
     def loader(images: ImageSet) -> BatchLoader:

@@ -75,6 +75,7 @@ def fit_fold(
     frozen_features: FrozenFeatures = no_frozen_features,
     refit: RefitPlan | None = None,
     attempt: Attempt = FIRST,
+    share: float = 1.0,
     checkpoint: bytes | None = None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
     on_checkpoint: Callable[[bytes], None] | None = None,
@@ -100,6 +101,8 @@ def fit_fold(
         validate by.
     attempt : Attempt
         In how many parts a batch is computed, and at what share of the learning rates.
+    share : float
+        Of the training part, above 0, at most 1; see `folds.training.problem.Problem.parts`.
     checkpoint : bytes, optional
         What `on_checkpoint` was given last, to go on from there.
     on_epoch, on_checkpoint : callable
@@ -128,7 +131,9 @@ def fit_fold(
         problem = replace(problem, stages=shortened(problem.stages, refit.epochs))
     workers = workers or Workers.current()
     check_parts(problem, workers.size)
-    context = fold_context(problem, repeat, fold, runtime, workers, frozen_features, refit, attempt)
+    context = fold_context(
+        problem, repeat, fold, runtime, workers, frozen_features, refit, attempt, share
+    )
     state = _first_state(context)
     if checkpoint is not None:
         restore(state, checkpoint)

@@ -16,6 +16,8 @@ from folds.images import ImageSet
 from folds.images.external import External
 from folds.model.bundle import ModelCard
 from folds.splits.manifest import HOLDOUT, SplitManifest
+from folds.splits.sites import units
+from folds.splits.subset import nested_subset
 from folds.training.balance import Balance, balanced
 
 
@@ -114,6 +116,18 @@ class Problem:
     def compares(self, stage: Stage) -> bool:
         """Whether a stage compares views of an image: where some of the backbone trains."""
         return self.config.optim.consistency > 0 and stage.share > 0
+
+    def parts(self, repeat: int, fold: int, share: float = 1.0) -> tuple[Ints, Ints]:
+        """Rows of a fold's training and validation part; of the first a share alone.
+
+        See `folds.splits.subset.nested_subset`; without a validation part (a refit) share is 1.
+        """
+        train, held_out = self.splits.parts(repeat, fold, self.images.ids)
+        if share < 1:
+            whole, seed = units(self.images, self.config.split), self.config.split.seed
+            labels = self.images.labels[train]
+            train = train[nested_subset(labels, whole[train], share, key=(seed, repeat, fold))]
+        return train, held_out
 
     def balance(self, train: Ints) -> Balance:
         """What is done about unequal classes in a training part of these rows."""

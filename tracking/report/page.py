@@ -22,6 +22,7 @@ from tracking.report.figures import (
     reliability_figure,
     risk_coverage_figure,
 )
+from tracking.report.images import images_figure, images_words
 from tracking.report.origin import computed_on, reproduce
 from tracking.report.tradeoff_figure import tradeoff_figures
 from tracking.report.unsure import other_sets, unsure_words
@@ -54,7 +55,7 @@ def write_report(path: Path, summary: Summary, visuals: Visuals) -> None:
     The page loads nothing, from the network or from the disk; its one script scrolls to a section
     where links within a page lead nowhere. The same run makes the same bytes.
     """
-    decision = summary.decision
+    decision, curve = summary.decision, summary.learning_curve
     names, shift, chosen = summary.class_names, summary.oof_shift, _chosen(summary)
     page = _template().render(
         summary=summary,
@@ -67,6 +68,8 @@ def write_report(path: Path, summary: Summary, visuals: Visuals) -> None:
         chosen=chosen,
         fold_scale=scale([getattr(f.scores, chosen) for f in summary.folds], step=0.02),
         curves=curves_figure(summary.folds, visuals.histories, chosen),
+        images=curve and images_figure(curve),
+        images_words=curve and images_words(curve),
         confusion=parts.confusion(visuals.confusion, names),
         many=len(names) > parts.MANY,
         reliability=reliability_figure(

@@ -23,5 +23,13 @@ def test_an_epoch_has_those_of_the_folds_that_reached_it():
     assert second["folds.train_loss.mean"] == second["folds.train_loss.most"] == 0.5
 
 
+def test_mlflow_shows_what_models_are_chosen_by_first():
+    first, _ = fold_curves([history(1.0, 0.5), history(3.0)])
+    assert first["chosen_by.score.mean"] == 0.5
+    others = ["external.lab2.accuracy", "learning_curve.accuracy", "oof_shift.worst", "shift.jpeg"]
+    sections = {name.rpartition(".")[0] for name in [*first, *others]}
+    assert min(sections) == "chosen_by.score"
+
+
 def test_a_single_fold_has_none():
     assert fold_curves([history(1.0)]) == []

@@ -164,6 +164,13 @@ def test_a_student_and_a_refit_are_asked_for_by_their_own_names():
     assert flat(candidate="student", distill=0.5).tracking.distill == 0.5
 
 
+def test_shares_of_a_learning_curve_are_between_0_and_1_and_there_once():
+    assert flat(learning_curve=[0.1, 0.5, 0.1]).tracking.learning_curve == (0.5, 0.1)
+    for share in (0, 1, 1.5, -0.1):
+        with pytest.raises(UserError, match=r"--learning-curve .*: must be (greater|less) than"):
+            flat(learning_curve=[share])
+
+
 class TestDigest:
     CHANGED = {  # noqa: RUF012
         "data": "x.npz", "limit": 9, "skip_broken": True, "image_size": 32, "folds": 3,
@@ -190,7 +197,7 @@ class TestDigest:
         "sync_bn": True, "compile": "off", "cache_budget": 1.0, "lanes_per_gpu": 2, "stream": "on",
         "stream_dir": "d", "checkpoint_every": 5, "max_failures": 0, "experiment": "e",
         "tracking_uri": "u", "model_name": "m", "output": "o", "candidate": "soup", "refit": True,
-        "distill": 0.5,
+        "distill": 0.5, "learning_curve": [0.5],
         "allow_partial": True,
     }  # fmt: skip
 

@@ -8,17 +8,38 @@ import numpy as np
 import pytest
 
 from folds.errors import RunError
-from tests.tracking.report.planted import SCORES, UNKNOWN, fold, planted, shift, slices
+from tests.tracking.report.planted import SCORES, UNKNOWN, fold, near, planted, shift, slices
 from tests.tracking.report.reader import Reader
 from tracking.report import write_report
 from tracking.report.gallery import Gallery
-from tracking.summary_parts import Missing
+from tracking.report.images import images_figure, images_words
+from tracking.summary_parts import CurvePoint, CurveSummary, Estimate, LawSummary, Missing
 
 PARTS = [
     "scores", "candidates", "folds", "curves", "confusion", "calibration", "decision", "classes",
     "shift", "mistakes", "unsure", "augmentation", "map", "origin",
 ]  # fmt: skip
+MINUS = "\N{MINUS SIGN}"
 EVIL = "<script>alert('1')</script>\"&"
+
+
+def learning_curve():
+    """Scores of four shares of the images, of which one failed."""
+    scores = {"macro_f1": 0.7, "log_loss": 0.3}
+    return CurveSummary(
+        score="macro_f1",
+        points=[
+            CurvePoint(
+                share=share,
+                images=320 * share,
+                scores={name: near(value + gain, 0.02) for name, value in scores.items()},
+            )
+            for share, gain in ((0.25, 0.0), (0.5, 0.1), (1.0, 0.2))
+        ],
+        law=LawSummary(limit=0.95, factor=2.0, exponent=0.5),
+        gain=Estimate(value=0.02, low=0.005, high=0.03),
+        missing={EVIL: "full"},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +76,28 @@ class TestParts:
         assert told.index(">c <") < told.index(">b <") < told.index(html.escape(EVIL)[:9])
         assert told.count("(worst)") == 1
         assert told.count("(few)") == 2
+
+    def test_scores_by_training_images_come_with_what_more_would_add(self, full, written):
+        summary, visuals = full
+        text = written(summary.model_copy(update={"learning_curve": learning_curve()}), visuals)
+        place = PARTS.index("confusion")
+        assert list(Reader(text).sections) == [*PARTS[:place], "images", *PARTS[place:]]
+        told = text[text.index('<section id="images"') : text.index('<section id="confusion"')]
+        assert "Twice the images: about +2.0 points (0.5 to 3.0), by a power law." in told
+        assert "Macro-F1 by training images: 70.0% of 80, 80.0% of 160, 90.0% of 320." in told
+        assert "&lt;script&gt;alert" in told
+        assert EVIL not in text
+        assert "<svg" in told
+
+    def test_without_a_law_nothing_is_promised(self):
+        plain = learning_curve().model_copy(update={"law": None, "gain": None})
+        assert "no power law is sure enough" in images_words(plain)[1]
+        images_figure(plain)
+
+    def test_of_a_loss_more_images_take_away(self):
+        curve = learning_curve().model_copy(update={"score": "log_loss"})
+        less = f"about {MINUS}0.020 ({MINUS}0.030 to {MINUS}0.005)"
+        assert less in images_words(curve)[1]
 
     @pytest.mark.parametrize(
         ("absent", "section"),
