@@ -255,7 +255,7 @@ def _heed_ctrl_c():
 
 def test_an_interrupted_run_goes_on_to_the_same_result_and_its_refit(done, tmp_path):
     stages = ["--stages", "1:2:1e-3", "--concurrent-folds", "1", "--output", "out"]
-    stages += ["--candidate", "refit", "--shift", "off"]
+    stages += ["--candidate", "refit", "--shift", "off", "--learning-curve", "0.5"]
     process = subprocess.Popen(
         [sys.executable, "-m", "distributed.cv", *BASE, *stages],
         cwd=tmp_path, env=environment(), text=True,
@@ -263,7 +263,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result_and_its_refit(done, tmp_p
         preexec_fn=_heed_ctrl_c,
     )  # fmt: skip
     for line in process.stdout:
-        if line.startswith("fold 1  finished"):
+        if line.split()[:3] == ["fold", "1", "finished:"]:
             process.send_signal(signal.SIGINT)
             break
     _, errors = process.communicate(timeout=120)
@@ -278,6 +278,9 @@ def test_an_interrupted_run_goes_on_to_the_same_result_and_its_refit(done, tmp_p
     other = python(tmp_path, "distributed.cv", "--resume", "--batch-size", "8")
     assert other.returncode == 2
     assert "--batch-size would change its results" in other.stderr
+    other = python(tmp_path, "distributed.cv", "--resume", "--learning-curve", "0.6")
+    assert other.returncode == 2
+    assert "leave out --learning-curve" in other.stderr
     again = python(tmp_path, "distributed.cv", "--resume")
     assert again.returncode == 0, again.stdout + again.stderr
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
@@ -286,6 +289,9 @@ def test_an_interrupted_run_goes_on_to_the_same_result_and_its_refit(done, tmp_p
     assert {run.info.status for run in runs} == {"FINISHED"}
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert len(summary["folds"]) == 2
+    assert [point["images"] for point in summary["learning_curve"]["points"]] == [30, 60]
+    steps = client.get_metric_history(parent.info.run_id, "learning_curve/macro_f1")
+    assert [point.step for point in steps] == [30, 60]
     (refit,) = [run for run in runs if run.data.tags["crossfold.kind"] == "refit"]
     best = [fold["kept_epoch"] for fold in summary["folds"]]
     assert (

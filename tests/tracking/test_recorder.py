@@ -143,6 +143,22 @@ class TestFoldsThatAreTriedAgain:
         assert run.data.metrics["val_loss"] == 0.75
 
 
+def test_what_a_fold_is_chosen_by_is_a_curve_of_its_own(recorder, files):
+    write(recorder, events(), files)
+    (run,) = (r for r in runs_of(recorder) if r.data.tags["crossfold.kind"] == "fold")
+    points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "chosen_by/score")
+    reports = [event.report for event in events() if isinstance(event, EpochEnded)]
+    assert [(p.step, p.value) for p in points] == [(r.epoch + 1, r.score) for r in reports]
+
+
+def test_folds_of_a_learning_curve_have_no_runs(recorder, files):
+    before = recorder.runs.written
+    beyond = [replace(event, task=99) for event in events()]
+    write(recorder, beyond, files)
+    assert [r.data.tags["crossfold.kind"] for r in runs_of(recorder)] == ["parent"]
+    assert recorder.runs.written == before + len(beyond)
+
+
 class TestAJournalThatLostEvents:
     def test_has_each_point_once_though_epochs_are_told_again(self, recorder, files):
         first, *epochs, end = events()

@@ -51,7 +51,7 @@ def images_figure(curve: CurveSummary) -> Markup:
         np.array([getattr(one, end) for one in each], np.float64)
         for end in ("value", "low", "high")
     )
-    colour = palette(1)[0]
+    colour, ticks = palette(1)[0], number.tolist()
     with style():
         drawn = Figure(figsize=(5.2, 3.5), layout="constrained")
         axes = drawn.subplots()
@@ -59,12 +59,13 @@ def images_figure(curve: CurveSummary) -> Markup:
         axes.plot(number, value, "o", color=colour, ms=5)
         if curve.law is not None:
             law, last = PowerLaw(**curve.law.model_dump()), number[-1]
+            ticks.append(2 * last)
             look: dict[str, Any] = {"color": INK, "lw": 0.8, "alpha": 0.7}
             for ends, line in (((number[0], last), "-"), ((last, 2 * last), (0, (4, 3)))):
                 along = np.geomspace(*ends, 50)
                 axes.plot(along, sign(name) * law.at(along), ls=line, **look)
         axes.set(xscale="log", xlabel="training images", ylabel=title(name))
-        axes.xaxis.set_major_locator(FixedLocator(number.tolist()))
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter("{x:,.0f}")
         if name in SHARES:

@@ -118,6 +118,13 @@ def test_more_passes_cost_where_the_backbone_trains():
         assert six - one == pytest.approx(5 * 800 * image_seconds(share, RATES))
 
 
+def test_a_learning_curve_takes_its_shares_of_all_folds():
+    plan = Plan("cpu", 5, 1, 1, 5)
+    plain, curve = (estimate(plan, replace(work(), curve=share), RATES) for share in (0.0, 1.5))
+    assert curve.training == pytest.approx(plain.training * 2.5)
+    assert curve.finish <= plain.finish
+
+
 def test_only_the_frozen_epochs_at_the_beginning_are_shared():
     stages = (Stage(0.0, 1, 1e-3), Stage(1.0, 1, 1e-3), Stage(0.0, 1, 1e-3))
     first, _, last = epoch_seconds(work(stages=stages), RATES)
