@@ -27,11 +27,12 @@ def curve_of(run: Run, pooled: Pooled) -> CurveSummary | None:
     score = select_by if select_by in SCORES else _OTHER
     points: dict[float, Predictions] = {}
     missing: dict[str, str] = {}
+    causes = {event.task: event.cause for event in run.space.journal() if isinstance(event, Failed)}
     for share in reversed(prepared.curve):
         every = prepared.tasks_of_curve(share)
         tasks = [every[fold] for fold in run.there]
-        failed = {task: cause for task, cause in _failed(run) if task in tasks}
-        missing |= {prepared.names[task]: cause for task, cause in failed.items()}
+        lost = [task for task in tasks if task in causes and not run.space.finished(task)]
+        missing |= {prepared.names[task]: causes[task] for task in lost}
         if all(run.space.finished(task) for task in tasks):
             outcomes = [run.space.read_outcome(task) for task in tasks]
             points[share] = out_of_fold(prepared.problem, outcomes).oof
@@ -53,13 +54,6 @@ def curve_of(run: Run, pooled: Pooled) -> CurveSummary | None:
         gain=None if curve.gain is None else Estimate.of(curve.gain),
         missing=missing,
     )
-
-
-def _failed(run: Run) -> Iterator[tuple[int, str]]:
-    """Why tasks have failed that are not finished."""
-    for event in run.space.journal():
-        if isinstance(event, Failed) and not run.space.finished(event.task):
-            yield event.task, event.cause
 
 
 def _images(run: Run, share: float) -> float:
