@@ -1,8 +1,10 @@
 """The images and weights that the commands are given."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -13,6 +15,15 @@ from safetensors.torch import save_file
 from folds.config import DataConfig
 from folds.errors import UserError
 from folds.images import ImageSet, load
+
+
+def settings_of(texts: Iterable[str]) -> dict[str, Any]:
+    """Settings by flag name of texts as ``audit=off`` or ``stages=[0:1:1e-3,1:8:1e-3]``."""
+    each = (text.partition("=")[::2] for text in texts)
+    return {
+        name.replace("-", "_"): value.strip("[]").split(",") if value.startswith("[") else value
+        for name, value in each
+    }
 
 
 @dataclass(frozen=True)
