@@ -23,6 +23,7 @@ from folds.images import ImageSet, load
 from folds.images.external import load_externals
 from folds.images.groups import merge_groups, named_groups, named_sites
 from folds.images.places import own_test
+from folds.images.relabel import Relabelled, relabelled
 from folds.model.backbone import check_size, create_backbone, fixed_input, input_size, native_size
 from folds.model.layer_groups import BatchNorm
 from folds.model.names import resolve
@@ -58,6 +59,8 @@ class Prepared:
         What the user must be told.
     audit : AuditedImages, optional
         What was found in the images.
+    relabelled : Relabelled, optional
+        What ``--relabel`` has done to them.
     """
 
     problem: Problem
@@ -66,6 +69,7 @@ class Prepared:
     layers: int
     notices: tuple[str, ...]
     audit: AuditedImages | None = None
+    relabelled: Relabelled | None = None
 
     @property
     def names(self) -> list[str]:
@@ -102,13 +106,14 @@ class Prepared:
 
     @property
     def digests(self) -> dict[str, str]:
-        """Digests of settings, images and splits, and the source of the weights."""
-        problem = self.problem
+        """Digests of settings, images, splits and new labels, and the source of the weights."""
+        problem, new = self.problem, self.relabelled
         return {
             "config_digest": problem.config.digest,
             "data_digest": problem.images.digest,
             "splits_digest": problem.splits.digest,
             "weights": self.weights,
+            **({} if new is None else {"relabel_digest": new.by.digest}),
         }
 
 
@@ -142,6 +147,8 @@ def prepare(config: Config, *, load: Loader = load, test: bool = True) -> Prepar
     check_optimizer(config.optim.optimizer)
     wanted = sized(config.data, backbone)
     loaded = load(wanted, seed=config.split.seed, largest=native_size(backbone))
+    limited = config.data.limit is not None
+    loaded, new_labels = relabelled(loaded, config.data.relabel, limited=limited)
     named = named_sites(named_groups(loaded, config.data.group_regex), config.data.site_regex)
     select, slices = SelectBy.parse(config.evaluation.select_by), config.data.slices
     empty = check_columns(named.columns, select, slices)
@@ -175,7 +182,8 @@ def prepare(config: Config, *, load: Loader = load, test: bool = True) -> Prepar
     given = images, splits, size, stages, weights.state, externals
     problem = Problem(config, *given, resolved=backbone)
     chosen = _chosen(splits, config)
-    return Prepared(problem, chosen, weights.source, layers, tuple(notices), audit)
+    found = tuple(notices), audit, new_labels
+    return Prepared(problem, chosen, weights.source, layers, *found)
 
 
 def _external_sources(config: Config, *, test: bool) -> dict[str, str]:

@@ -168,7 +168,7 @@ class TestDigest:
     CHANGED = {  # noqa: RUF012
         "data": "x.npz", "limit": 9, "skip_broken": True, "image_size": 32, "folds": 3,
         "repeats": 2, "seed": 1, "splits": "s.json", "only_folds": [1],
-        "split_by": "site", "holdout": 0.1, "audit": "drop",
+        "split_by": "site", "holdout": 0.1, "audit": "drop", "relabel": "r.csv",
         "group_regex": "(a)", "site_regex": "(a)", "slices": "sex",
         "backbone": "resnet18", "weights": "none", "dropout": 0.2, "batch_size": 16,
         "stages": ["1:1:1e-3"], "weight_decay": 0.0, "label_smoothing": 0.0,
