@@ -82,9 +82,9 @@ def test_another_laboratorys_images_are_typical_once_it_is_adapted_to_and_junk_i
     cells = elsewhere(300, 1)
     junk = torch.from_numpy(np.random.default_rng(5).normal(size=(15, 40)).astype(np.float32))
     table = torch.cat([cells, junk])
-    assert (typicality(cells) < 0.01).float().mean() > 0.5
+    assert (typicality(cells) < 0.01).float().mean() > 0.9
     found = typicality.adapted(table)(table)
-    assert (found[: len(cells)] < 0.01).float().mean() < 0.05
+    assert (found[: len(cells)] < 0.01).float().mean() < 0.15
     assert (found[len(cells) :] < 0.01).float().mean() > 0.9
 
 
