@@ -157,7 +157,7 @@ def prepare(config: Config, *, load: Loader = load, test: bool = True) -> Prepar
         unlike = {other.name: looks_told(images, other.images, size) for other in externals}
         advice = "; --adapt auto may help" if config.model.adapt == "none" else ""
         told += [f"--external {name}: {line}{advice}" for name in unlike for line in unlike[name]]
-    layers = check_size(backbone, size, config.model.head)
+    layers = check_size(backbone, size, config.model.head, config.model.drop_path)
     weights = load_pretrained(config.model.backbone, config.model.weights)
     pretrained = weights.state is not None
     stages = scheduled(config.train.stages, layers, pretrained=pretrained)

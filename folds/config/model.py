@@ -39,6 +39,13 @@ class ModelConfig(Section):
         "DINOv2 or DinoBloom.",
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the head (probability).")
+    drop_path: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Stochastic depth: probability that an image passes by the backbone's last "
+        "block while that trains; of the blocks before it evenly less, of the first 0.",
+    )
     pool: Pooling = Field(
         "auto",
         description="From the backbone's map to features; auto: the backbone's own, avgmax: both "
