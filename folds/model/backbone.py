@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from folds.config.head import PLAIN_HEAD, HeadShape
+from folds.config.lora import LoraShape
 from folds.errors import UserError, reason
 from folds.model.blocks import chain, layer_groups
 from folds.model.drop_path import StochasticDepth, create, silence
 from folds.model.folding import Pair, pairs
 from folds.model.head import Head, fixed_pool
+from folds.model.lora import add_adapters
 from folds.model.names import Architecture
 from folds.model.weights import State
 
@@ -251,6 +253,7 @@ def build(
     seed: int,
     head: HeadShape = PLAIN_HEAD,
     drop_path: float = 0.0,
+    lora: LoraShape | None = None,
 ) -> Classifier:
     """Make the network of a fold, its random parts drawn from a seed."""
     with torch.random.fork_rng(devices=[]):
@@ -260,6 +263,8 @@ def build(
         )
     if pretrained is not None:
         model.backbone.load_state_dict(resized(pretrained, model.backbone))
+    if lora is not None:
+        add_adapters(model.backbone, backbone, lora, size=size, seed=seed)
     return model
 
 

@@ -167,6 +167,7 @@ def _first_state(context: FoldContext) -> FoldState:
         seed=model_seed(config.split.seed, context.repeat, fold),
         head=config.model.head,
         drop_path=config.model.drop_path,
+        lora=config.model.lora,
     )
     context.runtime.place(model)
     if config.cluster.sync_bn and context.workers.size > 1:
