@@ -13,7 +13,7 @@ from folds.errors import UserError, nearest
 from folds.evaluation.predictions import Predictions, ShiftPredictions
 from folds.evaluation.replicates import tally
 from folds.evaluation.shift_replicates import shift_tally
-from tracking.comparison.compare import same_groups, why_unpaired
+from tracking.comparison.compare import common_columns, same_groups, why_unpaired
 from tracking.comparison.evidence import HOLDOUT, Evidence, ExternalEvidence
 
 
@@ -162,8 +162,7 @@ def _out_of_fold(candidate: Contender, champion: Contender) -> PairedPredictions
         text += ", looked at as each version does (--tta, --adapt)"
     if champion.evidence.epoch_rule == "best":
         text += ", which chose the champion's epochs: it is flattered, the candidate is not"
-    before, after = champion.evidence.columns, candidate.evidence.columns
-    same = {n: v for n, v in after.items() if n in before and np.array_equal(v, before[n])}
+    same = common_columns(candidate.evidence, champion.evidence)
     both = same_groups(champion.evidence.served, candidate.evidence.served)
     return PairedPredictions(text, "", *both, same)
 
