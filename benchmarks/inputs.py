@@ -1,18 +1,77 @@
 """The images and weights that the commands are given."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
+from folds.arrays import Ints
 from folds.config import DataConfig
 from folds.errors import UserError
 from folds.images import ImageSet, load
+from folds.images.external import load_externals
+from folds.model.bundle import ModelCard
+
+
+def settings_of(texts: Iterable[str]) -> dict[str, Any]:
+    """Settings by flag name of texts as ``audit=off`` or ``stages=[0:1:1e-3,1:8:1e-3]``."""
+    each = (text.partition("=")[::2] for text in texts)
+    return {
+        name.replace("-", "_"): value.strip("[]").split(",") if value.startswith("[") else value
+        for name, value in each
+    }
+
+
+@dataclass(frozen=True)
+class Place:
+    """Images that a model was not trained on.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (N, S, S, 3)
+    labels : ndarray of int64, shape (N,)
+        Numbers of the model's classes.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: Ints
+
+
+def places(
+    card: ModelCard, data: str, trained_on: int, externals: Iterable[str], *, seed: int
+) -> dict[str, Place]:
+    """Images of a model's laboratory ("home") and of others.
+
+    Parameters
+    ----------
+    card : ModelCard
+        The model's.
+    data : str
+        Images of its laboratory.
+    trained_on : int
+        So many of these, with `seed`, were its ``--limit``.
+    externals : iterable of str
+        ``NAME=SOURCE``.
+    """
+    config = DataConfig(data=data)
+    trained, home = (
+        load(config.model_copy(update={"limit": limit}), seed=seed, largest=card.size)
+        for limit in (trained_on, None)
+    )
+    rows = np.flatnonzero(~np.isin(home.ids, trained.ids))
+    sources = dict(text.partition("=")[::2] for text in externals)
+    others = load_externals(sources, tuple(card.class_names), config, size=card.size)
+    return {"home": Place(home.pixels[rows], home.labels[rows])} | {
+        other.name: Place(other.images.pixels[:], other.images.labels) for other in others
+    }
 
 
 @dataclass(frozen=True)

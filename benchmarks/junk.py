@@ -20,10 +20,9 @@ from PIL import Image, ImageDraw, ImageFilter
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_images
 
+from benchmarks.inputs import places
 from folds import cli
-from folds.config import Config
 from folds.errors import UserError
-from folds.images import load
 from folds.model.mixture import open_bundle
 from folds.model.predictor import Opened
 
@@ -143,27 +142,17 @@ def main() -> None:
     """Print two tables."""
     options = parser().parse_args()
     predictor = open_bundle(options.model)
-    size = predictor.card.size
-
-    def pixels(source: str, limit: int | None = None) -> tuple[list[str], Pixels]:
-        settings = {"data": source, "limit": limit, "seed": options.seed}
-        images = load(Config.from_flat(settings).data, seed=options.seed, largest=size)
-        return images.ids.tolist(), images.pixels[:]
-
-    trained = set(pixels(options.data, options.trained_on)[0])
-    ids, home = pixels(options.data)
-    places = {"home": home[[name not in trained for name in ids]]}
-    for text in options.external:
-        name, _, source = text.partition("=")
-        places[name] = pixels(source)[1]
-    drawn = junk(places["home"], 1, 2 * options.tables)
+    found = places(
+        predictor.card, options.data, options.trained_on, options.external, seed=options.seed
+    )
+    drawn = junk(found["home"].pixels, 1, 2 * options.tables)
     print(f"share rejected (typicality below {options.reject:g}), %; 24 pictures of junk a table\n")
     print(_line(["images of", "--adapt", "its cells", "junk", *drawn]))
     print("|---|---|" + "--:|" * (len(drawn) + 2))
-    for name, cells in places.items():
+    for name, place in found.items():
         for adapt in options.adapt:
-            alarms, found = _rejected(predictor, cells, drawn, adapt, options)
-            shares = [alarms, found.mean(), *found]
+            alarms, known = _rejected(predictor, place.pixels, drawn, adapt, options)
+            shares = [alarms, known.mean(), *known]
             print(_line([name, adapt, *(f"{100 * share:.1f}" for share in shares)]), flush=True)
 
 

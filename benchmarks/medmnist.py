@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from pydantic import TypeAdapter
 
+from benchmarks.inputs import settings_of
 from folds import cli
 from folds.config import Config
 from folds.errors import UserError
@@ -167,7 +167,6 @@ def _line(cells: Iterable[str]) -> str:
 
 def _settings(options: argparse.Namespace, key: Key) -> dict[str, Any]:
     """Settings by flag name."""
-    others = dict(text.partition("=")[::2] for text in options.settings)
     name, size, seed = key
     return {
         "data": f"{name}:{size}",
@@ -178,7 +177,7 @@ def _settings(options: argparse.Namespace, key: Key) -> dict[str, Any]:
             name: getattr(options, name)
             for name in ("backbone", "weights", "folds", "stages", "batch_size", "augment")
         },
-        **{name.replace("-", "_"): yaml.safe_load(value) for name, value in others.items()},
+        **settings_of(options.settings),
     }
 
 

@@ -23,6 +23,7 @@ import yaml
 from pydantic import TypeAdapter
 from scipy.stats import spearmanr
 
+from benchmarks.inputs import settings_of
 from folds import cli
 from folds.arrays import Floats
 from folds.augment.draws import AUG_MIX, RAND, TRIVIAL
@@ -135,8 +136,7 @@ def read(text: str) -> tuple[str, dict[str, Any]]:
     if text.startswith("["):  # a list of operations has spaces of its own
         return text, {}
     policy, *others = text.split()
-    settings = dict(other.partition("=")[::2] for other in others)
-    return policy, {name: yaml.safe_load(value) for name, value in settings.items()}
+    return policy, settings_of(others)
 
 
 def table(rows: dict[str, Row]) -> str:

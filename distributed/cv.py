@@ -17,6 +17,7 @@ import folds.early  # noqa: F401  (first: what follows takes a second)
 from distributed import command, workspace
 from folds import cli
 from folds.config import Config, recipes
+from folds.errors import UserError
 
 if TYPE_CHECKING:
     from distributed.data.loader import Loader
@@ -42,6 +43,9 @@ class Command:
     """Start from a recipe's settings, which --config and flags override; list: show them all."""
     plan: bool = False
     """Print how the folds would be laid over the cluster, expected time and memory, and stop."""
+    lr_find: bool = False
+    """Try rising learning rates in each stage on the first fold, print the rates at which the loss
+    falls fastest as --stages to train with, and stop."""
     resume: str | None = None
     """Go on with an interrupted run: its name, or without one the latest. Its settings are kept;
     only the cluster's and the tracker's may be given anew."""
@@ -70,6 +74,8 @@ def main() -> None:
 
 def execute(config: Config, options: Command, resumed: str | None = None) -> None:
     """Check, plan and run; the heavy imports wait until the command line is known to be good."""
+    if options.plan and options.lr_find:
+        raise UserError("--lr-find: asked for with --plan; leave one of them out")
     if options.verbose:
         os.environ["CROSSFOLD_VERBOSE"] = "1"
     console = cli.Screen(options.progress, emoji=False)  # a colon is a colon
@@ -89,7 +95,7 @@ def execute(config: Config, options: Command, resumed: str | None = None) -> Non
 
     check_output(config.tracking.output)
     ray = cluster.Starter(address, verbose=options.verbose)
-    if not options.plan:
+    if not options.plan and not options.lr_find:
         ray.begin()
     tell = partial(say, console)
     for notice in notices:
@@ -101,6 +107,9 @@ def execute(config: Config, options: Command, resumed: str | None = None) -> Non
             ray()
         if options.plan:
             job.show_plan(prepared, console)
+            return
+        if options.lr_find:
+            _find_rates(prepared, tell)
             return
         if ray.address is not None:
             warn(tell)
@@ -130,6 +139,20 @@ def _prepared(config: Config, loader: "Loader", tell: Callable[[str], None]) -> 
         f"{config.model.backbone} from {prepared.weights} weights"
     )
     return prepared
+
+
+def _find_rates(prepared: "Prepared", tell: Callable[[str], None]) -> None:
+    """Test the learning rates of each stage in this process, and tell what came out."""
+    from folds.runtime.device import Runtime
+    from folds.training.lr_find import find_rates, table
+    from folds.training.parts import check_parts
+
+    problem, config = prepared.problem, prepared.problem.config
+    check_parts(problem, 1)
+    runtime = Runtime.choose(config.cluster.device, config.train.precision)
+    tell(f"learning rates on the training part of {prepared.names[0]}, {runtime.describe()}")
+    for line in table(find_rates(problem, *prepared.folds[0], runtime)):
+        tell(line)
 
 
 def _planned(prepared: "Prepared", tell: Callable[[str], None]) -> "Plan":

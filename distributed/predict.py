@@ -14,9 +14,9 @@ from pathlib import Path
 import folds.early  # noqa: F401  (first: what follows takes a second)
 from distributed.cv import leave
 from folds import cli
-from folds.config.adaptation import check_adapt
+from folds.config.adaptation import refuse_adapt
 from folds.errors import RunError, UserError
-from folds.files import check_folder
+from folds.files import check_file
 
 
 @dataclass
@@ -97,14 +97,8 @@ def _conclude(options: Options, count: int, told: Counter[str]) -> None:
 def _check(options: Options) -> None:
     if options.batch < 1:
         raise UserError(f"--batch {options.batch}: must be 1 or more, as 256")
-    if not options.out.resolve().parent.is_dir():
-        raise UserError(f"--out {options.out}: no folder {options.out.resolve().parent}; make it")
-    check_folder(f"--out {options.out}", options.out.absolute().parent)
-    if options.adapt is not None:
-        try:
-            check_adapt(options.adapt)
-        except ValueError as error:
-            raise UserError(f"--adapt {options.adapt}: {error}") from None
+    check_file("--out", options.out)
+    refuse_adapt(options.adapt)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ import contextlib
 import dataclasses
 import io
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tyro
@@ -22,6 +24,7 @@ from folds.signals import Interruption
 from folds.text import one_line, shown
 
 T = TypeVar("T")
+SHELLS = ("bash", "zsh", "fish")  # that a completion can be had for
 _TYRO = (tyro.conf.OmitArgPrefixes,)
 _METAVARS = {"stages": "SHARE:EPOCHS:LR", "head_layers": "N,N", "tta": "{none,flips,d4,N}",
              "external": "NAME=SOURCE", "data": "SOURCE", "slices": "NAME,NAME"}  # fmt: skip
@@ -100,13 +103,59 @@ def config_parser(
     UserError
         A value is not allowed.
     """
-    parts = {n: _draft(n, model, getattr(defaults, n)) for n, model in groups().items()}
-    parts["command"] = extra()
-    whole = dataclasses.make_dataclass("Options", [(n, type(part)) for n, part in parts.items()])
-    about = _plain_text(description)
-    draft = _read(whole, argv, prog=prog, description=about, default=whole(**parts))
+    whole, about = _whole(defaults, extra), _plain_text(description)
+    draft = _read(type(whole), argv, prog=prog, description=about, default=whole)
     values = {k: v for n in groups() for k, v in vars(getattr(draft, n)).items()}
     return Config.from_flat(values), draft.command
+
+
+def _whole(defaults: Config, extra: type) -> Any:
+    """An unchecked twin of all settings, and of one more dataclass, under the name command."""
+    parts = {n: _draft(n, model, getattr(defaults, n)) for n, model in groups().items()}
+    parts["command"] = extra()
+    kinds = [(name, type(part)) for name, part in parts.items()]
+    return dataclasses.make_dataclass("Options", kinds)(**parts)
+
+
+def completion(shell: str, prog: str, commands: Mapping[str, ModuleType]) -> str:
+    """A script by which a shell completes a program: its commands, their flags, some values.
+
+    Parameters
+    ----------
+    shell : str
+        One of `SHELLS`.
+    prog : str
+    commands : mapping of str to module
+        By name: each has ``Options``, or a ``Command`` beside the settings of `Config`.
+
+    Returns
+    -------
+    str
+        As tyro writes it. It needs a Python, of any kind, when it runs.
+
+    Raises
+    ------
+    UserError
+        There is none for this shell.
+    """
+    if shell not in SHELLS:
+        raise UserError(f"--print-completion {shell!r}: must be one of {', '.join(SHELLS)}")
+    kinds: list[Any] = []
+    for name, module in commands.items():
+        default = _whole(Config(), module.Command) if hasattr(module, "Command") else None
+        kind = module.Options if default is None else type(default)
+        how = {} if default is None else {"default": default}
+        kinds.append(Annotated[kind, tyro.conf.subcommand(name, **how)])
+    written = io.StringIO()
+    with contextlib.suppress(SystemExit), redirect_stdout(written):
+        _read(Union[tuple(kinds)], ["--tyro-write-completion", shell, "-"], prog=prog)  # noqa: UP007
+    # the end of a line in a help text would begin another completion
+    return re.sub(
+        r"^(.*COMPLETION_SPEC = .*)$",
+        lambda spec: re.sub(r"\\+n", " ", spec[0]),
+        written.getvalue(),
+        flags=re.MULTILINE,
+    )
 
 
 def run(command: Callable[[], None]) -> int:

@@ -2,6 +2,7 @@
 
 import runpy
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
@@ -35,6 +36,8 @@ def main() -> None:
         print(usage())
     elif name == "--version":
         print(f"crossfold {folds.__version__}")
+    elif name == "--print-completion":
+        sys.exit(_complete(*words))
     elif name in COMMANDS:
         sys.argv = [sys.argv[0], *words]
         runpy.run_module(COMMANDS[name][0], run_name="__main__", alter_sys=True)
@@ -42,6 +45,14 @@ def main() -> None:
         near = nearest(name, COMMANDS)
         print(f"error: crossfold {name}: is no command{near}; try --help", file=sys.stderr)
         sys.exit(2)
+
+
+def _complete(shell: str = "", *_: str) -> int:
+    """Print what lets a shell complete ``crossfold``; gives back the exit status."""
+    from folds import cli  # takes a while, as do the commands
+
+    modules = {name: import_module(module) for name, (module, _) in COMMANDS.items()}
+    return cli.run(lambda: print(cli.completion(shell, "crossfold", modules)))
 
 
 def usage() -> str:
@@ -56,6 +67,7 @@ def usage() -> str:
             *lines,
             "",
             "crossfold COMMAND --help says more; each is also python -m of a module, as",
-            "python -m distributed.cv.",
+            "python -m distributed.cv. --print-completion bash (zsh, fish) prints a script by",
+            "which the shell completes them.",
         ]
     )

@@ -84,6 +84,26 @@ def check_folder(flag: str, folder: Path) -> None:
         raise UserError(f"{flag}: {above} is no folder that can be written to") from None
 
 
+def check_file(flag: str, path: Path) -> None:
+    """Refuse a file that cannot be written, before the work that it is for.
+
+    Parameters
+    ----------
+    flag : str
+        As the message names it.
+    path : Path
+
+    Raises
+    ------
+    UserError
+        Its folder is not there, or cannot be written to.
+    """
+    folder = path.absolute().parent
+    if not is_folder(folder):
+        raise UserError(f"{flag} {path}: no folder {folder}; make it")
+    check_folder(f"{flag} {path}", folder)
+
+
 @contextmanager
 def replacing(path: Path, *, before: Path | None = None, lasting: bool = True) -> Iterator[Path]:
     """Give a file to write, which takes the place of `path` when the block has ended well.

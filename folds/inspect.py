@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from folds.audit.overview import Overview
     from folds.audit.suspects import Suspects
     from folds.images import ImageSet
+    from folds.images.relabel import Relabelled
 
 _LARGEST = 224  # pixels
 _ON_SCREEN = 20  # suspect labels
@@ -53,6 +54,8 @@ class Options:
     """Look at a stratified subset of this many images."""
     image_size: int = _LARGEST
     """Side in pixels that larger images, and files of mixed sizes, are brought to."""
+    relabel: str | None = None
+    """What --relabel of distributed.cv takes; what the page saves then has its lines, too."""
     levels: float | None = None
     """What --levels of distributed.cv takes."""
     group_regex: str | None = None
@@ -73,12 +76,12 @@ def main() -> None:
     from folds.audit.tables import write_suspects
 
     predictions = read_predictions(options.oof) if options.oof else None
-    with _images(options) as images:
+    with _images(options) as (images, new):
         if predictions and images:
             predictions = match(predictions, images)
         suspects = find_suspects(predictions) if predictions else None
         if images:
-            _audit(options, images, suspects)
+            _audit(options, images, new, suspects)
     if suspects is not None:
         write_suspects(options.out / "suspects.csv", suspects)
         _show_suspects(options, suspects)
@@ -88,8 +91,10 @@ def _check(options: Options) -> None:
     """Refuse what cannot work, before anything is read."""
     if not options.data and options.oof is None:
         raise UserError("nothing to look at: give --data SOURCE, or --oof with a run's predictions")
-    if not options.data and options.clean_to:
-        raise UserError(f"--clean-to {options.clean_to}: name the images too, with --data")
+    for name in ("clean_to", "relabel"):
+        if not options.data and (path := getattr(options, name)):
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} {path}: name the images too, with --data")
     if options.clean_to:
         _check_clean_to(options.clean_to, options)
     if options.weights != "hub" and options.backbone is None:
@@ -117,17 +122,19 @@ def _check_clean_to(path: Path, options: Options) -> None:
 
 
 @contextmanager
-def _images(options: Options) -> Iterator["ImageSet | None"]:
-    """The images, if any are named."""
+def _images(options: Options) -> Iterator[tuple["ImageSet | None", "Relabelled | None"]]:
+    """The images, if any are named, and what new labels have done to them."""
     if not options.data:
-        yield None
+        yield None, None
         return
     from folds.images.groups import named_groups, named_sites
     from folds.images.ondisk import opened
+    from folds.images.relabel import relabelled
 
     data = _config(options).model_copy(update={"image_size": "auto"})
     with opened(data, seed=0, largest=options.image_size) as images:
-        yield named_sites(named_groups(images, data.group_regex), data.site_regex)
+        images, new = relabelled(images, data.relabel, limited=data.limit is not None)
+        yield named_sites(named_groups(images, data.group_regex), data.site_regex), new
 
 
 def _config(options: Options) -> DataConfig:
@@ -140,12 +147,14 @@ def _config(options: Options) -> DataConfig:
     """
     names = (
         "data", "limit", "image_size", "skip_broken", "levels", "group_regex", "site_regex",
-        "slices",
+        "slices", "relabel",
     )  # fmt: skip
     return Config.from_flat({name: getattr(options, name) for name in names}).data
 
 
-def _audit(options: Options, images: "ImageSet", suspects: "Suspects | None") -> None:
+def _audit(
+    options: Options, images: "ImageSet", new: "Relabelled | None", suspects: "Suspects | None"
+) -> None:
     """Audit images; write the report, the table and, if asked for, the cleaned file."""
     from folds.audit import audit
     from folds.audit.confounding import confounding
@@ -159,11 +168,12 @@ def _audit(options: Options, images: "ImageSet", suspects: "Suspects | None") ->
     data = _config(options)
     own_sizes = sizes(data, images)
     report = options.out / "report.html"
-    write_report(report, data.words, images, findings, own_sizes, suspects)
+    earlier = new.by.labels if new else {}
+    write_report(report, data.words, images, findings, own_sizes, suspects, earlier)
     _tell(*images.notices, *confounding(images), *findings.notices)
     _show(options, overview(images, findings))
     if options.clean_to:
-        _clean(options.clean_to, images, findings)
+        _clean(options.clean_to, images, new, findings)
 
 
 def _deep(options: Options, images: "ImageSet") -> "NDArray[np.float32] | None":
@@ -185,11 +195,11 @@ def _deep(options: Options, images: "ImageSet") -> "NDArray[np.float32] | None":
     return deep_features(images, backbone, weights.state, Runtime.choose("auto", "auto"))
 
 
-def _clean(path: Path, images: "ImageSet", findings: "Findings") -> None:
+def _clean(path: Path, images: "ImageSet", new: "Relabelled | None", findings: "Findings") -> None:
     from folds.audit.clean import manifest_path, select, write_clean
 
     selection = select(images, findings)
-    write_clean(path, images, findings, selection)
+    write_clean(path, images, findings, selection, new.rows if new else None)
     kept = int(selection.kept.sum())
     print(
         f"cleaned     {path}: {kept:,} images; the {len(images) - kept:,} left out are in "

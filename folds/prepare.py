@@ -14,7 +14,7 @@ from folds.audit.findings import AuditedImages
 from folds.audit.given import with_given_groups
 from folds.audit.overlap import looked_at
 from folds.audit.store import audited
-from folds.config import Config, DataConfig
+from folds.config import Config, DataConfig, ModelConfig
 from folds.config.selection import SelectBy
 from folds.config.stages import Stage, without_pretraining
 from folds.errors import UserError
@@ -23,7 +23,15 @@ from folds.images import ImageSet, load
 from folds.images.external import load_externals
 from folds.images.groups import merge_groups, named_groups, named_sites
 from folds.images.places import own_test
-from folds.model.backbone import check_size, create_backbone, fixed_input, input_size, native_size
+from folds.images.relabel import Relabelled, relabelled
+from folds.model.backbone import (
+    build,
+    check_size,
+    create_backbone,
+    fixed_input,
+    input_size,
+    native_size,
+)
 from folds.model.layer_groups import BatchNorm
 from folds.model.names import resolve
 from folds.model.weights import load_pretrained
@@ -59,6 +67,8 @@ class Prepared:
         What the user must be told.
     audit : AuditedImages, optional
         What was found in the images.
+    relabelled : Relabelled, optional
+        What ``--relabel`` has done to them.
     """
 
     problem: Problem
@@ -67,6 +77,7 @@ class Prepared:
     layers: int
     notices: tuple[str, ...]
     audit: AuditedImages | None = None
+    relabelled: Relabelled | None = None
 
     @property
     def names(self) -> list[str]:
@@ -119,13 +130,14 @@ class Prepared:
 
     @property
     def digests(self) -> dict[str, str]:
-        """Digests of settings, images and splits, and the source of the weights."""
-        problem = self.problem
+        """Digests of settings, images, splits and new labels, and the source of the weights."""
+        problem, new = self.problem, self.relabelled
         return {
             "config_digest": problem.config.digest,
             "data_digest": problem.images.digest,
             "splits_digest": problem.splits.digest,
             "weights": self.weights,
+            **({} if new is None else {"relabel_digest": new.by.digest}),
         }
 
 
@@ -159,6 +171,8 @@ def prepare(config: Config, *, load: Loader = load, test: bool = True) -> Prepar
     check_optimizer(config.optim.optimizer)
     wanted = sized(config.data, backbone)
     loaded = load(wanted, seed=config.split.seed, largest=native_size(backbone))
+    limited = config.data.limit is not None
+    loaded, new_labels = relabelled(loaded, config.data.relabel, limited=limited)
     named = named_sites(named_groups(loaded, config.data.group_regex), config.data.site_regex)
     select, slices = SelectBy.parse(config.evaluation.select_by), config.data.slices
     empty = check_columns(named.columns, select, slices)
@@ -174,9 +188,10 @@ def prepare(config: Config, *, load: Loader = load, test: bool = True) -> Prepar
         unlike = {other.name: looks_told(images, other.images, size) for other in externals}
         advice = "; --adapt auto may help" if config.model.adapt == "none" else ""
         told += [f"--external {name}: {line}{advice}" for name in unlike for line in unlike[name]]
-    layers = check_size(backbone, size, config.model.head)
+    layers = check_size(backbone, size, config.model.head, config.model.drop_path)
     weights = load_pretrained(config.model.backbone, config.model.weights)
     pretrained = weights.state is not None
+    _check_adapters(config.model, backbone, size, pretrained=pretrained)
     stages = scheduled(config.train.stages, layers, pretrained=pretrained)
     notices = [
         *images.notices,
@@ -193,7 +208,8 @@ def prepare(config: Config, *, load: Loader = load, test: bool = True) -> Prepar
     problem = Problem(config, *given, resolved=backbone)
     chosen = _chosen(splits, config)
     check_curve(problem, chosen)
-    return Prepared(problem, chosen, weights.source, layers, tuple(notices), audit)
+    found = tuple(notices), audit, new_labels
+    return Prepared(problem, chosen, weights.source, layers, *found)
 
 
 def _external_sources(config: Config, *, test: bool) -> dict[str, str]:
@@ -247,6 +263,20 @@ def scheduled(stages: tuple[Stage, ...], layers: int, *, pretrained: bool) -> tu
     except ValueError as error:
         raise UserError(f"--stages {' '.join(map(str, stages))}: {error}") from None
     return own if pretrained else without_pretraining(own)
+
+
+def _check_adapters(config: ModelConfig, backbone: str, size: int, *, pretrained: bool) -> None:
+    """Refuse adapters of a backbone that cannot have them, or that knows nothing to adapt."""
+    if config.lora is None:
+        return
+    if not pretrained:
+        raise UserError(
+            f"--tune {config.tune}: adapts pretrained weights, and there are none; give --weights "
+            "FILE, or use --tune full"
+        )
+    build(
+        backbone, classes=2, size=size, dropout=0.0, pretrained=None, seed=0, lora=config.lora
+    )  # tries them on an image
 
 
 def _audit(

@@ -14,7 +14,7 @@ from folds.augment.sheet import sheet
 from folds.config import Config
 from folds.config.policies import canonical
 from folds.errors import UserError
-from folds.files import check_folder, output_file
+from folds.files import check_file, output_file
 from folds.images import load
 
 LARGEST = 224  # side in pixels to which larger image files are reduced
@@ -53,9 +53,7 @@ def main() -> None:
             raise UserError(f"--{name} {getattr(options, name)}: must be 1 or more")
     if options.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"--out {options.out}: give a file that ends in .png or .jpg")
-    if not options.out.absolute().parent.is_dir():
-        raise UserError(f"--out {options.out}: no folder {options.out.absolute().parent}; make it")
-    check_folder(f"--out {options.out}", options.out.absolute().parent)
+    check_file("--out", options.out)
     try:
         policy = canonical(options.augment)
     except ValueError as error:

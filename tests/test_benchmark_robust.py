@@ -53,9 +53,9 @@ def test_ranks_at_home_are_held_against_those_elsewhere():
 
 
 def test_a_configuration_is_a_policy_and_settings():
-    assert robust.read("light ema=0.99 stages=[0:1:1e-3]") == (
+    assert robust.read("light audit=off stages=[0:1:1e-3,1:8:1e-3]") == (
         "light",
-        {"ema": 0.99, "stages": ["0:1:1e-3"]},
+        {"audit": "off", "stages": ["0:1:1e-3", "1:8:1e-3"]},
     )
     assert robust.read('[{"op": "hue", "p": 0.5}]') == ('[{"op": "hue", "p": 0.5}]', {})
 

@@ -97,6 +97,8 @@ def check_clicked(program, words):
 def check_program(program, words):
     if Path(program).name == "python" and words[:1] == ["-m"]:
         check_module(words[1], words[2:])
+    elif program == "crossfold" and words[0] == "--print-completion":
+        assert words[1] in cli.SHELLS
     elif program == "crossfold":
         check_module(COMMANDS[words[0]][0], words[1:])
     elif program in CLICKED:
@@ -151,7 +153,7 @@ def known():
     modules = ("robust", "leak", "growth", "unsure", "junk", "run", "serving")
     for module in (importlib.import_module(f"benchmarks.{name}") for name in modules):
         flags |= {word for action in module.parser()._actions for word in action.option_strings}
-    return flags | THEIR_FLAGS | {"--help", "--version"}
+    return flags | THEIR_FLAGS | {"--help", "--version", "--print-completion"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

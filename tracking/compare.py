@@ -11,7 +11,7 @@ import folds.early  # noqa: F401  (first: what follows takes a second)
 from folds.cli import Screen, parse, run
 from folds.config.scores import SCORES
 from folds.errors import UserError, nearest
-from folds.files import check_folder
+from folds.files import check_file
 
 
 @dataclass
@@ -69,12 +69,8 @@ def _check(options: Options) -> None:
         )
     if not 0.5 < options.confidence < 1:
         raise UserError(f"--confidence {options.confidence}: must be between 0.5 and 1, as 0.95")
-    if options.html is not None and not options.html.resolve().parent.is_dir():
-        raise UserError(
-            f"--html {options.html}: no folder {options.html.resolve().parent}; make it"
-        )
     if options.html is not None:
-        check_folder(f"--html {options.html}", options.html.absolute().parent)
+        check_file("--html", options.html)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import folds.early  # noqa: F401  (first: what follows takes a second)
 from folds.cli import parse, run, tell
 from folds.documents import read_json_file
 from folds.errors import UserError
-from folds.files import check_folder
+from folds.files import check_file
 
 _FEWEST = 100  # images that say something of eight bits
 
@@ -35,9 +35,7 @@ class Options:
 def main() -> None:
     """Export a model."""
     options = parse(Options, sys.argv[1:], prog="python -m tracking.export", description=__doc__)
-    if not options.out.resolve().parent.is_dir():
-        raise UserError(f"--out {options.out}: no folder {options.out.resolve().parent}; make it")
-    check_folder(f"--out {options.out}", options.out.absolute().parent)
+    check_file("--out", options.out)
     from folds.model.export import check_target, export
     from folds.model.mixture import BundleError
     from tracking import store

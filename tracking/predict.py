@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import folds.early  # noqa: F401  (first: what follows takes a second)
 from folds.cli import parse, run, tell
-from folds.config.adaptation import check_adapt
+from folds.config.adaptation import refuse_adapt
 from folds.errors import UserError
-from folds.files import check_folder, output_file
+from folds.files import check_file, output_file
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -57,9 +57,7 @@ class Options:
 def main() -> None:
     """Write a line an image."""
     options = parse(Options, sys.argv[1:], prog="python -m tracking.predict", description=__doc__)
-    if not options.out.resolve().parent.is_dir():
-        raise UserError(f"--out {options.out}: no folder {options.out.resolve().parent}; make it")
-    check_folder(f"--out {options.out}", options.out.absolute().parent)
+    check_file("--out", options.out)
     _check(options)
     from folds.images import load_unlabelled
     from folds.images.source import root_of
@@ -114,8 +112,7 @@ def main() -> None:
 
 
 def _check(options: Options) -> None:
-    if options.adapt is not None:
-        _check_adapt(options.adapt)
+    refuse_adapt(options.adapt)
     if options.abstain is not None and not 0 < options.abstain < 1:
         raise UserError(f"--abstain {options.abstain}: must be between 0 and 1, as 0.99")
     if options.reject is not None and not 0 < options.reject < 1:
@@ -203,13 +200,6 @@ def _promise(point: "Point") -> str:
         f"{point.accuracy:.3f} right (at least {point.low:.3f}) of images like training's where "
         f"{point.answered:.0%} are answered, those of probability {point.threshold:.3f} or more"
     )
-
-
-def _check_adapt(adapt: str) -> None:
-    try:
-        check_adapt(adapt)
-    except ValueError as error:
-        raise UserError(f"--adapt {adapt}: {error}") from None
 
 
 def _notice(line: str) -> None:

@@ -44,6 +44,9 @@ class Summary(Part):
     config_digest: str
     data_digest: str
     splits_digest: str
+    relabel_digest: str | None = Field(
+        None, description="Of the file of --relabel; null without one."
+    )
     weights: str = Field(description="hub:NAME, file:NAME:DIGEST, demo:DIGEST or random.")
     stages: list[str] = Field(description="The schedule that was trained.")
     image_size: int
@@ -105,8 +108,8 @@ class Summary(Part):
     @property
     def digests(self) -> dict[str, str]:
         """What equal runs have in common, by key: digests, and the source of the weights."""
-        names = ("config_digest", "data_digest", "splits_digest", "weights")
-        return {name: getattr(self, name) for name in names}
+        names = ("config_digest", "data_digest", "splits_digest", "relabel_digest", "weights")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     @property
     def fold_count(self) -> int:

@@ -10,6 +10,7 @@ from distributed.outcome.candidates import Candidate, choose
 from distributed.outcome.console import markdown, print_summary
 from distributed.outcome.deciding import decide
 from distributed.outcome.files import output_folder, write_files
+from distributed.outcome.heat import FoldHeat
 from distributed.outcome.learning_curve import curve_metrics, curve_of
 from distributed.outcome.pooling import pool
 from distributed.outcome.summarise import summarise
@@ -50,7 +51,8 @@ def finish(run: Run) -> Summary:
     augmentation = sheet(images, config.train.augment, size=size, seed=seed)
     augmentation.save(folder / "augmentation.png")
     # Before the model is registered, so that no version is left of a run that fails here.
-    visuals = make_visuals(images, results, pooled, assessment, choice.best, augmentation)
+    heat = FoldHeat(run, pooled.oof)
+    visuals = make_visuals(images, results, pooled, assessment, choice.best, augmentation, heat)
     version = _register(run, choice.chosen, decision, summary)
     summary = summary.of_version(version)
     files = write_files(run, folder, summary, pooled, choice.candidates)

@@ -201,7 +201,8 @@ def oof_arrays(pooled: Pooled) -> dict[str, NDArray[Any]]:
     """The arrays of ``oof.npz``."""
     names = ("labels", "fold", "repeat", "probabilities", "groups")
     columns = {f"{COLUMN}{name}": values for name, values in pooled.columns.items()}
-    return {"ids": pooled.ids} | {name: getattr(pooled.oof, name) for name in names} | columns
+    other = {} if pooled.served is pooled.oof.probabilities else {"served": pooled.served}
+    return {"ids": pooled.ids} | {n: getattr(pooled.oof, n) for n in names} | other | columns
 
 
 def shift_arrays(prepared: Prepared, shift: PooledShift) -> dict[str, NDArray[Any]]:

@@ -15,6 +15,7 @@ from folds.images import ImageSet
 from folds.training.outcome import FoldOutcome
 from tracking.report import (
     FeatureMap,
+    HeatMaps,
     Visuals,
     average_by_image,
     confident_mistakes,
@@ -29,6 +30,7 @@ def make_visuals(
     assessment: Assessment,
     best: int,
     augmentation: Image.Image,
+    heat: HeatMaps | None = None,
 ) -> Visuals:
     """Choose and arrange what is drawn of a run.
 
@@ -38,6 +40,8 @@ def make_visuals(
         Which of the results is the best fold's, whose images are mapped.
     augmentation : PIL.Image.Image
         What augmentation does.
+    heat : callable, optional
+        Gives heat maps of some rows of the pooled predictions.
     """
     oof = pooled.oof
     row_of = {name: row for row, name in enumerate(images.ids.tolist())}
@@ -52,8 +56,8 @@ def make_visuals(
         trained=reliability(oof.labels, pooled.served),
         tempered=reliability(oof.labels, assessment.calibrated),
         tradeoffs=tradeoffs(oof.labels, oof.probabilities),
-        mistakes=confident_mistakes(by_image, images.class_names, pixels),
-        unsure=least_certain(by_image, images.class_names, pixels),
+        mistakes=confident_mistakes(by_image, images.class_names, pixels, heat),
+        unsure=least_certain(by_image, images.class_names, pixels, heat),
         augmentation=augmentation,
         map=_map(images.labels, results[best]),
     )

@@ -72,7 +72,13 @@ def manifest_path(path: Path) -> Path:
     return path.with_suffix(".manifest.csv")
 
 
-def write_clean(path: Path, images: ImageSet, findings: Findings, selection: Selection) -> None:
+def write_clean(
+    path: Path,
+    images: ImageSet,
+    findings: Findings,
+    selection: Selection,
+    original: Rows | None = None,
+) -> None:
     """Write the kept images, and beside them a manifest of those left out.
 
     Parameters
@@ -81,6 +87,8 @@ def write_clean(path: Path, images: ImageSet, findings: Findings, selection: Sel
         An .npz file that `folds.images.load` reads: ``images`` (K, H, W, 3) uint8, ``labels`` (K,)
         int64, ``class_names``, the images' ``ids``, ``groups``, ``sites`` and slices (K,) str, as
         the source has them, and their ``original_indices`` (K,) int64 in it.
+    original : ndarray of int64, shape (N,), optional
+        Indices of all images in the source, where some are left out of them already.
 
     Raises
     ------
@@ -88,6 +96,7 @@ def write_clean(path: Path, images: ImageSet, findings: Findings, selection: Sel
         A file cannot be written; there is none of that name then, or the one from before.
     """
     rows = np.flatnonzero(selection.kept)
+    original = np.arange(len(images)) if original is None else original
     with output_file(manifest_path(path)) as manifest, output_file(path) as scratch:
         with zipfile.ZipFile(scratch, "w") as archive:
             with archive.open("images.npy", "w", force_zip64=True) as member:
@@ -95,14 +104,14 @@ def write_clean(path: Path, images: ImageSet, findings: Findings, selection: Sel
             for name, array in {
                 "labels": images.labels[rows],
                 "class_names": np.array(images.class_names),
-                "original_indices": rows,
+                "original_indices": original[rows],
                 "ids": images.ids[rows],
                 "groups": images.groups[rows],
                 **_columns(images, rows),
             }.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)
-        _write_manifest(manifest, images, findings, selection)
+        _write_manifest(manifest, images, findings, selection, original)
 
 
 def _columns(images: ImageSet, rows: Rows) -> dict[str, NDArray[np.str_]]:
@@ -120,7 +129,9 @@ def _write_pixels(member: IO[bytes], images: ImageSet, rows: Rows) -> None:
         member.write(np.ascontiguousarray(images.pixels[rows[piece]]).data)
 
 
-def _write_manifest(path: Path, images: ImageSet, findings: Findings, chosen: Selection) -> None:
+def _write_manifest(
+    path: Path, images: ImageSet, findings: Findings, chosen: Selection, original: Rows
+) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "original_index", "label", "class", "why", "score", "duplicate_of"])
@@ -128,7 +139,8 @@ def _write_manifest(path: Path, images: ImageSet, findings: Findings, chosen: Se
             label, instead = int(images.labels[row]), int(chosen.duplicate_of[row])
             writer.writerow(
                 [
-                    images.ids[row], row, label, images.class_names[label], chosen.why[row],
-                    f"{findings.score[row]:.4f}", images.ids[instead] if instead >= 0 else "",
+                    images.ids[row], original[row], label, images.class_names[label],
+                    chosen.why[row], f"{findings.score[row]:.4f}",
+                    images.ids[instead] if instead >= 0 else "",
                 ]
             )  # fmt: skip

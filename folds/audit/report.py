@@ -1,8 +1,9 @@
 """The report of an audit: one page that needs nothing beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from markupsafe import Markup
@@ -12,11 +13,13 @@ from folds.audit.embedding import image_map
 from folds.audit.figures import colour_figure, map_figure
 from folds.audit.findings import Findings
 from folds.audit.galleries import cluster_gallery, junk_gallery, suspect_gallery
+from folds.audit.marks import marks
 from folds.audit.overview import overview, remedies
 from folds.audit.statistics import Statistics, statistics
 from folds.audit.suspects import Suspects
 from folds.files import output_file
 from folds.images import ImageSet
+from folds.images.relabel import NewLabel
 from folds.pages.templates import environment
 from folds.pages.thumbs import thumb
 
@@ -64,6 +67,7 @@ def write_report(
     findings: Findings,
     sizes: Sizes,
     suspects: Suspects | None = None,
+    earlier: Mapping[str, NewLabel] = MappingProxyType({}),
 ) -> None:
     """Write the report as one HTML file.
 
@@ -77,6 +81,8 @@ def write_report(
         The images' own sizes in pixels, and how many have them.
     suspects : Suspects, optional
         Labels that are likely wrong.
+    earlier : mapping of str to NewLabel
+        New labels that the images have already, by id.
 
     Raises
     ------
@@ -85,13 +91,15 @@ def write_report(
 
     Notes
     -----
-    The page loads nothing, from the network or from the disk, and has no script.
+    The page loads nothing, from the network or from the disk. Its one script lets people mark what
+    suspect images are, and save that as a file for ``--relabel``; without it all else is there.
     """
     counts = overview(images, findings)
     clusters = duplicate_clusters(images, findings)
     mixed = [rows for rows in clusters if disagree(images, rows)]
     alike = [rows for rows in clusters if not disagree(images, rows)]
     measured = statistics(images, ~findings.junk)
+    gallery = suspect_gallery(images, findings, suspects) if suspects is not None else None
     template = environment("folds.audit").get_template("report.html.j2")
     page = template.render(
         source=" ".join(sources),
@@ -101,7 +109,8 @@ def write_report(
         conflicts=cluster_gallery(images, findings, mixed),
         duplicates=cluster_gallery(images, findings, alike),
         junk=junk_gallery(images, findings),
-        suspects=suspect_gallery(images, findings, suspects) if suspects is not None else None,
+        suspects=gallery,
+        marks=marks(suspects, len(gallery.tiles), earlier) if suspects and gallery else None,
         map=_map(images, findings),
         classes=_class_cards(images, findings, measured),
         more_classes=max(0, len(images.class_names) - _MOST_CLASSES),

@@ -144,7 +144,7 @@ def match(predictions: RunPredictions, images: ImageSet) -> RunPredictions:
         Ids, labels or classes are not those of the images.
     """
     where = f"--oof {predictions.source}"
-    remedy = "pass the --data that the run was made with"
+    remedy = "pass the --data, and the --relabel, that the run was made with"
     unknown = np.setdiff1d(predictions.ids, images.ids)
     if len(unknown):
         raise UserError(

@@ -80,6 +80,16 @@ class Config(Section):
         return self
 
     @pydantic.model_validator(mode="after")
+    def _between_weights(self) -> Self:
+        """Refuse means of adapters' factors: the product of means is no mean of products."""
+        if (alpha := self.optim.wise_ft) < 1 and self.model.lora is not None:
+            raise ValueError(
+                f"--wise-ft {alpha:g}: is between whole weights, not between adapters; leave it "
+                f"out, or --tune {self.model.tune}"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _trained(self) -> Self:
         """Check that what shall be registered is what is trained on all images."""
         asked, share = self.tracking.candidate, self.tracking.distill

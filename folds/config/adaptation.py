@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from folds.errors import UserError
+
 KINDS = ("colour", "framing", "bn", "prior")
 AUTO = "auto"
 
@@ -21,6 +23,20 @@ def check_adapt(given: Any) -> str:
     if not asked or not asked <= set(KINDS):
         raise ValueError(f"use none, auto, or some of {', '.join(KINDS)} joined by +")
     return "+".join(kind for kind in KINDS if kind in asked)
+
+
+def refuse_adapt(given: str | None) -> None:
+    """Refuse an ``--adapt`` of a command line that is none.
+
+    Raises
+    ------
+    UserError
+        See `check_adapt`.
+    """
+    try:
+        check_adapt("none" if given is None else given)
+    except ValueError as error:
+        raise UserError(f"--adapt {given}: {error}") from None
 
 
 def asked_kinds(adapt: str) -> tuple[str, ...]:

@@ -85,6 +85,12 @@ class DataConfig(Section):
     skip_broken: bool = Field(
         False, description="Leave out image files that cannot be read, and record them."
     )
+    relabel: str | None = Field(
+        None,
+        description="A CSV file of corrected labels, as the page of folds.inspect --oof saves it: "
+        "columns id, label (a class; empty: the image is left out) and was (its label in --data, "
+        "which is never changed).",
+    )
     audit: Literal["off", "report", "drop"] = Field(
         "report",
         description="Look for junk and duplicates: report tells what there is and keeps "

@@ -14,6 +14,7 @@ from folds.config.head import (
     Pooling,
     check_tta,
 )
+from folds.config.lora import FULL, LoraShape, check_tune
 from folds.config.named import words
 from folds.config.section import Section
 
@@ -39,6 +40,19 @@ class ModelConfig(Section):
         "DINOv2 or DinoBloom.",
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the head (probability).")
+    drop_path: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Stochastic depth: probability that an image passes by the backbone's last "
+        "block while that trains; of the blocks before it evenly less, of the first 0.",
+    )
+    tune: Annotated[str, BeforeValidator(check_tune)] = Field(
+        FULL,
+        description="What a stage trains of the backbone's blocks. full: their weights; "
+        "lora:r=8,alpha=16: low-rank adapters of their attention instead (vision transformers), "
+        "merged into the weights at the end; alpha is 2 r if left out. Needs crossfold[lora].",
+    )
     pool: Pooling = Field(
         "auto",
         description="From the backbone's map to features; auto: the backbone's own, avgmax: both "
@@ -75,6 +89,11 @@ class ModelConfig(Section):
         "their class shares, found without labels; joined by +. auto: all of these, where most "
         "images are unlike training's. Scored clean, corrupted and elsewhere.",
     )
+
+    @property
+    def lora(self) -> LoraShape | None:
+        """The adapters that are trained instead of the backbone's weights, if any."""
+        return None if self.tune == FULL else LoraShape.parse(self.tune)
 
     @property
     def head(self) -> HeadShape:

@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 
 from folds.arrays import Doubles, Ints
 from folds.evaluation.intervals import REPLICATES
-from folds.evaluation.paired import Difference, check_same_rows, difference
+from folds.evaluation.paired import (
+    Difference,
+    bootstrap_difference,
+    check_same_rows,
+    difference,
+)
 from folds.evaluation.predictions import Predictions
 from folds.evaluation.replicates import Tally, bootstrap_counts, tally
 from folds.evaluation.slices import FEWEST, worst_scores
@@ -41,6 +46,15 @@ class SliceChange:
         return self.after - self.before
 
 
+@dataclass(frozen=True)
+class SliceDifference:
+    """Accuracy of the images of one value of a column, b less a, with its interval."""
+
+    change: SliceChange
+    images: int
+    difference: Difference
+
+
 def judged(predictions: Predictions, values: Texts) -> dict[str, Ints]:
     """Rows of each value of a column (M,) that enough images have, whatever the repeats."""
     repeats = _repeats(predictions)
@@ -58,6 +72,30 @@ def slice_changes(
         SliceChange(name, value, *(float(own[rows].mean()) for own in right))
         for name, values in columns.items()
         for value, rows in judged(a, values).items()
+    ]
+
+
+def slice_differences(
+    a: Predictions, b: Predictions, columns: Mapping[str, Texts], *, confidence: float = 0.95
+) -> list[SliceDifference]:
+    """As `slice_changes`, with intervals by a bootstrap over the groups of each value.
+
+    Raises
+    ------
+    ValueError
+        The rows are not the same.
+    """
+    repeats = _repeats(a)
+    return [
+        SliceDifference(
+            change,
+            len(rows) // repeats,
+            bootstrap_difference(a.take(rows), b.take(rows), confidence=confidence).pooled[
+                "accuracy"
+            ],
+        )
+        for change in slice_changes(a, b, columns)
+        for rows in (judged(a, columns[change.column])[change.value],)
     ]
 
 

@@ -92,7 +92,7 @@ class PixelFile:
         """Images of these ascending rows in a file of their own, which takes this one's place."""
         path = self.path.with_name(f"kept-{self.path.name}")
         write_pixels(path, self, rows)
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)  # where they were kept before, for another trial
         return type(self)(path)
 
     def _read(self, out: NDArray[np.uint8], row: int) -> None:

@@ -39,10 +39,13 @@ class Plan:
         Of `folds.config.adaptation.KINDS`.
     told : str, optional
         What was asked for and is not done, and why.
+    whole : bool
+        Whether the table is taken as a whole.
     """
 
     kinds: tuple[str, ...]
     told: str | None = None
+    whole: bool = False
 
 
 def settle(
@@ -81,14 +84,13 @@ def settle(
         flaw: str | None = f"{count} images are too few; give {FEWEST} or more at once"
     elif adapt == AUTO and _alike(sample(), appearance):
         return Plan((), f"--adapt {adapt}: nothing, since most images look like those of training")
-    elif adapt == AUTO and not any(_norms(networks)):
-        flaw = "the network has no batch norm"
     else:
         flaw = _flaw(answer, sample(), appearance, kinds)
-    if flaw is None:
-        return Plan(kinds)
+    if flaw is None and (adapt != AUTO or any(_norms(networks))):
+        return Plan(kinds, whole=True)
     left = tuple(kind for kind in kinds if kind not in whole)
-    return Plan(left, f"--adapt {adapt}: without {' and '.join(whole)}, since {flaw}")
+    why = flaw or "the network has no batch norm"
+    return Plan(left, f"--adapt {adapt}: without {' and '.join(whole)}, since {why}", flaw is None)
 
 
 def _alike(sample: Sequence[Tensor], appearance: Appearance) -> bool:

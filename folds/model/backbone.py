@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from folds.config.head import PLAIN_HEAD, HeadShape
+from folds.config.lora import LoraShape
 from folds.errors import UserError, reason
 from folds.model.blocks import chain, layer_groups
+from folds.model.drop_path import StochasticDepth, create, silence
 from folds.model.folding import Pair, pairs
 from folds.model.head import Head, fixed_pool
+from folds.model.lora import add_adapters
 from folds.model.names import Architecture
 from folds.model.weights import State
 
@@ -31,6 +34,9 @@ class Classifier(nn.Module):
         Probability that a feature is dropped before the head while training.
     head : HeadShape
         What the head is made of.
+    drop_path : float
+        Probability that an image passes by the last block while it trains, see
+        `folds.model.drop_path`; that of the blocks before rises evenly from 0.
 
     Notes
     -----
@@ -51,10 +57,13 @@ class Classifier(nn.Module):
         size: int,
         dropout: float = 0.0,
         head: HeadShape = PLAIN_HEAD,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        network: Any = create_backbone(backbone, size, pooled=head.pool == "auto")
+        pooled = head.pool == "auto"
+        network: Any = create_backbone(backbone, size, pooled=pooled, drop_path=drop_path)
         self.backbone = network
+        self.droppable = tuple(m for m in network.modules() if isinstance(m, StochasticDepth))
         architecture = Architecture.of(backbone)
         for name in ("mean", "std"):
             value = torch.tensor(getattr(architecture, name)).view(1, 3, 1, 1)
@@ -80,9 +89,9 @@ class Classifier(nn.Module):
         inputs : Tensor of float32, shape (B, 3, size, size)
             Images in [0, 1]; with `start` above 0 the output of ``frozen_features(images, start)``.
         rows : Tensor of int64, shape (B,), optional
-            Numbers of the images, or of their draws; with them features are dropped.
+            Numbers of the images, or of their draws; with them features and blocks are dropped.
         seed : int
-            Seed of the dropout, another one each epoch.
+            Seed of what is dropped, another one each epoch.
         start : int
             Parts of the chain that are already done.
         with_features : bool
@@ -92,6 +101,8 @@ class Classifier(nn.Module):
         -------
         Tensor of float32, shape (B, C), or a pair of this and a Tensor of float32, shape (B, F)
         """
+        for block in self.droppable:
+            block.rows, block.seed = rows, seed
         trains = start < len(self.chain) and self.backbone_trains
         with torch.set_grad_enabled(torch.is_grad_enabled() and trains):
             if start:
@@ -152,30 +163,20 @@ class Classifier(nn.Module):
         return any(parameter.requires_grad for parameter in self.backbone.parameters())
 
 
-def create_backbone(name: str, size: int, *, pooled: bool = True) -> nn.Module:
+def create_backbone(
+    name: str, size: int, *, pooled: bool = True, drop_path: float = 0.0
+) -> nn.Module:
     """Make a timm model without classifier for a size of input, and without its pooling if asked.
 
     What comes behind the pooling but the classifier stays, and is then applied to each place.
+
+    See `folds.model.drop_path.create` for `drop_path`.
     """
-    network: Any = Architecture.of(name).create(size)
+    network: Any = create(name, size, drop_path)
     if not pooled:
         network.reset_classifier(0, "")
-    _silence_dropout(network)
+    silence(network)
     return cast(nn.Module, network)
-
-
-def _silence_dropout(network: nn.Module) -> None:
-    """Switch off a model's own dropout and stochastic depth.
-
-    They draw from torch's global generator, so their masks would change with workers, lanes and
-    interruptions; `dropout_mask` is the only randomness in a forward pass.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
-            module.p = 0.0
-        for name in ("drop_prob", "drop_rate"):
-            if isinstance(getattr(module, name, None), float):
-                setattr(module, name, 0.0)
 
 
 def fixed_input(name: str) -> bool:
@@ -206,7 +207,7 @@ def input_size(name: str, requested: int | str, images_side: int) -> int:
     return native_size(name) if fixed_input(name) else min(images_side, native_size(name))
 
 
-def check_size(name: str, size: int, head: HeadShape = PLAIN_HEAD) -> int:
+def check_size(name: str, size: int, head: HeadShape = PLAIN_HEAD, drop_path: float = 0.0) -> int:
     """Try a model on one image of a size, as a fold would use it.
 
     Returns
@@ -218,13 +219,17 @@ def check_size(name: str, size: int, head: HeadShape = PLAIN_HEAD) -> int:
     ------
     UserError
         It fails: the image is too small for it, or not a multiple of its patches; or its output
-        cannot be pooled in another way.
+        cannot be pooled in another way; or no block of it can be dropped.
     """
     try:
         with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            model = Classifier(name, classes=2, size=size, head=head).eval()
+            model = Classifier(name, classes=2, size=size, head=head, drop_path=drop_path).eval()
             groups = layer_groups(model.backbone)
-            model(torch.zeros(1, 3, size, size))
+            for block in model.droppable:
+                block.train()
+            model(torch.zeros(1, 3, size, size), torch.zeros(1, dtype=torch.int64))
+    except UserError:
+        raise
     except Exception as error:  # whatever a model of a thousand may raise
         if head.pool != "auto":
             check_size(name, size)
@@ -247,13 +252,19 @@ def build(
     pretrained: State | None,
     seed: int,
     head: HeadShape = PLAIN_HEAD,
+    drop_path: float = 0.0,
+    lora: LoraShape | None = None,
 ) -> Classifier:
     """Make the network of a fold, its random parts drawn from a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Classifier(backbone, classes=classes, size=size, dropout=dropout, head=head)
+        model = Classifier(
+            backbone, classes=classes, size=size, dropout=dropout, head=head, drop_path=drop_path
+        )
     if pretrained is not None:
         model.backbone.load_state_dict(resized(pretrained, model.backbone))
+    if lora is not None:
+        add_adapters(model.backbone, backbone, lora, size=size, seed=seed)
     return model
 
 

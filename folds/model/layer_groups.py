@@ -10,6 +10,7 @@ from folds.config import Config
 from folds.config.stages import Stage, StagePosition, lr_scale
 from folds.model.backbone import Classifier
 from folds.model.blocks import layer_groups
+from folds.model.lora import freeze_adapted
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -21,7 +22,7 @@ def trained_groups(model: Classifier, stage: Stage) -> list[list[nn.Parameter]]:
 
 
 def unfreeze(model: Classifier, stage: Stage) -> int:
-    """Let the head and the last layer groups train, and no others.
+    """Let the head and the last layer groups train, and no others; of these adapters, if any.
 
     Parameters
     ----------
@@ -37,6 +38,7 @@ def unfreeze(model: Classifier, stage: Stage) -> int:
     for group in trained_groups(model, stage):
         for parameter in group:
             parameter.requires_grad_(True)
+    freeze_adapted(model.backbone)
     if stage.norm == "frozen":
         for norm in _norms(model.backbone):
             norm.requires_grad_(False)

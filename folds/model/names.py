@@ -93,15 +93,17 @@ class Architecture:
         other = {"mean": self.mean, "std": self.std, "size": self.size, "args": self.args}
         return self.name + json.dumps(other, sort_keys=True)
 
-    def create(self, size: int | None = None) -> nn.Module:
+    def create(self, size: int | None = None, **options: Any) -> nn.Module:
         """Make the network without weights of its own and without classifier.
 
         Parameters
         ----------
         size : int, optional
             Side of the input in pixels, where it is built for one; default: its own.
+        **options
+            Further arguments for `timm.create_model`.
         """
-        options = {**self.args, "pretrained": False, "num_classes": 0}
+        options = {**self.args, **options, "pretrained": False, "num_classes": 0}
         if self.fixed:
             options["img_size"] = size or self.size
         with warnings.catch_warnings():

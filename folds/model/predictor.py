@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import groupby
@@ -14,13 +15,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from folds.adaptation import bring
+from folds.adaptation import Appearance, bring
 from folds.arrays import Floats
 from folds.augment import to_input
 from folds.config.adaptation import check_adapt
 from folds.errors import reason
 from folds.evaluation.label_shift import shifted
-from folds.model.adapting import looked_at, settle, table_norms
+from folds.model.adapting import Plan, looked_at, settle, table_norms
 from folds.model.backbone import Classifier
 from folds.model.bundle import ModelCard
 from folds.model.ensemble import Ensemble
@@ -137,7 +138,7 @@ class Predictor(Opened):
                 raise ValueError(f"{self.card.typicality_files[0]}: is of another network")
         for member in members:
             fold(undivided(member, member.middle))  # what lies there is looked at
-        self.model = self._together(members)
+        self.model = self._together(members, self.typicalities)
 
     @property
     def knows_typicality(self) -> bool:
@@ -150,9 +151,11 @@ class Predictor(Opened):
         last = torch.channels_last
         return [member.to(self.device).to(memory_format=last) for member in members]
 
-    def _together(self, members: Sequence[Classifier]) -> Ensemble:
+    def _together(
+        self, members: Sequence[Classifier], typicalities: Sequence[Typicality]
+    ) -> Ensemble:
         card = self.card
-        return Ensemble(members, card.size, card.tta, card.temperature, self.typicalities).eval()
+        return Ensemble(members, card.size, card.tta, card.temperature, typicalities).eval()
 
     def _member(self, file: Path) -> Classifier:
         card = self.card
@@ -207,16 +210,29 @@ class Predictor(Opened):
         if plan.told is not None:
             tell(plan.told)
         blocks = (bring(block, appearance, plan.kinds) for block in look(images))
-        if "bn" in plan.kinds:
-            members = self._members()  # whose batch norm is not folded
-            with table_norms(members, sample, appearance, plan):
-                found = self._answers(self._together(members), blocks)
-        else:
-            found = self._answers(self.model, blocks)
+        with self._adapted(sample, appearance, plan) as model:
+            found = self._answers(model, blocks)
         if "prior" not in plan.kinds:
             return found
         shares = np.array(appearance.shares)
         return replace(found, probabilities=shifted(found.probabilities, shares))
+
+    @contextmanager
+    def _adapted(
+        self, sample: Callable[[], Sequence[Tensor]], appearance: Appearance, plan: Plan
+    ) -> Iterator[Ensemble]:
+        """The networks as they are for a table that is taken as a whole, or else as they are."""
+        if not plan.whole:
+            yield self.model
+            return
+        members = self._members()  # whose batch norm is not folded
+        with table_norms(members, sample, appearance, plan):
+            images = [bring(batch, appearance, plan.kinds) for batch in sample()]
+            typicalities = [
+                typicality.adapted(torch.cat([member.halfway(batch)[1] for batch in images]))
+                for member, typicality in zip(members, self.typicalities, strict=False)
+            ]
+            yield self._together(members, typicalities)
 
     def _blocks(self, images: Any, *, batch: int, folder: Path | None) -> Iterator[Tensor]:
         """The network's inputs (B, 3, size, size) for what it is asked."""

@@ -76,16 +76,45 @@ class Typicality(nn.Module):
         as_far = (self.distances >= found[:, None]).sum(dim=1)
         return (1 + as_far).float() / (1 + len(self.distances))
 
+    def adapted(self, features: Tensor) -> Self:
+        """That for a table of images from elsewhere, most of which are of the classes.
+
+        Parameters
+        ----------
+        features : Tensor of float32, shape (B, F)
+            Of the table, or of a sample of it.
+
+        Notes
+        -----
+        - the classes' means are moved by the median of what features differ from the nearest;
+        - what distances are greater then than training's, by their lower quartiles, is put down to
+          the laboratory by half, in logarithms: variances grow by the root of the ratio, which is
+          taken as 1 or more;
+        - the median and the quartile bear some junk in the table, not a table of junk.
+        """
+        nearest = self.means[self._distances(features).argmin(dim=1)]
+        means = self.means + (_unit(features) - nearest).median(dim=0).values
+        moved = type(self)(means, self.directions, self.precisions, self.distances)
+        table, training = (
+            one.quantile(0.25) for one in (moved._distance(features), self.distances)
+        )
+        grown = (table / training.clamp(min=_TINY)).clamp(min=1).sqrt()
+        return type(self)(means, self.directions, self.precisions / grown, self.distances)
+
     def _distance(self, features: Tensor) -> Tensor:
         """Squared distance (B,) of features (B, F) to the nearest class."""
-        features = features / features.norm(dim=1, keepdim=True).clamp(min=_TINY)
+        return self._distances(features).amin(dim=1)
+
+    def _distances(self, features: Tensor) -> Tensor:
+        """Squared distances (B, C) of features (B, F) to the classes."""
+        features = _unit(features)
         along, centres = features @ self.directions.T, self.means @ self.directions.T
         # in this form the differences (B, C, F) are never made
         whole = _squares(features, self.means)
         inside = _squares(along, centres)
         scale = self.precisions[:-1].sqrt()
         weighted = _squares(along * scale, centres * scale)
-        return (weighted + (whole - inside).clamp(min=0) * self.precisions[-1]).amin(dim=1)
+        return weighted + (whole - inside).clamp(min=0) * self.precisions[-1]
 
     @classmethod
     def fit(cls, features: Floats, labels: Ints) -> Self | None:
@@ -141,6 +170,11 @@ class Typicality(nn.Module):
             return cls(**load_file(file))
         except (SafetensorError, TypeError, ValueError) as error:
             raise ValueError(f"{file.name}: is damaged ({reason(error)})") from None
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Features (B, F) of length 1."""
+    return features / features.norm(dim=1, keepdim=True).clamp(min=_TINY)
 
 
 def _squares(a: Tensor, b: Tensor) -> Tensor:

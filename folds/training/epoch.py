@@ -62,13 +62,8 @@ def train_epoch(
     groups = len(layer_groups(state.model.backbone))
     train_mode(state.model, position.stage, config.train.frozen_norm)
     losses = torch.zeros(steps, device=context.runtime.device)
-    compute = partial(_gradients, context, state, wrapped, dropout_seed, inputs)
     for step, microbatches in enumerate(inputs):
-        batches = list(microbatches) if config.optim.sam else microbatches
-        losses[step] = compute(batches)
-        if config.optim.sam:
-            with steepest(state.model, config.optim.sam):
-                compute(batches)
+        losses[step] = step_gradients(context, state, wrapped, dropout_seed, inputs, microbatches)
         done = position.epoch + (step + 1) / steps
         set_scales(state.optimizer, groups, context.problem.stages, position, done, config)
         update(state, config.optim, rates[step], state.epoch * steps + step)
@@ -77,6 +72,31 @@ def train_epoch(
     check_losses(context, state, position, losses)
     _average_statistics(context, state)
     return losses, rates[0]
+
+
+def step_gradients(
+    context: FoldContext,
+    state: FoldState,
+    wrapped: nn.Module,
+    dropout_seed: int,
+    inputs: EpochInputs,
+    microbatches: Iterable[Batch],
+) -> Tensor:
+    """Compute the gradients that a step goes by, with ``--sam`` those of the steepest place.
+
+    Returns
+    -------
+    Tensor of float32, shape ()
+        This worker's share of the step's loss.
+    """
+    compute = partial(_gradients, context, state, wrapped, dropout_seed, inputs)
+    radius = context.problem.config.optim.sam
+    batches = list(microbatches) if radius else microbatches
+    share = compute(batches)
+    if radius:
+        with steepest(state.model, radius):
+            compute(batches)
+    return share
 
 
 def _gradients(

@@ -134,14 +134,14 @@ def fit_fold(
     context = fold_context(
         problem, repeat, fold, runtime, workers, frozen_features, refit, attempt, share
     )
-    state = _first_state(context)
+    state = first_state(context)
     if checkpoint is not None:
         restore(state, checkpoint)
     stages, wrapped, staged = problem.stages, None, -1
     while state.epoch < total_epochs(stages) and not _patience_over(context, state):
         position = stage_position(stages, state.epoch)
         if wrapped is None or position.index != staged:
-            wrapped, staged = _enter_stage(context, state, position), position.index
+            wrapped, staged = enter_stage(context, state, position), position.index
         report = _epoch(context, state, wrapped, position)
         if context.workers.rank == 0:
             on_epoch(report)
@@ -158,7 +158,7 @@ def _checkpoint_due(context: FoldContext, state: FoldState, position: StagePosit
     return state.epoch % context.problem.config.cluster.checkpoint_every == 0
 
 
-def _first_state(context: FoldContext) -> FoldState:
+def first_state(context: FoldContext) -> FoldState:
     """The state before the first epoch, on the device; the same on all workers."""
     problem = context.problem
     config = problem.config
@@ -171,6 +171,8 @@ def _first_state(context: FoldContext) -> FoldState:
         pretrained=problem.pretrained,
         seed=model_seed(config.split.seed, context.repeat, fold),
         head=config.model.head,
+        drop_path=config.model.drop_path,
+        lora=config.model.lora,
     )
     context.runtime.place(model)
     if config.cluster.sync_bn and context.workers.size > 1:
@@ -182,7 +184,7 @@ def _first_state(context: FoldContext) -> FoldState:
     return FoldState(model, optimizer, average, scaler=context.runtime.scaler())
 
 
-def _enter_stage(context: FoldContext, state: FoldState, position: StagePosition) -> nn.Module:
+def enter_stage(context: FoldContext, state: FoldState, position: StagePosition) -> nn.Module:
     """Freeze and unfreeze, then wrap anew: DDP fixes at its start what it reduces."""
     model = state.model
     first = position.stage.share > 0 and state.anchor is None

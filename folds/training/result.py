@@ -13,9 +13,10 @@ from folds.config.stages import StagePosition, stage_position
 from folds.evaluation.metrics import scores, softmax
 from folds.evaluation.shift import corrupted_scores
 from folds.images.external import External
+from folds.model.lora import merge_adapters
 from folds.model.typicality import Typicality
 from folds.training.adapted import Look, adapted_shift, fold_appearance, predict_served
-from folds.training.checkpoint import FoldState, kept_weights
+from folds.training.checkpoint import FoldState, kept_weights, on_cpu
 from folds.training.context import FoldContext
 from folds.training.outcome import FoldOutcome
 from folds.training.predict import features_of, fold_typicality, predict_logits
@@ -62,6 +63,9 @@ def fold_result(context: FoldContext, state: FoldState) -> FoldResult:
     labels = everyone[context.held_out]
     weights = kept_weights(state)
     state.model.load_state_dict(weights)
+    if context.problem.config.model.lora is not None:
+        merge_adapters(state.model.backbone)
+        weights = on_cpu(state.model.state_dict())
     position = stage_position(context.problem.stages, state.kept_epoch)
     other_views = predict_other_views(context, state.model) if len(labels) else {}
     corrupted = predict_shift(context, state.model)

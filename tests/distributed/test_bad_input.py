@@ -1,5 +1,6 @@
 """Every kind of bad input: exit status 2, one line with a remedy, nothing left behind."""
 
+import re
 import sys
 
 import numpy as np
@@ -73,6 +74,7 @@ LABELS = np.arange(20) % 2
             "--head-norm batch has nothing to normalise by in one image",
         ),
         (["--data", "digits", "--device", "cuda", "--plan"], "no GPU"),
+        (["--data", "digits", "--lr-find", "--plan"], "--lr-find: asked for with --plan"),
         (["--data", "digits", "--limit", "5"], "fewer images than the 10 classes"),
         (["--data", "digits", "--folds", "200"], "fewer than --folds 200"),
         (["--data", "digits", "--splits", "none.json"], "give a splits.json"),
@@ -181,6 +183,17 @@ def test_the_parser_names_what_is_allowed(here, monkeypatch, capsys, argv):
     assert stop.value.code == 2
     words = "".join(capsys.readouterr())
     assert {"--fodls": "--folds", "--precision": "bf16", "--folds": "five"}[argv[0]] in words
+
+
+def test_learning_rates_are_found_and_nothing_is_left(here, monkeypatch, capsys):
+    words = ["--data", "digits", "--limit", "300", "--weights", "none", "--backbone", "test_resnet"]
+    monkeypatch.setattr(sys, "argv", ["cv", *words, "--stages", "1:2:1e-5", "--lr-find"])
+    assert cli.run(cv.main) == 0
+    table, flag = capsys.readouterr().out.splitlines()[-2:]
+    assert table.startswith("1:2:1e-05 ")
+    assert re.fullmatch(r"--stages 1:2:[\d.e-]+", flag)
+    assert flag != "--stages 1:2:1e-05"
+    assert not list(here.iterdir())
 
 
 def test_a_plan_starts_nothing(here, monkeypatch, capsys):

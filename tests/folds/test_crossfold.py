@@ -1,6 +1,7 @@
 """The one name of all commands."""
 
 import importlib
+import shutil
 import subprocess
 import sys
 
@@ -8,6 +9,14 @@ import pytest
 
 import folds
 from folds import crossfold
+from folds.cli import SHELLS
+from folds.config import Config
+
+PRESS = """source "$1"; shift
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+read -r _ _ function _ < <(complete -p crossfold)
+"$function"; printf '%s\n' "${COMPREPLY[@]}"
+"""
 
 
 def run(monkeypatch, capsys, *words):
@@ -61,3 +70,69 @@ def test_it_does_what_the_module_does(tmp_path, words, status, told):
     assert done.returncode == status
     assert told in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory):
+    """What completes ``crossfold``, a file for each shell."""
+    folder = tmp_path_factory.mktemp("completion")
+    command = "from folds.crossfold import main; main()"
+    for shell in SHELLS:
+        argv = [sys.executable, "-c", command, "--print-completion", shell]
+        with (folder / shell).open("w") as file:
+            subprocess.run(argv, stdout=file, check=True)
+    return folder
+
+
+@pytest.fixture
+def pressed(scripts, tmp_path):
+    """What bash offers where Tab is pressed at the end of the last word."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash")
+
+    def press(*words):
+        done = subprocess.run(
+            [bash, "--norc", "-c", PRESS, "bash", scripts / "bash", "crossfold", *words],
+            cwd=tmp_path, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stderr == ""
+        return done.stdout.split("\n")[:-1]
+
+    return press
+
+
+class TestCompletion:
+    def test_commands(self, pressed):
+        assert set(pressed("")) == {*crossfold.COMMANDS, "-h", "--help"}
+        assert sorted(pressed("pr")) == ["predict", "preview", "promote"]
+
+    @pytest.mark.parametrize("name", crossfold.COMMANDS)
+    def test_flags_of_each(self, pressed, name):
+        offered = pressed(name, "--")
+        module = importlib.import_module(crossfold.COMMANDS[name][0])
+        trains = hasattr(module, "Command")
+        kinds = (module.Command if trains else module.Options).__annotations__
+        own = {flag for flag, kind in kinds.items() if "Positional" not in str(kind)}
+        own |= set(Config().flat()) if trains else set()
+        assert {f"--{flag.replace('_', '-')}" for flag in own} <= set(offered)
+        assert all(word.startswith("--") for word in offered)
+
+    def test_values(self, pressed, tmp_path):
+        assert pressed("cv", "--folds", "3", "--audit", "") == ["off", "report", "drop"]
+        (tmp_path / "labels.csv").touch()
+        assert pressed("inspect", "--relabel", "la") == ["labels.csv"]
+
+    @pytest.mark.parametrize("shell", SHELLS)
+    def test_other_shells_can_read_their_scripts(self, scripts, shell):
+        text = (scripts / shell).read_text()
+        assert "--relabel" in text
+        if (program := shutil.which(shell)) is None:
+            pytest.skip(f"no {shell}")
+        subprocess.run([program, "-n", scripts / shell], check=True)
+
+    @pytest.mark.parametrize("words", [(), ("tcsh",)])
+    def test_a_shell_that_has_none(self, monkeypatch, capsys, words):
+        status, told = run(monkeypatch, capsys, "--print-completion", *words)
+        assert status == 2
+        assert told.err.endswith(": must be one of bash, zsh, fish\n")

@@ -74,6 +74,24 @@ class TestAudit:
         assert "--audit drop" not in out
         assert (here / "set.npz").read_bytes() == before
 
+    def test_of_new_labels(self, command, here):
+        first, second = (planted().class_names[label] for label in planted().labels[:2])
+        rows = ["id,label,was", f"0000000,,{first}", f"0000001,{first},{second}"]
+        (here / "new.csv").write_text("\n".join(rows))
+        given = ("--data", "set.npz", "--relabel", "new.csv", "--clean-to", "clean.npz")
+        status, out, err = command(*given)
+        assert status == 0
+        assert err == "note: 1 label changed, 1 image left out by --relabel new.csv\n"
+        assert out.startswith("images           45  ")
+        with np.load(here / "clean.npz") as clean:
+            named = clean["class_names"][clean["labels"]]
+            assert clean["original_indices"].tolist() == [int(name) for name in clean["ids"]]
+            assert named[clean["ids"] == "0000001"].tolist() == [first]
+        left_out = lines(here / "clean.manifest.csv")
+        assert [line["original_index"].zfill(7) for line in left_out] == [
+            line["id"] for line in left_out
+        ]
+
     def test_features_of_a_network_are_used(self, command, here, monkeypatch):
         seen = {}
 
@@ -157,6 +175,8 @@ class TestSuspects:
         ("--data set.npz --weights x.pt", "--weights x.pt: name their model too"),
         ("--data set.npz --backbone resnet19", "--backbone resnet19: timm has no such model"),
         ("--data set.npz --backbone test_resnet --weights x.pt", "--weights x.pt: no such file"),
+        ("--oof run --relabel new.csv", "--relabel new.csv: name the images too"),
+        ("--data set.npz --relabel new.csv", "--relabel new.csv: No such file"),
         ("--data set.npz --limit 0", "--limit 0: must be greater"),
         ("--data set.npz --oof nowhere", "--oof nowhere: no nowhere"),
         ("--oof broken.npz", "--oof broken.npz: not a readable oof.npz"),

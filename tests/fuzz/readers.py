@@ -28,6 +28,7 @@ from folds.config import Config, DataConfig, read_yaml
 from folds.config.space_parser import parse_space
 from folds.files import seal
 from folds.images import load, load_unlabelled
+from folds.images.relabel import read_relabelling
 from folds.model.backbone import build
 from folds.model.bundle import ModelCard, bundle_files
 from folds.model.mixture import MixtureCard
@@ -188,6 +189,11 @@ def _table_readers():
     yield "csv", Reader(
         "x.csv", csv.encode(), mutations.text_of([csv, *others]),
         lambda folder: load(DataConfig(data=str(folder / "x.csv")), seed=0, largest=16), pictures,
+    )  # fmt: skip
+    labels = 'id,label,was\n1.png,b,a\n"2""x.png",,b\n'
+    yield "csv of new labels", Reader(
+        "x.csv", labels.encode(), mutations.text_of([labels, "\ufeff" + labels]),
+        lambda folder: read_relabelling(str(folder / "x.csv")), {},
     )  # fmt: skip
     parquet = _saved(lambda file: pd.DataFrame(rows).to_parquet(file))
     dictionary = _saved(lambda file: pd.DataFrame(rows).astype("category").to_parquet(file))

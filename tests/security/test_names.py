@@ -16,8 +16,10 @@ from sklearn.datasets import load_digits
 
 from folds.audit.report import write_report as write_audit
 from folds.audit.store import audited
+from folds.audit.suspects import Suspects
 from folds.config import DataConfig
 from folds.images import load
+from folds.images.relabel import NewLabel
 from folds.text import one_line, shown
 from tests.distributed.test_end_to_end import client_of, python
 from tests.tracking.report.planted import planted
@@ -151,7 +153,11 @@ def drawn(tmp_path_factory):
     make_table(folder)
     config = DataConfig(data=str(folder / "set" / "x.csv"), skip_broken=True)
     images = load(config, seed=0, largest=32)
-    write_audit(folder / "audit.html", nasty, images, audited(images), [((32, 32), 149)])
+    rows, sure = np.arange(len(FILES)), np.full(len(FILES), 0.5)
+    wrong = images.labels[rows], (images.labels[rows] + 1) % 3
+    suspects = Suspects(images.ids[rows], *wrong, sure, sure, images.class_names)
+    shown = nasty, images, audited(images), [((32, 32), 149)], suspects
+    write_audit(folder / "audit.html", *shown, {nasty: NewLabel(nasty, nasty)})
     return sorted(folder.glob("*.html"))
 
 

@@ -2,6 +2,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import mlflow
 import numpy as np
@@ -10,7 +11,7 @@ from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
 from folds.cli import run
-from folds.evaluation.predictions import Predictions
+from folds.evaluation.predictions import COLUMN, Predictions
 from tests.folds.evaluation.synthetic import rivals
 from tests.tracking.conftest import FORMAT_1
 from tracking import compare as command
@@ -46,11 +47,12 @@ class Runs:
         drop=(),
         rule="last",
         missing=(),
+        sites=None,
         **settings,
     ):
         """A parent run; `shift` is the share that corruptions make wrong, if there is any.
 
-        The folds in `missing` have failed.
+        The folds in `missing` have failed; `sites` are those of the predictions' rows.
         """
         tags = {"crossfold.kind": "parent"}
         made = self.client.create_run(self.experiment, run_name=name, tags=tags).info.run_id
@@ -61,6 +63,8 @@ class Runs:
             "ids": ids, "labels": rows.labels, "fold": rows.fold, "repeat": rows.repeat,
             "groups": rows.groups.astype(str), "probabilities": rows.probabilities,
         }  # fmt: skip
+        if sites is not None:
+            arrays[f"{COLUMN}site"] = sites[order]
         arrays = {n: values[~np.isin(rows.fold, missing)] for n, values in arrays.items()}
         np.savez(self.folder / "oof.npz", **{n: v for n, v in arrays.items() if n not in drop})
         config = {"backbone": "mobilenetv2_100", "data": "cells", "repeats": 1, **settings}
@@ -156,6 +160,26 @@ class TestPaired:
             "settings that differ: augment light | strong; stages 0:3:0.001 1:6:0.001 | 1:6:0.001"
         )
         assert line in out.splitlines()
+
+    def test_accuracy_by_site_is_told_where_both_know_the_same_sites(self, runs, call, tmp_path):
+        a, b = rivals(600, seed=0, training=0.1)
+        sites = np.where(np.arange(600) % 3 == 0, "north", "south")
+        wrong = np.roll(np.eye(4)[b.labels], 1, axis=1)
+        worse = np.where((sites == "north")[:, None], wrong, b.probabilities)
+        runs.log("plain", a, sites=sites)
+        runs.log("blind", replace(b, probabilities=worse), sites=sites)
+        runs.log("moved", b, sites=sites[::-1])
+        (one,), (other,) = compared("plain", "blind"), compared("plain", "moved")
+        north, south = one.slices
+        right = (a.probabilities.argmax(axis=1) == a.labels)[sites == "north"].mean()
+        assert (north.change.value, north.images) == ("north", 200)
+        assert north.difference.value == pytest.approx(-right)
+        assert north.difference.high < 0
+        assert south.difference.low < 0 < south.difference.high
+        assert other.slices == []
+        _, out, _ = call("plain", "blind", "--html", "page.html")
+        assert re.search(r"site +north +200 +\d+\.\d +0\.0 +-", out)
+        assert "<h2>Slices</h2>" in (tmp_path / "page.html").read_text()
 
     def test_it_does_not_matter_which_comes_first(self, runs):
         a, b = rivals(600, seed=0, training=0.1, gain=1.0)

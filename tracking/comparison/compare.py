@@ -19,6 +19,7 @@ from folds.evaluation.paired import (
 )
 from folds.evaluation.predictions import Predictions, sum_by_image
 from folds.evaluation.significance import CorrectedT, McNemar, corrected_t, holm, mcnemar
+from folds.evaluation.slice_differences import SliceDifference, slice_differences
 from tracking.comparison.evidence import Evidence
 
 SHIFT_MEAN = "shift.macro_f1"
@@ -73,6 +74,8 @@ class Comparison:
         If paired.
     auc_in_folds : CorrectedT, optional
         The t test of ROC AUC over folds, if paired.
+    slices : sequence of SliceDifference
+        By sites and other columns, if paired and both runs know the same.
     p : float
         Of the deciding test, by Holm's correction for the number of comparisons. The test is that
         over folds if paired, else that of the bootstrap.
@@ -88,6 +91,7 @@ class Comparison:
     folds: CorrectedT | None
     mcnemar: McNemar | None
     auc_in_folds: CorrectedT | None
+    slices: Sequence[SliceDifference]
     p: float
 
     @property
@@ -130,8 +134,9 @@ def _compare(first: ScoredRun, other: ScoredRun, metric: str, confidence: float)
     unpaired = why_unpaired(a, b)
     oof_a, oof_b = (a.oof, b.oof) if unpaired else same_groups(a.oof, b.oof)
     differences = bootstrap_difference(oof_a, oof_b, paired=not unpaired, confidence=confidence)
-    folds, test, auc = None, None, None
+    folds, test, auc, slices = None, None, None, []
     if not unpaired:
+        slices = slice_differences(oof_a, oof_b, common_columns(a, b), confidence=confidence)
         folds, auc = (
             corrected_t(fold_differences(oof_a, oof_b, name), oof_a.test_share, confidence)
             for name in (metric, "roc_auc")
@@ -140,7 +145,8 @@ def _compare(first: ScoredRun, other: ScoredRun, metric: str, confidence: float)
     p = differences.pooled[metric].p if folds is None else folds.p
     return Comparison(
         first, other, metric, confidence, unpaired, differences,
-        _shift(a, b, paired=not unpaired, confidence=confidence), folds, test, auc, p,
+        _shift(a, b, paired=not unpaired, confidence=confidence), folds, test, auc,
+        slices, p,
     )  # fmt: skip
 
 
@@ -154,6 +160,12 @@ def why_unpaired(a: Evidence, b: Evidence) -> str:
     if not np.array_equal(a.oof.labels, b.oof.labels):
         return "different labels"
     return "" if np.array_equal(a.oof.folds, b.oof.folds) else "different folds"
+
+
+def common_columns(a: Evidence, b: Evidence) -> dict[str, NDArray[np.str_]]:
+    """Sites and slices that both runs, of the same images, know alike."""
+    other = b.columns
+    return {n: v for n, v in a.columns.items() if n in other and np.array_equal(v, other[n])}
 
 
 def same_groups(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:

@@ -4,9 +4,9 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import mlflow
 import numpy as np
@@ -27,7 +27,7 @@ from tracking.summary_file import read_summary
 
 _SETTINGS = {name for group in Config().science.values() for name in group} - {"splits"}
 _EXTERNAL = re.compile(r"external-(.+)\.npz")
-_BY_ROW = ("ids", "labels", "fold", "repeat", "groups", "probabilities")
+_BY_ROW = ("ids", "labels", "fold", "repeat", "groups", "probabilities", "served")
 HOLDOUT = "hold-out"
 Arrays = dict[str, NDArray]
 
@@ -56,6 +56,8 @@ class Evidence:
         Of the rows of the predictions, which are sorted by repeat and id.
     oof : Predictions
         Of images that the predicting model had not seen.
+    served : Predictions
+        The same as the registered model would give them, with ``--tta`` and ``--adapt``.
     shift_ids : ndarray of str, shape (S,)
     shift_repeats : ndarray of int64, shape (S,)
     shift : ShiftPredictions, optional
@@ -77,6 +79,7 @@ class Evidence:
     class_names: tuple[str, ...]
     ids: NDArray[np.str_]
     oof: Predictions
+    served: Predictions
     shift_ids: NDArray[np.str_]
     shift_repeats: Ints
     shift: ShiftPredictions | None
@@ -92,6 +95,21 @@ class Evidence:
             self.oof.labels[rows], minlength=len(self.class_names)
         ).tolist()
         return counts
+
+    @property
+    def served_otherwise(self) -> bool:
+        """Whether the registered model looks at images otherwise, or adapts to them."""
+        return not np.array_equal(self.served.probabilities, self.oof.probabilities)
+
+    def take(self, rows: NDArray) -> Self:
+        """That of some of the images."""
+        return replace(
+            self,
+            ids=self.ids[rows],
+            oof=self.oof.take(rows),
+            served=self.served.take(rows),
+            columns={name: values[rows] for name, values in self.columns.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -228,8 +246,17 @@ def _sorted(path: Path) -> Arrays:
 
 def _evidence(run: Run, summary: Summary, oof: Arrays, shift: Arrays | None) -> Evidence:
     config, names = summary.config, tuple(summary.class_names)
-    if oof["probabilities"].shape != (len(oof["ids"]), len(names)):
+    served = oof.get("served", oof["probabilities"])
+    if {oof["probabilities"].shape, served.shape} != {(len(oof["ids"]), len(names))}:
         raise ValueError(f"oof.npz: probabilities of {len(names)} classes expected")
+    predictions = Predictions(
+        oof["labels"],
+        oof["probabilities"],
+        oof["groups"],
+        oof["fold"],
+        oof["repeat"],
+        config.get("folds"),
+    )
     return Evidence(
         run.info.run_id,
         str(run.info.run_name),
@@ -239,14 +266,8 @@ def _evidence(run: Run, summary: Summary, oof: Arrays, shift: Arrays | None) -> 
         summary.epoch_choice.rule,
         names,
         oof["ids"],
-        Predictions(
-            oof["labels"],
-            oof["probabilities"],
-            oof["groups"],
-            oof["fold"],
-            oof["repeat"],
-            config.get("folds"),
-        ),
+        predictions,
+        replace(predictions, probabilities=served),
         np.empty(0, np.str_) if shift is None else shift["ids"],
         np.empty(0, np.int64) if shift is None else shift["repeat"],
         None if shift is None else _shift(shift, len(names)),

@@ -51,6 +51,8 @@ class Part:
         Name, the two scores, their difference.
     classes : sequence of (str, int, str, Cell, str, Cell)
         Name, images, the first's recall, difference, the first's F1, difference.
+    slices : sequence of (str, str, int, str, str, Cell)
+        Column, value, images, the two accuracies, their difference.
     """
 
     comparison: Comparison
@@ -60,6 +62,7 @@ class Part:
     scores: Sequence[tuple[str, str, str, Cell]]
     shift: Sequence[tuple[str, str, str, Cell]]
     classes: Sequence[tuple[str, int, str, Cell, str, Cell]]
+    slices: Sequence[tuple[str, str, int, str, str, Cell]]
 
 
 def write_page(path: Path, comparisons: Sequence[Comparison]) -> None:
@@ -98,6 +101,7 @@ def _part(comparison: Comparison, number: int) -> Part:
         _rows(first.scores.pooled, other.scores.pooled, comparison.differences.pooled),
         _rows(first.shift, other.shift, comparison.shift),
         _classes(comparison),
+        _slices(comparison),
     )
 
 
@@ -146,6 +150,17 @@ def _classes(comparison: Comparison) -> list[tuple[str, int, str, Cell, str, Cel
             interval(own["f1"][c]), _cell("f1", f1[c]),
         )
         for c in range(len(names))
+    ]  # fmt: skip
+
+
+def _slices(comparison: Comparison) -> list[tuple[str, str, int, str, str, Cell]]:
+    return [
+        (
+            one.change.column, one.change.value, one.images,
+            f"{100 * one.change.before:.1f}", f"{100 * one.change.after:.1f}",
+            _cell("accuracy", one.difference),
+        )
+        for one in comparison.slices
     ]  # fmt: skip
 
 

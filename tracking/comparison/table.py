@@ -20,6 +20,7 @@ from tracking.comparison.formatting import (
 )
 
 _MOST_CLASSES = 20
+_MOST_SLICES = 20
 
 
 def show(console: Console, comparisons: list[Comparison]) -> None:
@@ -38,7 +39,8 @@ def show(console: Console, comparisons: list[Comparison]) -> None:
 
 def _show(console: Console, comparison: Comparison) -> None:
     under_shift = [_under_shift(comparison)] if comparison.shift else []
-    for table in (_scores(comparison), *under_shift, _classes(comparison)):
+    by_slice = [_slices(comparison)] if comparison.slices else []
+    for table in (_scores(comparison), *under_shift, _classes(comparison), *by_slice):
         console.print(table)
         console.print()
     for line in comparison_lines(comparison):
@@ -103,6 +105,26 @@ def _classes(comparison: Comparison) -> Table:
         )
     if len(recall) > _MOST_CLASSES:
         table.caption = f"and {len(recall) - _MOST_CLASSES} classes that differ less: see --html"
+    return table
+
+
+def _slices(comparison: Comparison) -> Table:
+    """Sites and slices, or where there are many those of greatest difference."""
+    a, b = comparison.first.letter, comparison.other.letter
+    table = _plain("accuracy by slice")
+    for name in ("slice", "value"):
+        table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=14)
+    for name in ("n", a, b, f"{b} less {a}"):
+        table.add_column(name, justify="right", no_wrap=True)
+    found = sorted(comparison.slices, key=lambda one: -abs(one.change.change))[:_MOST_SLICES]
+    for one in [each for each in comparison.slices if each in found]:
+        change = one.change
+        values = (f"{100 * value:.1f}" for value in (change.before, change.after))
+        names = (escape(change.column), escape(change.value))
+        table.add_row(*names, str(one.images), *values, _coloured("accuracy", one.difference))
+    if len(comparison.slices) > _MOST_SLICES:
+        others = len(comparison.slices) - _MOST_SLICES
+        table.caption = f"and {others} values that differ less: see --html"
     return table
 
 

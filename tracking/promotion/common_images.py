@@ -13,7 +13,7 @@ from folds.errors import UserError, nearest
 from folds.evaluation.predictions import Predictions, ShiftPredictions
 from folds.evaluation.replicates import tally
 from folds.evaluation.shift_replicates import shift_tally
-from tracking.comparison.compare import same_groups, why_unpaired
+from tracking.comparison.compare import common_columns, same_groups, why_unpaired
 from tracking.comparison.evidence import HOLDOUT, Evidence, ExternalEvidence
 
 
@@ -41,9 +41,10 @@ class Contender:
     def scores(self) -> dict[str, float]:
         """What the version is held against floors with, by the names of ``--select-by``.
 
-        Out of fold they are those of the folds' models, on external images the version's own.
+        Out of fold they are those of the folds' models, looked at as the version does; on external
+        images the version's own.
         """
-        scores = _pooled_scores("", self.evidence.oof)
+        scores = _pooled_scores("", self.evidence.served)
         for name, external in self.externals.items():
             if self.kind in external.candidates:
                 scores |= _pooled_scores(f"external.{name}.", external.candidates[self.kind])
@@ -146,14 +147,10 @@ def _validated_by_both(candidate: Contender, champion: Contender) -> tuple[Conte
     a, b = candidate.evidence, champion.evidence
     if not (a.partial or b.partial) or a.splits_digest != b.splits_digest:
         return candidate, champion
-    rows = _common(*(_keys(run.oof.repeat, run.ids) for run in (a, b)))
-    if not len(rows[0]):
+    one, other = _common(*(_keys(run.oof.repeat, run.ids) for run in (a, b)))
+    if not len(one):
         return candidate, champion
-    a, b = (
-        replace(run, ids=run.ids[own], oof=run.oof.take(own), columns=_taken(run.columns, own))
-        for run, own in zip((a, b), rows, strict=True)
-    )
-    return replace(candidate, evidence=a), replace(champion, evidence=b)
+    return replace(candidate, evidence=a.take(one)), replace(champion, evidence=b.take(other))
 
 
 def _out_of_fold(candidate: Contender, champion: Contender) -> PairedPredictions:
@@ -161,16 +158,13 @@ def _out_of_fold(candidate: Contender, champion: Contender) -> PairedPredictions
     text = f"out-of-fold predictions of the same {count} images"
     if candidate.evidence.partial or champion.evidence.partial:
         text += ", those that both have validated"
+    if candidate.evidence.served_otherwise or champion.evidence.served_otherwise:
+        text += ", looked at as each version does (--tta, --adapt)"
     if champion.evidence.epoch_rule == "best":
         text += ", which chose the champion's epochs: it is flattered, the candidate is not"
-    before, after = champion.evidence.columns, candidate.evidence.columns
-    same = {n: v for n, v in after.items() if n in before and np.array_equal(v, before[n])}
-    both = same_groups(champion.evidence.oof, candidate.evidence.oof)
+    same = common_columns(candidate.evidence, champion.evidence)
+    both = same_groups(champion.evidence.served, candidate.evidence.served)
     return PairedPredictions(text, "", *both, same)
-
-
-def _taken(columns: Mapping[str, NDArray[np.str_]], rows: NDArray) -> dict[str, NDArray[np.str_]]:
-    return {name: values[rows] for name, values in columns.items()}
 
 
 def _why_not_out_of_fold(candidate: Contender, champion: Contender) -> tuple[str, str]:

@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 
 from folds.arrays import Floats, Ints
 from folds.evaluation.predictions import sum_by_image
-from folds.pages.thumbs import thumb
+from folds.pages.thumbs import overlay, thumb
 
 Pixels = Callable[[Ints], NDArray[np.uint8]]
 """Gives the images (n, H, W, 3) of n rows."""
+HeatMaps = Callable[[Ints, NDArray[np.uint8], Ints], Floats | None]
+"""Gives of n rows, their images (n, H, W, 3) and classes (n,) maps (n, side, side) of what spoke
+for the class, see `folds.pages.thumbs.overlay`; None: there are none."""
 MOST = 24  # images of a gallery
 
 
@@ -29,6 +32,8 @@ class Tile:
         Probability of the predicted class.
     second, second_confidence : str, float
         The class that came next.
+    heat : str, optional
+        Data URI of the image with a map of what spoke for the predicted class.
     """
 
     id: str
@@ -38,6 +43,7 @@ class Tile:
     confidence: float
     second: str
     second_confidence: float
+    heat: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,11 @@ class Gallery:
 
     tiles: Sequence[Tile]
     total: int
+
+    @property
+    def heated(self) -> bool:
+        """Whether its tiles have heat maps."""
+        return any(tile.heat is not None for tile in self.tiles)
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,11 @@ def average_by_image(
 
 
 def confident_mistakes(
-    images: ImagePredictions, names: Sequence[str], pixels: Pixels, most: int = MOST
+    images: ImagePredictions,
+    names: Sequence[str],
+    pixels: Pixels,
+    heat: HeatMaps | None = None,
+    most: int = MOST,
 ) -> Gallery:
     """The images that are predicted wrongly with the greatest confidence.
 
@@ -98,6 +113,8 @@ def confident_mistakes(
     pixels : callable
         Gives uint8 images (n, H, W, 3) of n rows of the predictions that `average_by_image` was
         given.
+    heat : callable, optional
+        Gives heat maps of such rows.
 
     Returns
     -------
@@ -108,18 +125,22 @@ def confident_mistakes(
     wrong = np.flatnonzero(predicted != images.labels)
     confidence = images.probabilities[wrong].max(axis=1)
     chosen = wrong[np.argsort(-confidence, kind="stable")[:most]]
-    return Gallery(_tiles(images, chosen, names, pixels), len(wrong))
+    return Gallery(_tiles(images, chosen, names, pixels, heat), len(wrong))
 
 
 def least_certain(
-    images: ImagePredictions, names: Sequence[str], pixels: Pixels, most: int = MOST
+    images: ImagePredictions,
+    names: Sequence[str],
+    pixels: Pixels,
+    heat: HeatMaps | None = None,
+    most: int = MOST,
 ) -> Gallery:
     """The images whose two most probable classes are the closest, right or wrong.
 
     Parameters
     ----------
     names : sequence of str, length C
-    pixels : callable
+    pixels, heat : callable
         As for `confident_mistakes`.
 
     Returns
@@ -129,18 +150,25 @@ def least_certain(
     """
     best = np.sort(images.probabilities, axis=1)[:, -2:]
     chosen = np.argsort(best[:, 1] - best[:, 0], kind="stable")[:most]
-    return Gallery(_tiles(images, chosen, names, pixels), len(images.rows))
+    return Gallery(_tiles(images, chosen, names, pixels, heat), len(images.rows))
 
 
 def _tiles(
-    images: ImagePredictions, chosen: Ints, names: Sequence[str], pixels: Pixels
+    images: ImagePredictions,
+    chosen: Ints,
+    names: Sequence[str],
+    pixels: Pixels,
+    heat: HeatMaps | None,
 ) -> list[Tile]:
     if not len(chosen):
         return []
+    rows, likeliest = images.rows[chosen], np.argsort(-images.probabilities[chosen], kind="stable")
+    pictures = pixels(rows)
+    maps = None if heat is None else heat(rows, pictures, likeliest[:, 0])
     tiles = []
-    for number, image in zip(chosen, pixels(images.rows[chosen]), strict=True):
+    for place, (number, image) in enumerate(zip(chosen, pictures, strict=True)):
         likely = images.probabilities[number]
-        first, second = np.argsort(-likely, kind="stable")[:2]
+        first, second = likeliest[place, :2]
         tiles.append(
             Tile(
                 id=str(images.ids[number]),
@@ -150,6 +178,7 @@ def _tiles(
                 confidence=float(likely[first]),
                 second=names[second],
                 second_confidence=float(likely[second]),
+                heat=None if maps is None else overlay(image, maps[place]),
             )
         )
     return tiles

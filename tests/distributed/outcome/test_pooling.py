@@ -35,7 +35,8 @@ def shuffled(many, order):
 @given(order=st.permutations(range(6)))
 def test_out_of_fold_predictions_have_one_order_whatever_that_of_the_folds(many, order):
     one, other = oof_arrays(pool(*many)), oof_arrays(shuffled(many, order))
-    assert list(one) == ["ids", "labels", "fold", "repeat", "probabilities", "groups"]
+    names = ["ids", "labels", "fold", "repeat", "probabilities", "groups", "served"]
+    assert list(one) == names
     for name, array in one.items():
         np.testing.assert_array_equal(array, other[name])
 
@@ -56,6 +57,7 @@ def test_each_image_is_there_once_a_repeat_with_what_its_own_fold_said(many):
         np.testing.assert_array_equal(pooled.ids[mine], images.ids[result.rows])
         np.testing.assert_array_equal(oof.probabilities[mine], result.probabilities)
         np.testing.assert_array_equal(pooled.other_views["tta"][mine], result.other_views["tta"])
+        np.testing.assert_array_equal(oof_arrays(pooled)["served"][mine], result.other_views["tta"])
 
 
 @given(order=st.permutations(range(6)))

@@ -11,6 +11,7 @@ from distributed import cv
 from distributed.outcome.assessment import assess
 from distributed.outcome.candidates import choose
 from distributed.outcome.deciding import decide
+from distributed.outcome.heat import FoldHeat
 from distributed.outcome.pooling import pool
 from distributed.outcome.summarise import summarise
 from distributed.outcome.visuals import make_visuals
@@ -131,7 +132,8 @@ def told(folder, problem, **kind):
     decided = decide(run, pooled, said, choice.chosen)[1]
     summary = summarise(run, results, pooled, shift, said, choice, decided)
     picture = sheet(images, "none", size=32, columns=1)
-    visuals = make_visuals(images, results, pooled, said, choice.best, picture)
+    heat = FoldHeat(run, pooled.oof)
+    visuals = make_visuals(images, results, pooled, said, choice.best, picture, heat)
     write_report(folder / "report.html", summary, visuals)
     return pooled, choice, summary, visuals
 
@@ -159,6 +161,8 @@ def test_a_page_tells_what_was_found(tmp_path):
                                                                      "refit")),
     ]  # fmt: skip
     assert [row.kind for row in summary.candidates] == ["best-fold", "ensemble", "refit"]
+    assert visuals.mistakes.heated
+    assert visuals.unsure.heated
     trained = visuals.trained
     sure = pooled.other_views["tta"].max(axis=1)
     assert trained.counts.sum() == len(sure)

@@ -174,7 +174,7 @@ class TestCheckSize:
 
     def test_an_output_that_is_no_map_is_refused_with_a_pooling_that_works(self, monkeypatch):
         monkeypatch.setattr(
-            "folds.model.backbone.create_backbone", lambda name, size, pooled: flat(name)
+            "folds.model.backbone.create_backbone", lambda name, size, **options: flat(name)
         )
         with pytest.raises(UserError, match=r"--pool max: test_resnet .*; use --pool auto"):
             check_size("test_resnet", 64, HeadShape("max"))

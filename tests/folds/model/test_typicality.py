@@ -68,6 +68,34 @@ def test_the_distance_is_that_of_mahalanobis_where_all_directions_are_kept():
     np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-3)
 
 
+def elsewhere(count, seed):
+    """Features as another laboratory's images have them: all moved, and further apart."""
+    features = drawn(count, seed)[0]
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    noise = np.random.default_rng(seed).normal(size=unit.shape) * 0.05
+    moved = unit + 0.25 * np.random.default_rng(7).normal(size=unit.shape[1]) + noise
+    return torch.from_numpy(moved.astype(np.float32))
+
+
+def test_another_laboratorys_images_are_typical_once_it_is_adapted_to_and_junk_is_not():
+    typicality = Typicality.fit(*drawn(400, 0))
+    cells = elsewhere(300, 1)
+    junk = torch.from_numpy(np.random.default_rng(5).normal(size=(15, 40)).astype(np.float32))
+    table = torch.cat([cells, junk])
+    assert (typicality(cells) < 0.01).float().mean() > 0.9
+    found = typicality.adapted(table)(table)
+    assert (found[: len(cells)] < 0.01).float().mean() < 0.15
+    assert (found[len(cells) :] < 0.01).float().mean() > 0.9
+
+
+def test_a_table_like_trainings_changes_little():
+    typicality = Typicality.fit(*drawn(400, 0))
+    table = torch.from_numpy(drawn(300, 1)[0])
+    assert (typicality.adapted(table)(table) - typicality(table)).abs().mean() < 0.05
+    one_to_one = typicality.adapted(torch.from_numpy(drawn(400, 0)[0]))
+    assert (one_to_one.precisions <= typicality.precisions).all()  # never stricter
+
+
 def test_few_images_or_features_that_do_not_vary_give_none():
     features, labels = drawn(FEWEST, 0)
     assert Typicality.fit(features[1:], labels[1:]) is None

@@ -123,7 +123,7 @@ class TestPatience:
 class TestStart:
     def first(self, problem, repeat, fold):
         place = fold_context(problem, repeat, fold, CPU, Workers(), no_frozen_features)
-        return fit._first_state(place).model.state_dict()
+        return fit.first_state(place).model.state_dict()
 
     def test_with_a_common_head_folds_of_a_repeat_and_its_refit_begin_equal(self, make_problem):
         problem = make_problem(common_head=True, repeats=2, head_layers=[8])

@@ -31,6 +31,8 @@ JOBS = {
         {"sam": 0.05, "backbone": "test_resnet", "sync_bn": True, "frozen_norm": "train"}, 5e-5,
     ),
     "between first and last": ({"wise_ft": 0.5, "stages": ["0:1:1e-3", "1:2:1e-3"]}, FULL),
+    "blocks dropped, accumulated": ({"drop_path": 0.5, "accumulate": 2}, FULL),
+    "adapters": ({"tune": "lora:r=2", "ema": 0.9}, FULL),
     "fp16, adamw": ({"precision": "fp16", "triplet": 0.5}, HALF),
     "batch norm": ({"backbone": "test_resnet", "sync_bn": True}, FULL),
     "batch norm, parts": (

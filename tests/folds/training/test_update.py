@@ -19,11 +19,12 @@ STAGES = ["0:2:1e-3", "0.5:1:1e-3", "1:2:1e-3"]
 WAYS = {
     "adamw": {"schedule": "plateau", "plateau_patience": 1, "clip_grad": 0.5,
               "backbone": "test_resnet", "frozen_norm": "train", "wise_ft": 0.4},
-    "lion": {"schedule": "restarts", "restart_epochs": 2, "accumulate": 3, "sam": 0.05},
+    "lion": {"schedule": "restarts", "restart_epochs": 2, "accumulate": 3, "sam": 0.05,
+             "drop_path": 0.4},
     "sgd": {"schedule": "onecycle", "loss": "focal", "triplet": 0.3, "backbone": "test_resnet",
             "consistency": 2},
     "muon": {"schedule": "constant", "precision": "bf16"},
-    "adam": {"precision": "fp16", "clip_grad": 0.5},
+    "adam": {"precision": "fp16", "clip_grad": 0.5, "drop_path": 0.4, "backbone": "test_resnet"},
 }  # fmt: skip
 
 

@@ -241,6 +241,14 @@ class TestSameSplits:
         better = judge(with_sites(side(pair[1]), sites), champion, Conditions()).checks
         assert next(c for c in better if c.name == "no slice drops").passed
 
+    def test_versions_are_judged_as_they_are_served(self, pair):
+        champion, candidate = side(pair[0]), side(replace(pair[0]))
+        assert not judge(candidate, champion, Conditions()).checks[0].passed
+        evidence = replace(candidate.evidence, served=pair[1])
+        verdict = judge(replace(candidate, evidence=evidence), champion, Conditions())
+        assert verdict.checks[0].passed
+        assert "looked at as each version does" in verdict.compared_on
+
     def test_sites_of_other_images_or_of_one_run_alone_are_not_compared(self, pair):
         sites = np.repeat(["a", "b"], len(pair[0].labels) // 2)
         champion, candidate = side(pair[0]), side(pair[1])
@@ -640,8 +648,9 @@ def side(predictions, *, external=False):
     rows = Predictions(predictions.labels, predictions.probabilities, predictions.groups)
     none = (np.empty(0, np.str_), np.empty(0, np.int64), None)
     evidence = Evidence(
-        str(id(predictions)), "run", "", digest, "macro_f1", "last", NAMES, ids, predictions, *none
-    )
+        str(id(predictions)), "run", "", digest, "macro_f1", "last", NAMES, ids,
+        predictions, predictions, *none,
+    )  # fmt: skip
     lab = {"lab": ExternalEvidence(ids, {"ensemble": rows})}
     return Contender("1", "ensemble", evidence, lab)
 

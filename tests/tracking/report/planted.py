@@ -146,6 +146,10 @@ def noise(rows):
     return np.random.default_rng(len(rows)).integers(0, 255, (len(rows), 48, 48, 3), np.uint8)
 
 
+def warm(rows, pixels, classes):
+    return np.random.default_rng(len(rows)).normal(size=(len(rows), 8, 8)).astype(np.float32)
+
+
 SCORES = {
     "accuracy": near(0.951),
     "balanced_accuracy": near(0.947),
@@ -239,7 +243,7 @@ def planted(classes=8, count=400, *, names=None, ids=None, severities=(3,),
         trained=reliability(labels, probabilities),
         tempered=reliability(labels, tempered(probabilities, 1.24)),
         tradeoffs=tradeoffs(labels, probabilities),
-        mistakes=confident_mistakes(by_image, names, noise),
+        mistakes=confident_mistakes(by_image, names, noise, warm),
         unsure=least_certain(by_image, names, noise),
         augmentation=sheet(),
         map=FeatureMap(places(labels, rng), labels, probabilities.argmax(axis=1) != labels),

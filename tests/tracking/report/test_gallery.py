@@ -59,6 +59,26 @@ def test_repeats_are_one_opinion_and_its_picture_is_the_right_one():
     assert tile.picture.startswith("data:image/png;base64,")
 
 
+@pytest.mark.parametrize("choose", [confident_mistakes, least_certain])
+def test_heat_is_asked_for_the_class_that_was_predicted(choose):
+    labels, likely = random(20, 3)
+    found = average_by_image(labels, likely, np.array([f"i{row:03d}" for row in range(20)]))
+    asked = []
+
+    def heat(rows, pixels, classes):
+        np.testing.assert_array_equal(pixels, plain(rows))
+        asked.extend(zip(rows.tolist(), classes.tolist(), strict=True))
+        return np.ones((len(rows), 2, 2), np.float32)
+
+    tiles = choose(found, NAMES, plain, heat, most=5).tiles
+    told = [(f"i{row:03d}", NAMES[number]) for row, number in asked]
+    assert told == [(tile.id, tile.predicted) for tile in tiles]
+    assert all(tile.heat.startswith("data:image/png;base64,") for tile in tiles)
+    alone = choose(found, NAMES, plain, lambda *asked: None, most=5)
+    assert not alone.heated
+    assert alone == choose(found, NAMES, plain, most=5)
+
+
 def test_without_mistakes_no_image_is_read():
     found = average_by_image(np.array([0]), np.array([[1.0, 0, 0]], np.float32), np.array(["x"]))
     gallery = confident_mistakes(found, NAMES, lambda rows: pytest.fail("read"))

@@ -117,6 +117,14 @@ class TestParts:
         assert list(Reader(text).sections) == [name for name in PARTS if name != section]
         assert f'href="#{section}"' not in text
 
+    def test_heat_maps_are_beside_the_images_and_told_where_they_are(self, full, written):
+        parts = re.split("<section", written(*full))
+        (mistakes,) = (part for part in parts if 'id="mistakes"' in part)
+        (unsure,) = (part for part in parts if 'id="unsure"' in part)
+        count = Reader(written(*full)).sections["mistakes"]
+        assert (mistakes.count("<img"), unsure.count("<img")) == (2 * count, 24)
+        assert ("when hidden" in mistakes, "when hidden" in unsure) == (True, False)
+
     def test_what_format_1_did_not_tell_is_left_out(self, full, written):
         summary, visuals = full
         unknown = dict.fromkeys(("date", "scored", "class_images", "groups", "software"))
