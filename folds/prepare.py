@@ -14,7 +14,7 @@ from folds.audit.findings import AuditedImages
 from folds.audit.given import with_given_groups
 from folds.audit.overlap import looked_at
 from folds.audit.store import audited
-from folds.config import Config, DataConfig, ModelConfig
+from folds.config import Config, DataConfig
 from folds.config.selection import SelectBy
 from folds.config.stages import Stage, without_pretraining
 from folds.errors import UserError
@@ -24,15 +24,9 @@ from folds.images.external import load_externals
 from folds.images.groups import merge_groups, named_groups, named_sites
 from folds.images.places import own_test
 from folds.images.relabel import Relabelled, relabelled
-from folds.model.backbone import (
-    build,
-    check_size,
-    create_backbone,
-    fixed_input,
-    input_size,
-    native_size,
-)
+from folds.model.backbone import check_size, create_backbone, fixed_input, input_size, native_size
 from folds.model.layer_groups import BatchNorm
+from folds.model.lora import check_adapters
 from folds.model.names import resolve
 from folds.model.weights import load_pretrained
 from folds.splits.fold_balance import split_notices
@@ -191,7 +185,8 @@ def prepare(config: Config, *, load: Loader = load, test: bool = True) -> Prepar
     layers = check_size(backbone, size, config.model.head, config.model.drop_path)
     weights = load_pretrained(config.model.backbone, config.model.weights)
     pretrained = weights.state is not None
-    _check_adapters(config.model, backbone, size, pretrained=pretrained)
+    if config.model.lora is not None:
+        check_adapters(backbone, size, config.model.lora, pretrained=pretrained)
     stages = scheduled(config.train.stages, layers, pretrained=pretrained)
     notices = [
         *images.notices,
@@ -263,20 +258,6 @@ def scheduled(stages: tuple[Stage, ...], layers: int, *, pretrained: bool) -> tu
     except ValueError as error:
         raise UserError(f"--stages {' '.join(map(str, stages))}: {error}") from None
     return own if pretrained else without_pretraining(own)
-
-
-def _check_adapters(config: ModelConfig, backbone: str, size: int, *, pretrained: bool) -> None:
-    """Refuse adapters of a backbone that cannot have them, or that knows nothing to adapt."""
-    if config.lora is None:
-        return
-    if not pretrained:
-        raise UserError(
-            f"--tune {config.tune}: adapts pretrained weights, and there are none; give --weights "
-            "FILE, or use --tune full"
-        )
-    build(
-        backbone, classes=2, size=size, dropout=0.0, pretrained=None, seed=0, lora=config.lora
-    )  # tries them on an image
 
 
 def _audit(

@@ -12,6 +12,7 @@ from torch import nn
 
 from folds.config.lora import LoraShape
 from folds.errors import UserError
+from folds.model.names import Architecture
 
 _PROJECTIONS = ("qkv", "q_proj", "k_proj", "v_proj", "proj")  # of attention, as timm calls them
 _INSTEAD = "use --tune full, or a vision transformer such as vit_small_patch16_224"
@@ -63,6 +64,22 @@ def add_adapters(backbone: nn.Module, name: str, shape: LoraShape, *, size: int,
             f"--tune {shape}: {name} computes with the weights of {unused[0]} itself, which leaves "
             f"an adapter out; {_INSTEAD}"
         )
+
+
+def check_adapters(name: str, size: int, shape: LoraShape, *, pretrained: bool) -> None:
+    """Refuse adapters of a backbone that cannot have them, or that knows nothing to adapt.
+
+    Raises
+    ------
+    UserError
+        As `add_adapters`, or there are no pretrained weights.
+    """
+    if not pretrained:
+        raise UserError(
+            f"--tune {shape}: adapts pretrained weights, and there are none; give --weights FILE, "
+            "or use --tune full"
+        )
+    add_adapters(Architecture.of(name).create(size), name, shape, size=size, seed=0)
 
 
 def _peft(shape: LoraShape) -> tuple[Callable[..., Any], Callable[..., Any]]:
