@@ -19,6 +19,7 @@ from folds.errors import UserError
 from folds.images import ImageSet, load
 from folds.images.external import load_externals
 from folds.model.bundle import ModelCard
+from folds.model.mixture import MixtureCard
 
 
 def settings_of(texts: Iterable[str]) -> dict[str, Any]:
@@ -46,13 +47,18 @@ class Place:
 
 
 def places(
-    card: ModelCard, data: str, trained_on: int, externals: Iterable[str], *, seed: int
+    card: ModelCard | MixtureCard,
+    data: str,
+    trained_on: int,
+    externals: Iterable[str],
+    *,
+    seed: int,
 ) -> dict[str, Place]:
     """Images of a model's laboratory ("home") and of others.
 
     Parameters
     ----------
-    card : ModelCard
+    card : ModelCard or MixtureCard
         The model's.
     data : str
         Images of its laboratory.
