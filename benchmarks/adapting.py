@@ -11,12 +11,11 @@ here from images that the model was not trained on, its own laboratory's and ano
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.inputs import Place, places
+from benchmarks.inputs import Place, place_parser, places
 from folds import cli
 from folds.arrays import Ints
 from folds.model.mixture import open_bundle
@@ -67,14 +66,7 @@ TABLES: dict[str, Drawn] = {
 
 def parser() -> argparse.ArgumentParser:
     """Make the command line."""
-    made = argparse.ArgumentParser(
-        prog="python -m benchmarks.adapting", description=(__doc__ or "").splitlines()[0]
-    )
-    made.add_argument("--model", type=Path, required=True, help="a bundle's folder")
-    made.add_argument("--data", required=True, help="images of its laboratory")
-    made.add_argument("--trained-on", type=int, required=True, help="--images of its training")
-    made.add_argument("--seed", type=int, default=0, help="of its training")
-    made.add_argument("--external", nargs="*", default=[], help="NAME=SOURCE")
+    made = place_parser("adapting", __doc__)
     made.add_argument("--adapt", nargs="+", default=["none", "colour+framing", "bn", "auto"])
     made.add_argument("--tables", type=int, default=8, help="of each kind")
     return made
@@ -84,9 +76,7 @@ def main() -> None:
     """Print accuracies, their spread over tables, and how many tables were not adapted to."""
     options = parser().parse_args()
     predictor = open_bundle(options.model)
-    found = places(
-        predictor.card, options.data, options.trained_on, options.external, seed=options.seed
-    )
+    found = places(predictor.card, options)
     print(f"accuracy, %: median of {options.tables} tables (least to most); refused: how many")
     print("tables did not get all that was asked for\n")
     print(_line(["images of", "table", *options.adapt, "refused"]))

@@ -1,5 +1,6 @@
 """The images and weights that the commands are given."""
 
+import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,34 +47,36 @@ class Place:
     labels: Ints
 
 
-def places(
-    card: ModelCard | MixtureCard,
-    data: str,
-    trained_on: int,
-    externals: Iterable[str],
-    *,
-    seed: int,
-) -> dict[str, Place]:
-    """Images of a model's laboratory ("home") and of others.
+def place_parser(name: str, about: str | None) -> argparse.ArgumentParser:
+    """The command line of a benchmark that asks a model about `places`."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}", description=(about or "").splitlines()[0]
+    )
+    made.add_argument("--model", type=Path, required=True, help="a bundle's folder")
+    made.add_argument("--data", required=True, help="images of its laboratory")
+    made.add_argument("--trained-on", type=int, required=True, help="--images of its training")
+    made.add_argument("--seed", type=int, default=0, help="of its training")
+    made.add_argument("--external", nargs="*", default=[], help="NAME=SOURCE")
+    return made
+
+
+def places(card: ModelCard | MixtureCard, asked: argparse.Namespace) -> dict[str, Place]:
+    """Images of a model's laboratory ("home") that it was not trained on, and of others.
 
     Parameters
     ----------
     card : ModelCard or MixtureCard
         The model's.
-    data : str
-        Images of its laboratory.
-    trained_on : int
-        So many of these, with `seed`, were its ``--limit``.
-    externals : iterable of str
-        ``NAME=SOURCE``.
+    asked : Namespace
+        Of `place_parser`.
     """
-    config = DataConfig(data=data)
+    config = DataConfig(data=asked.data)
     trained, home = (
-        load(config.model_copy(update={"limit": limit}), seed=seed, largest=card.size)
-        for limit in (trained_on, None)
+        load(config.model_copy(update={"limit": limit}), seed=asked.seed, largest=card.size)
+        for limit in (asked.trained_on, None)
     )
     rows = np.flatnonzero(~np.isin(home.ids, trained.ids))
-    sources = dict(text.partition("=")[::2] for text in externals)
+    sources = dict(text.partition("=")[::2] for text in asked.external)
     others = load_externals(sources, tuple(card.class_names), config, size=card.size)
     return {"home": Place(home.pixels[rows], home.labels[rows])} | {
         other.name: Place(other.images.pixels[:], other.images.labels) for other in others

@@ -12,7 +12,6 @@ about another's in the same way, adapted to them or not.
 import argparse
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_images
 
-from benchmarks.inputs import places
+from benchmarks.inputs import place_parser, places
 from folds import cli
 from folds.errors import UserError
 from folds.model.mixture import open_bundle
@@ -122,14 +121,7 @@ def junk(cells: Pixels, seed: int, each: int) -> dict[str, Pixels]:
 
 def parser() -> argparse.ArgumentParser:
     """Make the command line."""
-    made = argparse.ArgumentParser(
-        prog="python -m benchmarks.junk", description=(__doc__ or "").splitlines()[0]
-    )
-    made.add_argument("--model", type=Path, required=True, help="a bundle's folder")
-    made.add_argument("--data", required=True, help="images of its laboratory")
-    made.add_argument("--trained-on", type=int, required=True, help="--images of its training")
-    made.add_argument("--seed", type=int, default=0, help="of its training")
-    made.add_argument("--external", nargs="*", default=[], help="NAME=SOURCE")
+    made = place_parser("junk", __doc__)
     made.add_argument("--reject", type=float, default=0.01)
     made.add_argument("--adapt", nargs="+", default=["none", "colour+framing", "auto"])
     made.add_argument(
@@ -142,9 +134,7 @@ def main() -> None:
     """Print two tables."""
     options = parser().parse_args()
     predictor = open_bundle(options.model)
-    found = places(
-        predictor.card, options.data, options.trained_on, options.external, seed=options.seed
-    )
+    found = places(predictor.card, options)
     drawn = junk(found["home"].pixels, 1, 2 * options.tables)
     print(f"share rejected (typicality below {options.reject:g}), %; 24 pictures of junk a table\n")
     print(_line(["images of", "--adapt", "its cells", "junk", *drawn]))

@@ -41,14 +41,14 @@ def test_a_row_for_each_table_of_each_place(monkeypatch, tmp_path, capsys):
     card = ModelCard("test_resnet", images.class_names, 32, appearance=looks)
     model = build("test_resnet", classes=10, size=32, dropout=0.0, pretrained=None, seed=0)
     write_bundle(tmp_path, card, model.state_dict())
-    found = places(card, "digits", 200, ["other=digits"], seed=0)
-    assert len(found["home"].labels) == len(images) - 200
-    assert len(found["other"].labels) == len(images)
     monkeypatch.setattr(
         sys, "argv",
         ["adapting", "--model", str(tmp_path), "--data", "digits", "--trained-on", "200",
          "--external", "other=digits", "--adapt", "none", "bn", "--tables", "2"],
     )  # fmt: skip
+    found = places(card, adapting.parser().parse_args())
+    assert len(found["home"].labels) == len(images) - 200
+    assert len(found["other"].labels) == len(images)
     adapting.main()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     rows = [line.strip("| ").split(" | ") for line in lines[2:]]
