@@ -14,6 +14,12 @@ from tracking import store as tracking_store
 FORMAT_1 = Path(__file__).with_name("summary-1.json")  # of a run before format 2, shortened
 
 
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch):
+    """A process into which another test has brought MLflow's server is none that serves."""
+    monkeypatch.delitem(sys.modules, "mlflow.pyfunc.scoring_server", raising=False)
+
+
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     """A real sqlite store in a folder of its own."""
