@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PAPERS = (
     "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "LOG.md", "benchmarks/RESULTS.md",
-    "benchmarks/SERVING.md", "benchmarks/AUGMENT.md", "benchmarks/SCALING.md",
-    "benchmarks/RESULTS.png", "benchmarks/scaling.png",
+    "benchmarks/ROBUST.md", "benchmarks/SERVING.md", "benchmarks/AUGMENT.md",
+    "benchmarks/SCALING.md", "benchmarks/RESULTS.png", "benchmarks/scaling.png",
 )  # fmt: skip
 _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 _WIDTH = "84"  # of a help text, in columns
