@@ -17,7 +17,7 @@ LOOKED_AT = 512  # images of a table that decide, and that batch norm's statisti
 FEWEST = 32  # images that batch norm and class shares are adapted to
 _BATCH = 64
 _TRAININGS = 16.0  # images that training's statistics count for
-_FEWEST_CLASSES = 2.0  # by the entropy of their shares
+_FEWEST_CLASSES = 1.5  # as `_effective` counts them, and half as many as in training
 _WHOLE = ("bn", "prior")  # what takes a table as a whole
 
 Sample = Callable[[], Sequence[Tensor]]  # asked only where it matters
@@ -74,7 +74,8 @@ def settle(
     -----
     - with ``auto`` nothing is done for a table of which most images look like training's;
     - with ``auto`` class shares are left alone where there is no batch norm;
-    - a table of fewer than 32 images, or of hardly more than one class, gets none in any case.
+    - a table of fewer than 32 images, or of less than half as many classes as training's, gets
+      none in any case: what its classes look like would count for what the laboratory does.
     """
     kinds = asked_kinds(adapt)
     whole = [kind for kind in kinds if kind in _WHOLE]
@@ -104,9 +105,16 @@ def _flaw(
 ) -> str | None:
     """Why a table as a whole cannot be adapted to; None where it can."""
     shares = torch.cat([answer(bring(batch, appearance, kinds)) for batch in sample]).mean(dim=0)
-    if float(torch.special.entr(shares.double()).sum().exp()) < _FEWEST_CLASSES:
-        return "the images seem to be of hardly more than one class"
+    found = _effective(shares)
+    trained = _effective(torch.tensor(appearance.shares))
+    if found < max(_FEWEST_CLASSES, trained / 2):
+        return f"the images seem to be of {found:.1f} classes, training's of {trained:.1f}"
     return None
+
+
+def _effective(shares: Tensor) -> float:
+    """How many equally frequent classes are as diverse: the exponential of the entropy."""
+    return float(torch.special.entr(shares.double() / shares.double().sum()).sum().exp())
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def test_images_of_one_class_get_no_statistics_of_their_own(folder):
     told = []
     Predictor(folder / "sure", "cpu").predict(pictures(40, 3), adapt="bn", tell=told.append)
     assert told == [
-        "--adapt bn: without bn, since the images seem to be of hardly more than one class"
+        "--adapt bn: without bn, since the images seem to be of 1.0 classes, training's of 3.0"
     ]
 
 
