@@ -243,8 +243,18 @@ def test_the_files_differ_only_in_their_machines():
     cloud, own = (read(name) for name in FILES)
     for key in ("setup_commands", "worker_start_ray_commands"):
         assert cloud[key] == own[key]
-    *first, last = own["head_start_ray_commands"]
+    *first, start, last = own["head_start_ray_commands"]
     first_autoscaler = "RAY_enable_autoscaler_v2=0 "  # the second starts no machines of one's own
-    assert first_autoscaler in last
-    assert cloud["head_start_ray_commands"] == [*first, last.replace(first_autoscaler, "")]
+    assert first_autoscaler in start
+    same = [*first, start.replace(first_autoscaler, ""), last]
+    assert cloud["head_start_ray_commands"] == same
+
+
+def test_a_run_finds_mlflow_when_the_head_has_started():
+    for config in map(read, FILES):
+        assert "http://127.0.0.1:5000/health" in config["head_start_ray_commands"][-1]
+
+
+def test_machines_of_ones_own_need_no_cloud():
+    cloud, own = (read(name) for name in FILES)
     assert set(own["head_setup_commands"]) < set(cloud["head_setup_commands"])
