@@ -85,18 +85,13 @@ def slice_differences(
     ValueError
         The rows are not the same.
     """
-    repeats = _repeats(a)
-    return [
-        SliceDifference(
-            change,
-            len(rows) // repeats,
-            bootstrap_difference(a.take(rows), b.take(rows), confidence=confidence).pooled[
-                "accuracy"
-            ],
-        )
-        for change in slice_changes(a, b, columns)
-        for rows in (judged(a, columns[change.column])[change.value],)
-    ]
+    repeats, rows_of = _repeats(a), {name: judged(a, own) for name, own in columns.items()}
+    found = []
+    for change in slice_changes(a, b, columns):
+        rows = rows_of[change.column][change.value]
+        around = bootstrap_difference(a.take(rows), b.take(rows), confidence=confidence)
+        found.append(SliceDifference(change, len(rows) // repeats, around.pooled["accuracy"]))
+    return found
 
 
 def worst_difference(

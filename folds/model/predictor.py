@@ -225,13 +225,16 @@ class Predictor(Opened):
         if not plan.whole:
             yield self.model
             return
-        members = self._members()  # whose batch norm is not folded
+        # only batch norm that is not folded can have other statistics
+        members: list[Any] = self._members() if "bn" in plan.kinds else list(self.model.members)
         with table_norms(members, sample, appearance, plan):
-            images = [bring(batch, appearance, plan.kinds) for batch in sample()]
-            typicalities = [
-                typicality.adapted(torch.cat([member.halfway(batch)[1] for batch in images]))
-                for member, typicality in zip(members, self.typicalities, strict=False)
-            ]
+            typicalities = []
+            if self.typicalities:
+                images = [bring(batch, appearance, plan.kinds) for batch in sample()]
+                typicalities = [
+                    typicality.adapted(torch.cat([member.halfway(batch)[1] for batch in images]))
+                    for member, typicality in zip(members, self.typicalities, strict=True)
+                ]
             yield self._together(members, typicalities)
 
     def _blocks(self, images: Any, *, batch: int, folder: Path | None) -> Iterator[Tensor]:

@@ -116,8 +116,9 @@ def _slices(comparison: Comparison) -> Table:
         table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=14)
     for name in ("n", a, b, f"{b} less {a}"):
         table.add_column(name, justify="right", no_wrap=True)
-    found = sorted(comparison.slices, key=lambda one: -abs(one.change.change))[:_MOST_SLICES]
-    for one in [each for each in comparison.slices if each in found]:
+    order = np.argsort([-abs(one.change.change) for one in comparison.slices], kind="stable")
+    for place in sorted(order[:_MOST_SLICES].tolist()):
+        one = comparison.slices[place]
         change = one.change
         values = (f"{100 * value:.1f}" for value in (change.before, change.after))
         names = (escape(change.column), escape(change.value))
