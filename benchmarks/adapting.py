@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.inputs import Place, place_parser, places
+from benchmarks.markdown import table_line
 from folds import cli
 from folds.arrays import Ints
 from folds.model.mixture import open_bundle
@@ -79,7 +80,7 @@ def main() -> None:
     found = places(predictor.card, options)
     print(f"accuracy, %: median of {options.tables} tables (least to most); refused: how many")
     print("tables did not get all that was asked for\n")
-    print(_line(["images of", "table", *options.adapt, "refused"]))
+    print(table_line(["images of", "table", *options.adapt, "refused"]))
     print("|---|---|" + "--:|" * (len(options.adapt) + 1))
     for name, place in found.items():
         for kind, draw in TABLES.items():
@@ -90,7 +91,7 @@ def main() -> None:
             each = [_accuracies(predictor, place, tables, adapt) for adapt in options.adapt]
             refused = " ".join(str(told) for _, told in each)
             cells = [_spread(accuracies) for accuracies, _ in each]
-            print(_line([name, kind, *cells, refused]), flush=True)
+            print(table_line([name, kind, *cells, refused]), flush=True)
 
 
 def _accuracies(
@@ -108,10 +109,6 @@ def _accuracies(
 def _spread(values: NDArray) -> str:
     low, middle, high = 100 * np.quantile(values, [0, 0.5, 1])
     return f"{middle:.1f} ({low:.0f} to {high:.0f})"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_images
 
 from benchmarks.inputs import place_parser, places
+from benchmarks.markdown import table_line
 from folds import cli
 from folds.errors import UserError
 from folds.model.mixture import open_bundle
@@ -137,13 +138,15 @@ def main() -> None:
     found = places(predictor.card, options)
     drawn = junk(found["home"].pixels, 1, 2 * options.tables)
     print(f"share rejected (typicality below {options.reject:g}), %; 24 pictures of junk a table\n")
-    print(_line(["images of", "--adapt", "its cells", "junk", *drawn]))
+    print(table_line(["images of", "--adapt", "its cells", "junk", *drawn]))
     print("|---|---|" + "--:|" * (len(drawn) + 2))
     for name, place in found.items():
         for adapt in options.adapt:
             alarms, known = _rejected(predictor, place.pixels, drawn, adapt, options)
             shares = [alarms, known.mean(), *known]
-            print(_line([name, adapt, *(f"{100 * share:.1f}" for share in shares)]), flush=True)
+            print(
+                table_line([name, adapt, *(f"{100 * share:.1f}" for share in shares)]), flush=True
+            )
 
 
 def _rejected(
@@ -165,10 +168,6 @@ def _rejected(
         alarms.append(rejected[: len(rows)].mean())
         found.append(rejected[len(rows) :].reshape(len(drawn), 2).mean(axis=1))
     return float(np.mean(alarms)), np.mean(found, axis=0)
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from benchmarks.inputs import settings_of
+from benchmarks.markdown import table_line
 from folds import cli
 from folds.config import Config
 from folds.errors import UserError
@@ -128,7 +129,7 @@ def table(rows: dict[Key, Row], backbone: str) -> str:
         lines += [
             f"**{name}**",
             "",
-            _line(["test part", "px", "seeds", "ACC", "AUC", "out of fold"]),
+            table_line(["test part", "px", "seeds", "ACC", "AUC", "out of fold"]),
         ]
         lines.append("|---|--:|--:|--:|--:|--:|")
         for size in sorted({key[1] for key in rows if key[0] == name}):
@@ -147,22 +148,20 @@ def _own(rows: Sequence[Row], size: int, backbone: str) -> Iterable[str]:
     oof = _spread([row.oof["accuracy"] for row in rows])
     for what, found in kinds.items():
         cells = [_spread([one[measure] for one in found]) for measure in _MEASURES]
-        yield _line([what, str(size), str(len(rows)), *cells, oof])
+        yield table_line([what, str(size), str(len(rows)), *cells, oof])
 
 
 def _published(one: Published) -> str:
     auc = "" if one.roc_auc is None else f"{one.roc_auc:.3f}"
-    return _line([f"{one.model} (published)", str(one.size), "", f"{one.accuracy:.4g}", auc, ""])
+    return table_line(
+        [f"{one.model} (published)", str(one.size), "", f"{one.accuracy:.4g}", auc, ""]
+    )
 
 
 def _spread(values: Sequence[float]) -> str:
     """A mean, with the standard deviation of several."""
     mean = f"{np.mean(values):.4f}"
     return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1):.4f}"
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _settings(options: argparse.Namespace, key: Key) -> dict[str, Any]:

@@ -13,7 +13,7 @@ those are marked, and a mean is over the corruptions that none of the compared p
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from pydantic import TypeAdapter
 from scipy.stats import spearmanr
 
 from benchmarks.inputs import settings_of
+from benchmarks.markdown import table_line
 from folds import cli
 from folds.arrays import Floats
 from folds.augment.draws import AUG_MIX, RAND, TRIVIAL
@@ -149,17 +150,17 @@ def table(rows: dict[str, Row]) -> str:
         "clean, adapted", "corrupted, adapted",
         *(f"{name}, {adapt}" for name, own in first.external.items() for adapt in own),
     ]  # fmt: skip
-    lines = [_line(heads), "|---|" + "--:|" * (len(heads) - 1)]
+    lines = [table_line(heads), "|---|" + "--:|" * (len(heads) - 1)]
     for number, (text, row) in enumerate(rows.items(), start=1):
         cells = [100 * row.clean, _percent(row.shift, CORRUPTIONS), _percent(row.shift, unseen)]
         cells += [100 * value for value in row.adapted or (np.nan, np.nan)]
         cells += [100 * value for own in row.external.values() for value in own.values()]
-        lines.append(_line([f"{number}. {_short(text)}", *(f"{cell:.1f}" for cell in cells)]))
-    lines += ["", _line(["corruption", *map(str, range(1, len(rows) + 1))])]
+        lines.append(table_line([f"{number}. {_short(text)}", *(f"{cell:.1f}" for cell in cells)]))
+    lines += ["", table_line(["corruption", *map(str, range(1, len(rows) + 1))])]
     lines.append("|---|" + "--:|" * len(rows))
     for name in CORRUPTIONS:
         lines.append(
-            _line(
+            table_line(
                 [
                     name.replace("_", " "),
                     *(_cell(row, name, own[text]) for text, row in rows.items()),
@@ -193,10 +194,6 @@ def _short(text: str) -> str:
     if policy.startswith("["):
         policy = " + ".join(line["op"] for line in yaml.safe_load(policy))
     return " ".join([Path(policy).stem, *others])
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _cell(row: Row, name: str, own: set[str]) -> str:
